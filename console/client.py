@@ -1,0 +1,113 @@
+"""A running service, as the command line sees it."""
+
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from console.output import DEFAULT_URL, CommandError, ExitCode
+
+
+class ServiceClient:
+    """Asks a running service; every failure becomes a ``CommandError`` that says what to do.
+
+    Args:
+        url: Where the service listens.
+        key: Admin key; ``None`` where the service has none.
+        timeout: Seconds until an answer is given up.
+    """
+
+    def __init__(self, url: str, key: str | None = None, *, timeout: float = 30.0) -> None:
+        self.url = url.rstrip("/")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def get(self, path: str) -> Any:
+        """Return the JSON answer of a GET.
+
+        Raises:
+            CommandError: Nobody answers, or the service refuses.
+        """
+        return self._ask("GET", path)
+
+    def post(self, path: str, *, json: Any = None, text: str | None = None, **params: str) -> Any:
+        """Return the JSON answer of a POST with a JSON or plain-text body.
+
+        Raises:
+            CommandError: Nobody answers, or the service refuses.
+        """
+        if text is None:
+            return self._ask("POST", path, json=json, params=params)
+        headers = {"Content-Type": "application/yaml"}
+        return self._ask("POST", path, content=text.encode(), headers=headers, params=params)
+
+    def _ask(self, method: str, path: str, **kwargs: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **kwargs)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise CommandError(
+                f"{self.url} is no address",
+                hint=f"give one like {DEFAULT_URL} with --url or TURNBACK_URL",
+                code="invalid_url",
+                exit_code=ExitCode.USAGE,
+            ) from error
+        except httpx.HTTPError as error:
+            raise CommandError(
+                f"no service answers at {self.url} ({str(error) or type(error).__name__})",
+                hint=(
+                    "start one with `turnback serve`, or say where it is with --url or TURNBACK_URL"
+                ),
+                code="unreachable",
+                exit_code=ExitCode.UNREACHABLE,
+            ) from error
+        if response.is_success:
+            return _body(response, self.url)
+        raise _refusal(response)
+
+
+def _body(response: httpx.Response, url: str) -> Any:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise CommandError(
+            f"{url} answered, but not as Turnback does",
+            hint="is it the address of another service? say the right one with --url",
+            code="not_turnback",
+            exit_code=ExitCode.UNREACHABLE,
+        ) from error
+
+
+def _refusal(response: httpx.Response) -> CommandError:
+    try:
+        error = response.json()["error"]
+        message, hint = str(error["message"]), error.get("hint") or ""
+        code = str(error.get("code") or response.status_code)
+        problems = tuple(_problem(p) for p in error.get("problems") or ())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        message = f"the service answered {response.status_code}"
+        hint, code, problems = "", str(response.status_code), ()
+    if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        hint = "give the admin key with --key or TURNBACK_ADMIN_KEY"
+    return CommandError(message, hint=hint, code=code, problems=problems)
+
+
+def _problem(problem: dict[str, Any]) -> str:
+    where = f"{problem['file']}:{problem['line']}:{problem['column']}: "
+    path = f"{problem['path']}: " if problem.get("path") else ""
+    hint = f"; {problem['hint']}" if problem.get("hint") else ""
+    return f"{where}{path}{problem['message']}{hint}"

@@ -1,0 +1,168 @@
+"""``backtest``: an event file through the engine, and the timeline in words."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from console.commands.specs import read_text
+from console.output import CommandError, ExitCode, print_json, say, warn
+from experiments.database import ControlPlane
+from guardrails.backtest import BacktestResult, backtest
+from guardrails.views import GuardrailView
+from guardrails.words import duration
+from metrics.events import Event, EventLimits, Rejection, parse_event
+from metrics.importers.files import EventFileError, read_events
+from metrics.plant import Plant, PlantError
+from metrics.stores import open_store
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_FAR = datetime(9000, 1, 1, tzinfo=UTC)
+_SHOWN = 5
+
+
+def run(
+    spec: Path,
+    events: Path,
+    *,
+    every: str,
+    seed: int | None,
+    plant: str | None,
+    data: Path | None,
+    as_json: bool,
+) -> None:
+    """Replay a file of events and print the timeline and the final table, or one object."""
+    interval = _interval(every)
+    planted = _plant(plant)
+    text = read_text(spec)
+    recorded, rejected = load_events(events)
+    stores = _kept(data) if data is not None else {}
+    result = backtest(
+        text,
+        recorded,
+        every=interval,
+        seed=seed,
+        plant=planted,
+        source=str(spec),
+        show_core=True,
+        **stores,
+    )
+    if as_json:
+        print_json({**_plain(result), "rejected": len(rejected)})
+        return
+    for rejection in rejected[:_SHOWN]:
+        warn(f"event {rejection.index}: {rejection.reason}")
+    if rejected:
+        warn(f"{len(rejected):,} events of {events} were left out")
+    _show(result)
+
+
+def load_events(path: Path) -> tuple[tuple[Event, ...], tuple[Rejection, ...]]:
+    """Return the good events of a file, and why the others are none; of any age.
+
+    Raises:
+        CommandError: The file cannot be read at all.
+    """
+    limits = EventLimits(clock_skew=timedelta(0), retention=timedelta(days=3_000_000))
+    good: list[Event] = []
+    bad: list[Rejection] = []
+    try:
+        for index, raw in enumerate(read_events(path)):
+            at = raw.get("happened_at")
+            wire = {**raw, "happened_at": at.isoformat()} if isinstance(at, datetime) else raw
+            event = parse_event(wire, index=index, now=_FAR, limits=limits, trusted=True)
+            if isinstance(event, Event):
+                good.append(event)
+            else:
+                bad.append(event)
+    except EventFileError as error:
+        raise CommandError(str(error), code="event_file") from error
+    return tuple(good), tuple(bad)
+
+
+def _interval(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d+)\s*([smhd])", text.strip())
+    if found is None or int(found[1]) == 0:
+        raise CommandError(
+            f"--every: {text!r} is no length of time",
+            hint="write it like 1d, 6h or 30m",
+            code="usage",
+            exit_code=ExitCode.USAGE,
+        )
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _plant(text: str | None) -> Plant | None:
+    try:
+        return None if text is None else Plant.parse(text)
+    except PlantError as error:
+        raise CommandError(f"--plant: {error}", code="usage", exit_code=ExitCode.USAGE) from error
+
+
+def _kept(data: Path) -> dict[str, Any]:
+    if data.exists() and any(data.iterdir()):
+        raise CommandError(
+            f"{data} is not empty", hint="give a new folder with --data", code="not_empty"
+        )
+    data.mkdir(parents=True, exist_ok=True)
+    return {
+        "store": open_store(data / "metrics.duckdb"),
+        "control": ControlPlane(f"sqlite:///{data / 'control.db'}"),
+    }
+
+
+def _plain(result: BacktestResult) -> dict[str, Any]:
+    names = [name for name in BacktestResult.__dataclass_fields__ if name != "view"]
+    body = {name: getattr(result, name) for name in names}
+    return {**body, "guardrails": [_numbers(g) for g in result.view.guardrails]}
+
+
+def _numbers(guardrail: GuardrailView) -> Mapping[str, Any]:
+    return {
+        "guardrail": guardrail.guardrail,
+        "treatment": guardrail.treatment,
+        "limit": guardrail.limit,
+        "outcome": guardrail.outcome,
+        "evidence": guardrail.evidence,
+        "words": guardrail.words,
+        "windows": guardrail.windows,
+    }
+
+
+def _show(result: BacktestResult) -> None:
+    banner = f"*** {result.planted}: what follows is not what happened ***"
+    if result.planted:
+        say(banner)
+    say(
+        f"{result.experiment}, seed {result.seed}: {result.events:,} events, "
+        f"a look every {duration(result.every)}, {result.checks} looks"
+    )
+    for moment in result.timeline:
+        say(f"{moment.at:%Y-%m-%d %H:%M}  {moment.what.replace('_', ' ')}: {moment.words}")
+    say()
+    table = Table(box=None, pad_edge=False)
+    for column in ("guardrail", "window", "units", "effect", "interval", "evidence", "outcome"):
+        table.add_column(column)
+    for guardrail in result.view.guardrails:
+        for w in guardrail.windows:
+            table.add_row(
+                f"{guardrail.guardrail} ({guardrail.treatment})",
+                duration(w.window),
+                f"{w.units[0]:,} / {w.units[1]:,}",
+                f"{w.effect:+.1%}",
+                f"{w.effect_low:+.1%} to {w.effect_high:+.1%}",
+                f"{w.evidence:.0%}",
+                w.outcome.value.replace("_", " "),
+            )
+    Console(width=None if Console().is_terminal else 120, highlight=False).print(table)
+    say()
+    if result.rolled_back and result.at is not None:
+        say(f"{result.variant} was turned back on {result.at:%Y-%m-%d %H:%M} for {result.kpi}")
+    else:
+        say("nothing was turned back")
+    if result.planted:
+        say(banner)

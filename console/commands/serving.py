@@ -1,0 +1,40 @@
+"""``serve``: the service with its page, until it is told to stop."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+import service
+from console import dashboard
+from console.output import CommandError, ExitCode
+from metrics.store import StoreError
+
+
+def serve(*, host: str | None, port: int | None, data: Path | None) -> None:
+    """Run the service; options win over ``TURNBACK_*`` variables.
+
+    Raises:
+        CommandError: A setting is wrong, or the files cannot be opened.
+    """
+    given: dict[str, Any] = {"host": host, "port": port, "data": data}
+    options = {name: value for name, value in given.items() if value is not None}
+    try:
+        settings = service.Settings(**options)
+        service.serve(settings, pages=[dashboard.attach])
+    except ValidationError as error:
+        problems = tuple(_problem(dict(detail)) for detail in error.errors())
+        raise CommandError(
+            "the settings are wrong",
+            hint="settings are TURNBACK_* variables",
+            code="settings",
+            exit_code=ExitCode.USAGE,
+            problems=problems,
+        ) from error
+    except StoreError as error:
+        raise CommandError(str(error), code="store") from error
+
+
+def _problem(detail: dict[str, Any]) -> str:
+    name = "TURNBACK_" + "_".join(str(part) for part in detail["loc"]).upper()
+    return f"{name}: {detail['msg']}, got {detail['input']!r}"

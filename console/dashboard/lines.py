@@ -1,0 +1,326 @@
+"""The rows a page is made of: arms, guardrails, KPIs, changes, in words and plain values. Pure."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from console.dashboard import words
+from guardrails.outcome import Outcome, WindowFinding
+from guardrails.views import (
+    ExperimentView,
+    GuardrailView,
+    KpiView,
+    RollbackView,
+    TransitionView,
+    VariantView,
+)
+
+Point = tuple[datetime, float, float | None, float | None, float | None]
+"""A stored look: when, evidence, effect and its interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariantLine:
+    """One arm: what its units get now. ``share`` is of all units; ``tone`` is for colour."""
+
+    name: str
+    state: str
+    state_words: str
+    tone: str
+    share: float
+    share_words: str
+    weight_words: str
+    exposed_words: str
+    gets: str
+    flow: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailLine:
+    """One promise about one treatment, and how near it is to being broken.
+
+    ``evidence`` is 1 at the proof of harm; ``meter`` the same cut to 0-100 for a bar.
+    ``margin`` is relative to control, signed in the direction of harm, ``None`` unknown.
+    """
+
+    guardrail: str
+    treatment: str
+    title: str
+    limit: str
+    outcome: str
+    outcome_words: str
+    tone: str
+    evidence: float
+    evidence_words: str
+    meter: float
+    effect_words: str
+    interval_words: str
+    words: str
+    acts: str
+    margin: float | None
+    history: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KpiCell:
+    """A KPI of one variant: value, effect against control, and on how many units."""
+
+    variant: str
+    value: str
+    effect: str
+    tone: str
+    units: str
+
+
+@dataclass(frozen=True, slots=True)
+class KpiRow:
+    """A KPI of every variant over one window."""
+
+    kpi: str
+    title: str
+    words: str
+    better: str
+    window: str
+    cells: tuple[KpiCell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionLine:
+    """A change of state in one sentence, and its reason."""
+
+    id: int
+    experiment: str
+    at: datetime
+    at_words: str
+    what: str
+    tone: str
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackLine:
+    """Whether clients follow a rollback, in words."""
+
+    variant: str
+    tone: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class KpiText:
+    """How a KPI is shown: the unit of its value and its definition in words."""
+
+    unit: str
+    words: str
+
+
+def percent_of_proof(evidence: float) -> str:
+    """Return how much of the needed evidence there is; 100% only when harm is proven."""
+    return f"{min(99, math.floor(100 * evidence))}%" if evidence < 1 else "all"
+
+
+def variant_line(variant: VariantView, view: ExperimentView) -> VariantLine:
+    """Return one arm in words."""
+    tones = {"rolled_back": "bad", "live": "live", "control": "quiet"}
+    if variant.state == "control":
+        gets = "the control experience"
+    elif variant.state == "rolled_back":
+        gets = "control's experience, turned back"
+    elif view.state == "running":
+        gets = "its own experience"
+    else:
+        gets = f"control's experience, {view.state}"
+    return VariantLine(
+        name=variant.name,
+        state=variant.state,
+        state_words=words.state_words(variant.state),
+        tone=tones.get(variant.state, "quiet"),
+        share=variant.share,
+        share_words=words.share(variant.share),
+        weight_words=words.share(variant.weight),
+        exposed_words=f"{variant.exposed:,}",
+        gets=gets,
+        flow=_short_json(variant.flow),
+    )
+
+
+def _short_json(flow: Any) -> str:
+    text = msgspec.json.encode(flow).decode()
+    return text if len(text) <= 160 else text[:157] + "…"  # noqa: PLR2004 - a line of the page
+
+
+def guardrail_lines(view: ExperimentView) -> tuple[GuardrailLine, ...]:
+    """Return every guardrail of every treatment, in the order of the file."""
+    return tuple(guardrail_line(g) for g in view.guardrails)
+
+
+def guardrail_line(view: GuardrailView) -> GuardrailLine:
+    """Return one guardrail in words."""
+    tones = {
+        Outcome.BREACH: "bad",
+        Outcome.PASS: "good",
+        Outcome.INCONCLUSIVE: "quiet",
+        Outcome.NO_DATA: "warn",
+        Outcome.ERROR: "warn",
+        None: "quiet",
+    }
+    window = main_window(view)
+    effect = window.effect if window is not None else math.nan
+    outcome = view.outcome.value if view.outcome is not None else "unchecked"
+    return GuardrailLine(
+        guardrail=view.guardrail,
+        treatment=view.treatment,
+        title=view.title,
+        limit=view.limit,
+        outcome=outcome,
+        outcome_words=words.OUTCOME_WORDS.get(outcome, "Not checked yet"),
+        tone=tones[view.outcome],
+        evidence=view.evidence,
+        evidence_words=_evidence_words(view),
+        meter=round(100 * min(1.0, max(0.0, view.evidence)), 1),
+        effect_words=words.effect(effect),
+        interval_words=""
+        if window is None
+        else words.interval(window.effect_low, window.effect_high),
+        words=view.words,
+        acts=_acts(view),
+        margin=_signed_margin(view, window),
+        history=view.history,
+    )
+
+
+def _evidence_words(view: GuardrailView) -> str:
+    if view.outcome is None or view.outcome in {Outcome.NO_DATA, Outcome.ERROR}:
+        return words.UNKNOWN
+    if view.evidence >= 1:
+        return "harm is proven"
+    return f"{percent_of_proof(view.evidence)} of what would prove harm"
+
+
+def _acts(view: GuardrailView) -> str:
+    if view.dry_run:
+        return "dry run: shown, never acts"
+    return {"rollback": "turns back", "hold": "holds the ramp", "alert": "only alerts"}.get(
+        view.action, view.action
+    )
+
+
+def _signed_margin(view: GuardrailView, window: WindowFinding | None) -> float | None:
+    """Return the margin as an effect relative to control, negative where a drop is the harm."""
+    if view.margin is None:
+        return None
+    size = view.margin
+    if view.absolute:
+        if window is None or not math.isfinite(window.control_value) or not window.control_value:
+            return None
+        size /= abs(window.control_value)
+    return -size if view.side == "drop" else size
+
+
+def main_window(view: GuardrailView) -> WindowFinding | None:
+    """Return the window with the strongest evidence that has a measured effect, if any."""
+    return max(view.windows, key=lambda w: (math.isfinite(w.effect), w.evidence), default=None)
+
+
+def kpi_rows(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiRow, ...]:
+    """Return one row per KPI, over the longest window for which every variant has a value.
+
+    Where no window has, the shortest one is shown, with words instead of numbers.
+    """
+    by_kpi: dict[str, dict[timedelta, dict[str, KpiView]]] = {}
+    for kpi in view.kpis:
+        by_kpi.setdefault(kpi.kpi, {}).setdefault(kpi.window, {})[kpi.variant] = kpi
+    names = tuple(v.name for v in view.variants)
+    return tuple(_kpi_row(key, windows, names, texts) for key, windows in by_kpi.items())
+
+
+def _kpi_row(
+    key: str,
+    windows: Mapping[timedelta, Mapping[str, KpiView]],
+    names: tuple[str, ...],
+    texts: Mapping[str, KpiText],
+) -> KpiRow:
+    full = [
+        w
+        for w, cells in windows.items()
+        if all(n in cells and cells[n].value is not None for n in names)
+    ]
+    window = max(full) if full else min(windows)
+    cells = windows[window]
+    sample = next(iter(cells.values()))
+    text = texts.get(key, KpiText("", ""))
+    better = {
+        "higher": "higher is better",
+        "lower": "lower is better",
+        "either": "either direction matters",
+    }
+    return KpiRow(
+        kpi=key,
+        title=sample.title,
+        words=text.words,
+        better=better.get(sample.better, sample.better),
+        window=words.duration(window),
+        cells=tuple(_kpi_cell(cells.get(n), n, text.unit) for n in names),
+    )
+
+
+def _kpi_cell(kpi: KpiView | None, variant: str, unit: str) -> KpiCell:
+    if kpi is None:
+        return KpiCell(variant, words.UNKNOWN, "", "quiet", "")
+    if kpi.value is None:
+        said = "no window has closed" if not kpi.entered else "no unit has a value"
+        return KpiCell(variant, "not enough yet", "", "quiet", said)
+    tone = "quiet"
+    if kpi.effect is not None and abs(kpi.effect) >= words.SMALLEST_EFFECT:
+        worse = (kpi.effect < 0) == (kpi.better == "higher")
+        tone = "quiet" if kpi.better == "either" else "worse" if worse else "better"
+    return KpiCell(
+        variant=variant,
+        value=words.value(kpi.value, unit),
+        effect="" if kpi.effect is None else words.effect(kpi.effect),
+        tone=tone,
+        units=words.count(kpi.units, "unit"),
+    )
+
+
+def transition_line(view: TransitionView) -> TransitionLine:
+    """Return a change of state in one sentence."""
+    subject = view.variant or "The experiment"
+    if view.after == "rolled_back":
+        what, tone = f"{subject} was turned back", "bad"
+    elif view.before == "rolled_back" and view.after == "live":
+        what, tone = f"{subject} was resumed", "warn"
+    elif view.variant is None and view.after == "running":
+        what, tone = f"{subject} {'went on' if view.before == 'paused' else 'started'}", "good"
+    else:
+        what, tone = f"{subject}: {view.before or 'new'} → {view.after}".replace("_", " "), "quiet"
+    return TransitionLine(
+        id=view.id,
+        experiment=view.experiment,
+        at=view.at,
+        at_words=words.instant(view.at),
+        what=what,
+        tone=tone,
+        actor=view.actor,
+        reason=view.reason,
+    )
+
+
+def rollback_line(view: RollbackView) -> RollbackLine:
+    """Return whether clients follow a rollback."""
+    if view.effective is None:
+        said = f"Whether clients follow is verified after {words.instant(view.verify_after)}."
+        return RollbackLine(view.variant, "quiet", said)
+    after = "unknown" if view.rate_after is None else f"{view.rate_after:,.1f}"
+    before = "unknown" if view.rate_before is None else f"{view.rate_before:,.1f}"
+    rates = f"units an hour meeting {view.variant}: {before} before, {after} since"
+    if view.effective:
+        return RollbackLine(view.variant, "good", f"Verified: clients follow ({rates}).")
+    return RollbackLine(
+        view.variant, "bad", f"NOT effective: {view.variant} is still being shown ({rates})."
+    )

@@ -1,0 +1,271 @@
+"""What a page says, as plain values: the HTML page and its ``.json`` twin show the same. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from console.dashboard import words
+from console.dashboard.lines import (
+    GuardrailLine,
+    KpiRow,
+    KpiText,
+    RollbackLine,
+    TransitionLine,
+    VariantLine,
+    guardrail_lines,
+    kpi_rows,
+    main_window,
+    percent_of_proof,
+    rollback_line,
+    transition_line,
+    variant_line,
+)
+from guardrails.outcome import Outcome
+from guardrails.views import ExperimentView, TransitionView
+
+NEAREST = 3
+RECENT = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One experiment on the overview."""
+
+    key: str
+    title: str
+    state: str
+    state_words: str
+    tone: str
+    headline: str
+    traffic_words: str
+    exposed_words: str
+    variants: tuple[VariantLine, ...]
+    nearest: tuple[GuardrailLine, ...]
+    attention: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The first page."""
+
+    at: datetime
+    at_words: str
+    headline: str
+    tone: str
+    experiments: tuple[Card, ...]
+    recent: tuple[TransitionLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentPage:
+    """The page of one experiment."""
+
+    key: str
+    title: str
+    hypothesis: str
+    owner: str
+    state: str
+    state_words: str
+    tone: str
+    headline: str
+    lead: str
+    facts: tuple[tuple[str, str], ...]
+    variants: tuple[VariantLine, ...]
+    guardrails: tuple[GuardrailLine, ...]
+    leading: GuardrailLine | None
+    kpis: tuple[KpiRow, ...]
+    transitions: tuple[TransitionLine, ...]
+    rollbacks: tuple[RollbackLine, ...]
+    attention: tuple[str, ...]
+
+
+def overview(views: Sequence[ExperimentView], *, now: datetime) -> Overview:
+    """Return the first page."""
+    order = {"bad": 0, "warn": 1, "good": 2}
+    cards = sorted((_card(v) for v in views), key=lambda c: order.get(c.tone, 3))
+    recent = sorted(
+        (t for v in views for t in v.transitions), key=lambda t: (t.at, t.id), reverse=True
+    )
+    turned = sum(v.state == "rolled_back" for view in views for v in view.variants)
+    running = sum(v.state == "running" for v in views)
+    if not views:
+        headline, tone = "No experiment yet.", "quiet"
+    else:
+        headline = f"{words.count(running, 'experiment')} running"
+        headline += (
+            f", {words.count(turned, 'variant')} turned back." if turned else ", none turned back."
+        )
+        tone = "bad" if turned else "good" if running else "quiet"
+    return Overview(
+        at=now,
+        at_words=words.instant(now),
+        headline=headline,
+        tone=tone,
+        experiments=tuple(cards),
+        recent=tuple(transition_line(t) for t in recent[:RECENT]),
+    )
+
+
+def _card(view: ExperimentView) -> Card:
+    lines = guardrail_lines(view)
+    return Card(
+        key=view.key,
+        title=view.title,
+        state=view.state,
+        state_words=words.state_words(view.state),
+        tone=tone_of(view),
+        headline=headline(view),
+        traffic_words=traffic_words(view),
+        exposed_words=words.count(sum(v.exposed for v in view.variants), "unit"),
+        variants=tuple(variant_line(v, view) for v in view.variants),
+        nearest=tuple(_by_urgency(lines)[:NEAREST]),
+        attention=view.attention,
+    )
+
+
+def experiment_page(view: ExperimentView, kpis: Mapping[str, KpiText]) -> ExperimentPage:
+    """Return the page of one experiment.
+
+    Args:
+        view: The experiment as the engine shows it.
+        kpis: How KPIs are shown, by key; those missing are shown as plain numbers.
+    """
+    lines = guardrail_lines(view)
+    urgent = _by_urgency(lines)
+    return ExperimentPage(
+        key=view.key,
+        title=view.title,
+        hypothesis=view.hypothesis,
+        owner=view.owner,
+        state=view.state,
+        state_words=words.state_words(view.state),
+        tone=tone_of(view),
+        headline=headline(view),
+        lead=lead(view),
+        facts=_facts(view),
+        variants=tuple(variant_line(v, view) for v in view.variants),
+        guardrails=lines,
+        leading=urgent[0] if urgent else None,
+        kpis=kpi_rows(view, kpis),
+        transitions=tuple(transition_line(t) for t in reversed(view.transitions)),
+        rollbacks=tuple(rollback_line(r) for r in view.rollbacks),
+        attention=view.attention,
+    )
+
+
+def tone_of(view: ExperimentView) -> str:
+    """Return ``bad`` when something was turned back, ``warn`` when blind, else good or quiet."""
+    if any(v.state == "rolled_back" for v in view.variants):
+        return "bad"
+    if view.attention or any(
+        g.outcome in {Outcome.ERROR, Outcome.NO_DATA} for g in view.guardrails
+    ):
+        return "warn"
+    return "good" if view.state in {"running", "observing"} else "quiet"
+
+
+def headline(view: ExperimentView) -> str:
+    """Return the one sentence a person must read."""
+    turned = [v for v in view.variants if v.state == "rolled_back"]
+    if turned:
+        return " ".join(_turned_back(view, v.name) for v in turned)
+    blind = [g for g in view.guardrails if g.outcome in {Outcome.ERROR, Outcome.NO_DATA}]
+    if blind:
+        names = words.joined(tuple(dict.fromkeys(g.title for g in blind)))
+        return f"The engine cannot judge {names}: {blind[0].words}. Nothing was turned back."
+    arms = words.joined(tuple(v.name for v in view.variants if v.state == "live"))
+    if view.state == "running":
+        if view.last_check_at is None:
+            return f"{arms} has just started; the first check is still to come."
+        return f"No harm is proven for {arms}. {_nearest_words(view)}".rstrip()
+    if view.state == "paused":
+        return "Paused: everybody gets control."
+    return (
+        f"{words.state_words(view.state)}: everybody gets control. No harm was proven for {arms}."
+    )
+
+
+def _turned_back(view: ExperimentView, variant: str) -> str:
+    guardrail = max(
+        (g for g in view.guardrails if g.treatment == variant and g.outcome is Outcome.BREACH),
+        key=lambda g: g.evidence,
+        default=None,
+    )
+    window = main_window(guardrail) if guardrail is not None else None
+    if guardrail is not None and window is not None and math.isfinite(window.effect):
+        return (
+            f"{variant} was turned back because {_lower_first(guardrail.title)} "
+            f"{words.moved(window.effect)}."
+        )
+    newest = _rollback_of(view, variant)
+    by = f" by {newest.actor}" if newest is not None and newest.actor != "engine" else ""
+    return f"{variant} was turned back{by}."
+
+
+def _lower_first(text: str) -> str:
+    """Return a title for the middle of a sentence, leaving abbreviations alone."""
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _rollback_of(view: ExperimentView, variant: str) -> TransitionView | None:
+    found = [t for t in view.transitions if t.variant == variant and t.after == "rolled_back"]
+    return found[-1] if found else None
+
+
+def lead(view: ExperimentView) -> str:
+    """Return the paragraph below the headline."""
+    turned = [v.name for v in view.variants if v.state == "rolled_back"]
+    if turned:
+        newest = _rollback_of(view, turned[-1])
+        when = f"On {words.instant(newest.at)}. " if newest is not None else ""
+        return f"{when}Its units get control from then on, until a person resumes it."
+    return view.hypothesis
+
+
+def _nearest_words(view: ExperimentView) -> str:
+    judged = [g for g in view.guardrails if g.outcome is not None and g.evidence > 0]
+    if not judged:
+        return "There is not enough evidence yet to say more."
+    near = max(judged, key=lambda g: g.evidence)
+    return (
+        f"Nearest to its limit is {_lower_first(near.title)}, with "
+        f"{percent_of_proof(near.evidence)} of the evidence that would turn it back."
+    )
+
+
+def traffic_words(view: ExperimentView) -> str:
+    """Return how much traffic takes part now."""
+    if view.state != "running":
+        return "no new units"
+    step = f", step {view.step + 1} of {view.steps}" if view.steps > 1 else ""
+    return f"{words.share(view.traffic)} of traffic{step}"
+
+
+def _facts(view: ExperimentView) -> tuple[tuple[str, str], ...]:
+    facts = [
+        ("Traffic", traffic_words(view)),
+        ("Started", words.instant(view.started_at)),
+        ("New units until", words.instant(view.ends_at)),
+        ("Watched until", words.instant(view.observe_until)),
+        ("Checks", f"{view.checks:,}, one every {words.duration(view.check_every)}"),
+        (
+            "Last check",
+            "none yet" if view.last_check_at is None else words.instant(view.last_check_at),
+        ),
+        ("Chance of a false rollback", f"at most {words.share(view.alpha)} in all"),
+        ("Unit", view.unit),
+        ("Revision", f"{view.revision}, seed {view.seed}"),
+    ]
+    if view.mode != "live":
+        facts.insert(0, ("Mode", "shadow: it watches and acts on nothing"))
+    if view.conflicted:
+        facts.append(("Seen in two variants", f"{words.count(view.conflicted, 'unit')}, left out"))
+    if view.owner:
+        facts.append(("Owner", view.owner))
+    return tuple(facts)
+
+
+def _by_urgency(lines: Sequence[GuardrailLine]) -> list[GuardrailLine]:
+    rank = {"bad": 0, "warn": 1}
+    return sorted(lines, key=lambda g: (rank.get(g.tone, 2), -g.evidence))

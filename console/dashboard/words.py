@@ -1,0 +1,103 @@
+"""Numbers and states as people read them. Unknown is said in words, never shown as 0. Pure."""
+
+import math
+from datetime import datetime, timedelta
+
+UNKNOWN = "not known yet"
+SMALLEST_EFFECT = 0.0005
+"""Effects that round to 0.0%."""
+
+STATE_WORDS = {
+    "running": "Running",
+    "paused": "Paused",
+    "observing": "Watching the last units",
+    "finished": "Finished",
+    "stopped": "Stopped",
+    "live": "Live",
+    "rolled_back": "Turned back",
+    "control": "Control",
+}
+OUTCOME_WORDS = {
+    "pass": "Proven safe",
+    "breach": "Harm proven",
+    "inconclusive": "Not decided",
+    "no_data": "No data",
+    "error": "Cannot see",
+}
+
+
+def state_words(state: str) -> str:
+    """Return a state of an experiment or treatment in words."""
+    return STATE_WORDS.get(state, state.replace("_", " ").capitalize())
+
+
+def instant(at: datetime | None) -> str:
+    """Return an instant as ``5 Jan 2026, 14:00 UTC``."""
+    if at is None:
+        return UNKNOWN
+    return f"{at.day} {at.strftime('%b %Y, %H:%M')} UTC"
+
+
+def duration(length: timedelta) -> str:
+    """Return a length as ``1 hour``, ``14 days``, ``90 seconds``."""
+    seconds = int(length.total_seconds())
+    for size, word in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if seconds >= size and seconds % size == 0:
+            count = seconds // size
+            return f"{count} {word}{'' if count == 1 else 's'}"
+    return f"{seconds} seconds"
+
+
+def share(value: float) -> str:
+    """Return a share as ``5%``, ``12.5%``: at most two digits after the point."""
+    return f"{100 * value:.2f}".rstrip("0").rstrip(".") + "%"
+
+
+def count(number: int, word: str) -> str:
+    """Return ``1 unit``, ``2,400 units``."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def value(number: float | None, unit: str) -> str:
+    """Return a KPI's value in its unit."""
+    if number is None or not math.isfinite(number):
+        return UNKNOWN
+    if unit == "share":
+        return f"{100 * number:.1f}%"
+    if unit == "seconds":
+        return f"{number:,.1f} s"
+    if unit == "hours":
+        return f"{number:,.2f} h"
+    if unit == "per hour":
+        return f"{number:,.2f} / h"
+    return f"{number:,.2f}"
+
+
+def effect(size: float | None) -> str:
+    """Return a relative effect: ``5.1% lower``, ``unchanged``."""
+    if size is None or not math.isfinite(size):
+        return UNKNOWN
+    if abs(size) < SMALLEST_EFFECT:
+        return "unchanged"
+    return f"{100 * abs(size):.1f}% {'lower' if size < 0 else 'higher'}"
+
+
+def moved(size: float) -> str:
+    """Return a relative effect as something that happened: ``fell by 5.1%``."""
+    if abs(size) < SMALLEST_EFFECT:
+        return "did not change"
+    return f"{'fell' if size < 0 else 'rose'} by {100 * abs(size):.1f}%"
+
+
+def interval(low: float, high: float) -> str:
+    """Return an effect's interval: ``-7.3% to -2.9%``; empty where it is unbounded."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    return f"{100 * low:+.1f}% to {100 * high:+.1f}%".replace("-", "\u2212")
+
+
+def joined(words: tuple[str, ...]) -> str:
+    """Return ``a``, ``a and b``, ``a, b and c``."""
+    if len(words) < 2:  # noqa: PLR2004 - nothing to join
+        return "".join(words)
+    return f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,75 @@
+"""The control plane: one relational database, reached by any SQLAlchemy URL."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.pool import StaticPool
+from sqlmodel import Session, create_engine
+
+from experiments.models import ExperimentRow
+
+SCHEMA_VERSION = 1
+
+
+class ControlPlane:
+    """State, revisions, transitions, evidence and the outbox. Safe from any thread.
+
+    Every write happens inside ``transaction()``: all of it is committed and on disk
+    (SQLite: WAL with full fsync), or none of it.
+    """
+
+    def __init__(self, url: str = "sqlite://") -> None:
+        in_memory = url in {"sqlite://", "sqlite:///:memory:"}
+        options: dict[str, Any] = {}
+        if url.startswith("sqlite"):
+            options["connect_args"] = {"check_same_thread": False, "timeout": 30}
+        if in_memory:
+            options["poolclass"] = StaticPool
+        self.url = url
+        self.engine: Engine = create_engine(url, **options)
+        if url.startswith("sqlite"):
+            _prepare_sqlite(self.engine, in_memory=in_memory)
+
+    def create(self) -> None:
+        """Create missing tables; existing ones are left as they are."""
+        ExperimentRow.metadata.create_all(self.engine)
+
+    @contextmanager
+    def transaction(self) -> Generator[Session]:
+        """Open a session whose changes are committed together, or not at all."""
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def reading(self) -> Generator[Session]:
+        """Open a session for reading only."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    def close(self) -> None:
+        """Release every connection; idempotent."""
+        self.engine.dispose()
+
+
+def _prepare_sqlite(engine: Engine, *, in_memory: bool) -> None:
+    """Make SQLite durable and let one writer wait for another instead of failing."""
+
+    @event.listens_for(engine, "connect")
+    def connect(connection: Any, _record: Any) -> None:
+        # the driver must not open transactions of its own: ours begin below
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        if not in_memory:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        # take the write lock at once: a reader that upgrades later could deadlock
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    _ = (connect, begin)

@@ -1,0 +1,251 @@
+"""Exposures: recorded once per unit by evaluations, checked when clients send their own."""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import datetime
+from threading import Event as Signal
+from threading import Lock, Thread
+
+from experiments.assignment import BUCKETS, CompiledExperiment, bucket_of, bucket_ranges
+from metrics.events import EXPOSURE, Event, Rejection, exposure
+from metrics.store import Appended
+
+logger = logging.getLogger("turnback.exposures")
+
+LONGEST_ID = 256
+"""Events cannot name longer ids, so such a unit could never have a value."""
+
+
+class _Seen:
+    """Unit ids met before, in two generations: when the newer is full the older is forgotten.
+
+    Forgetting costs a repeated exposure event, whose derived id the store recognises.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._half = max(1, capacity // 2)
+        self._newer: set[str] = set()
+        self._older: set[str] = set()
+
+    def __contains__(self, unit: str) -> bool:
+        return unit in self._newer or unit in self._older
+
+    def add(self, unit: str) -> None:
+        if len(self._newer) >= self._half:
+            self._older, self._newer = self._newer, set()
+        self._newer.add(unit)
+
+    def discard(self, unit: str) -> None:
+        self._newer.discard(unit)
+        self._older.discard(unit)
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """A first exposure that waits to be written."""
+
+    experiment: str
+    seed: int
+    unit_type: str
+    unit: str
+    variant: str
+    at: datetime
+
+
+class ExposureBuffer:
+    """First exposures made by evaluations, on their way to the store.
+
+    ``record`` is called for every evaluation and costs a set look-up; a repeat ends there.
+    First ones wait in a bounded buffer until the next flush, every ``interval`` seconds once
+    started. What cannot be written is kept and tried again; while the buffer is full a new
+    unit is not remembered, so that its next evaluation records it.
+
+    These are no acknowledged events: a crash loses at most one interval of them, and the next
+    evaluation of such a unit records it then.
+
+    Args:
+        submit: Hands events to the ingest; the future is done when they are durable.
+        now: The clock.
+        capacity: First exposures that may wait.
+        remembered: Units remembered per experiment and seed.
+        interval: Seconds between two flushes.
+        timeout: Seconds to wait for one write.
+    """
+
+    def __init__(
+        self,
+        submit: Callable[[Sequence[Event]], "Future[Appended]"],
+        *,
+        now: Callable[[], datetime],
+        capacity: int = 100_000,
+        remembered: int = 4_000_000,
+        interval: float = 0.2,
+        timeout: float = 30.0,
+    ) -> None:
+        self._submit = submit
+        self._now = now
+        self._capacity = capacity
+        self._remembered = remembered
+        self._interval = interval
+        self._timeout = timeout
+        self._seen: dict[tuple[str, int], _Seen] = {}
+        self._waiting: deque[_First] = deque()
+        self._failed: list[Event] = []
+        self._writing = Lock()
+        self._stop = Signal()
+        self._thread: Thread | None = None
+        self.recorded = 0
+        self.dropped = 0
+        self.failures = 0
+
+    @property
+    def waiting(self) -> int:
+        """First exposures not yet written."""
+        return len(self._waiting) + len(self._failed)
+
+    def fill(self, experiment: str, seed: int, units: Iterable[str]) -> None:
+        """Remember units that the store already knows, so they are not recorded again."""
+        seen = self._seen_of(experiment, seed)
+        for unit in units:
+            seen.add(unit)
+
+    def record(self, experiment: str, seed: int, unit_type: str, unit: str, variant: str) -> bool:
+        """Note that a unit met a variant; return whether this was its first time.
+
+        Never blocks. Call it from one thread (the event loop).
+        """
+        seen = self._seen.get((experiment, seed)) or self._seen_of(experiment, seed)
+        if unit in seen:
+            return False
+        if self.waiting >= self._capacity or len(unit) > LONGEST_ID:
+            self.dropped += 1
+            return False
+        seen.add(unit)
+        self._waiting.append(_First(experiment, seed, unit_type, unit, variant, self._now()))
+        return True
+
+    def flush(self) -> bool:
+        """Write what waits and return when it is durable; ``False`` when it could not be.
+
+        What could not be written is kept, in order, for the next flush.
+        """
+        with self._writing:
+            batch = self._failed
+            while self._waiting:
+                first = self._waiting.popleft()
+                batch.append(
+                    exposure(
+                        first.experiment,
+                        first.seed,
+                        first.unit_type,
+                        first.unit,
+                        first.variant,
+                        first.at,
+                    )
+                )
+            if not batch:
+                return True
+            try:
+                done = self._submit(batch).result(timeout=self._timeout)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the exposures are kept and the failure counted
+                self._failed = batch
+                self.failures += 1
+                logger.warning("%d exposures wait: %s", len(batch), error)
+                return False
+            self._failed = []
+            self.recorded += done.accepted
+            return True
+
+    def start(self) -> None:
+        """Flush in the background from now on."""
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name="turnback-exposures", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Stop the background flush and write what waits; idempotent."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=self._timeout + self._interval)
+            self._thread = None
+        self.flush()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval):
+            self.flush()
+
+    def _seen_of(self, experiment: str, seed: int) -> _Seen:
+        return self._seen.setdefault((experiment, seed), _Seen(self._remembered))
+
+
+def screen_exposure(
+    event: Event, experiments: Mapping[str, CompiledExperiment]
+) -> Event | Rejection:
+    """Check an exposure that a client sent against what the hash assigns.
+
+    Other events come back as they are. A missing ``seed`` is filled with the current one; an
+    exposure under another seed is kept as it is, since its experiment may have been started
+    over meanwhile.
+
+    Returns:
+        The event to append, or a rejection with code ``unknown_experiment``,
+        ``unit_missing`` or ``variant_mismatch`` (its ``index`` and ``event`` are the caller's).
+    """
+    if event.name != EXPOSURE:
+        return event
+    key = str(event.fields.get("experiment"))
+    compiled = experiments.get(key)
+    if compiled is None:
+        known = ", ".join(sorted(experiments)) or "none"
+        return _refused(
+            event,
+            "fields.experiment",
+            "unknown_experiment",
+            f"no experiment '{key}' is served; served now: {known}",
+        )
+    seed = event.fields.get("seed")
+    if seed is None:
+        event = replace(event, fields={**event.fields, "seed": compiled.spec.seed})
+    elif seed != compiled.spec.seed:
+        return event
+    unit = event.units.get(compiled.spec.unit)
+    if unit is None:
+        return _refused(
+            event,
+            f"units.{compiled.spec.unit}",
+            "unit_missing",
+            f"an exposure of '{key}' needs the id of its unit type '{compiled.spec.unit}'",
+        )
+    assigned = assigned_variant(compiled, unit)
+    variant = event.fields.get("variant")
+    if variant != assigned:
+        given = "none: it takes no part" if assigned is None else f"'{assigned}'"
+        return _refused(
+            event,
+            "fields.variant",
+            "variant_mismatch",
+            f"the exposure says '{variant}', the hash gives this unit {given}",
+        )
+    return event
+
+
+def assigned_variant(compiled: CompiledExperiment, unit: str) -> str | None:
+    """Return the arm the hash gives a unit at the present traffic, ``None`` outside of it.
+
+    Whatever the state, since exposures arrive late, and whatever the audience, since an
+    exposure does not carry the unit's attributes.
+    """
+    spec = compiled.spec
+    share = bucket_of(spec.hash_seed, unit) / BUCKETS
+    ranges = bucket_ranges([v.weight for v in spec.variants], compiled.serving.traffic or 1.0)
+    for variant, (start, end) in zip(spec.variants, ranges, strict=True):
+        if start <= share < end:
+            return variant.name
+    return None
+
+
+def _refused(event: Event, field: str, code: str, reason: str) -> Rejection:
+    return Rejection(index=0, id=event.id, field=field, reason=reason, code=code, event="")

@@ -1,0 +1,227 @@
+"""The OpenFeature Remote Evaluation Protocol 0.3.0: what is answered. Pure, no HTTP.
+
+What real clients need beyond the protocol: every successful item has ``key``, ``value``,
+``reason`` and ``variant``, every failure ``key``, ``errorCode`` and ``errorDetails``.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import msgspec
+
+from experiments.assignment import (
+    TARGETING_KEY,
+    Assignment,
+    CompiledExperiment,
+    Reason,
+    unit_id,
+)
+
+PARSE_ERROR = "PARSE_ERROR"
+TARGETING_KEY_MISSING = "TARGETING_KEY_MISSING"
+INVALID_CONTEXT = "INVALID_CONTEXT"
+FLAG_NOT_FOUND = "FLAG_NOT_FOUND"
+GENERAL = "GENERAL"
+
+ROLLED_BACK = "rolled_back"
+
+
+class Served(Protocol):
+    """What is served now: replaced as a whole by every change, never changed in place."""
+
+    @property
+    def experiments(self) -> Mapping[str, CompiledExperiment]:
+        """Experiments by key."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Another value for other contents."""
+        ...
+
+
+class ContextError(Exception):
+    """A request whose body is no evaluation request.
+
+    Attributes:
+        code: One of the protocol's error codes.
+    """
+
+    def __init__(self, code: str, details: str) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+
+
+_decode = msgspec.json.Decoder().decode
+
+
+def context_of(body: bytes) -> dict[str, Any]:
+    """Return the evaluation context of a request body.
+
+    Raises:
+        ContextError: ``PARSE_ERROR`` when the body is no JSON, ``INVALID_CONTEXT`` when it has
+            no object ``context`` or its ``targetingKey`` is no string.
+    """
+    try:
+        request: Any = _decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ContextError(PARSE_ERROR, f"the body is no JSON: {error}") from None
+    context: Any = cast("dict[str, Any]", request).get("context") if type(request) is dict else None
+    if type(context) is not dict:
+        raise ContextError(
+            INVALID_CONTEXT, 'the body needs an object "context", {"context": {"targetingKey": …}}'
+        )
+    values = cast("dict[str, Any]", context)
+    key = values.get("targetingKey")
+    if key is not None and type(key) is not str:
+        raise ContextError(
+            INVALID_CONTEXT, f"context.targetingKey is a {type(key).__name__}; send a string"
+        )
+    return values
+
+
+def failure(key: str | None, code: str, details: str) -> bytes:
+    """Return a failure as JSON; ``key`` is ``None`` when a whole bulk request failed."""
+    body = {"errorCode": code, "errorDetails": details}
+    return msgspec.json.encode(body if key is None else {"key": key, **body})
+
+
+def missing_unit(compiled: CompiledExperiment) -> str:
+    """Return the words of ``TARGETING_KEY_MISSING``."""
+    unit = compiled.spec.unit
+    return (
+        f"'{compiled.spec.key}' decides by the id of '{unit}'; "
+        f"send it as context.targetingKey or context.{unit}"
+    )
+
+
+def success(compiled: CompiledExperiment, assignment: Assignment) -> bytes:
+    """Return one evaluated flag as JSON.
+
+    A ``flow`` of null has no ``value``: the protocol's way to say "use the code's default".
+    """
+    serving = compiled.serving
+    turned_back = assignment.assigned is not None and assignment.assigned in serving.rolled_back
+    item: dict[str, Any] = {"key": compiled.spec.key}
+    if assignment.value is not None:
+        item["value"] = assignment.value
+    item["reason"] = assignment.reason.value
+    item["variant"] = assignment.variant
+    item["metadata"] = {
+        "turnback.experiment": compiled.spec.key,
+        "turnback.state": ROLLED_BACK if turned_back else serving.state,
+        # clients that record exposures themselves send one only where this is true
+        "turnback.exposed": assignment.exposed,
+    }
+    return msgspec.json.encode(item)
+
+
+def unit_of(compiled: CompiledExperiment, context: Mapping[str, Any]) -> str:
+    """Return the id an experiment decides by, as it is hashed; empty when the context has none."""
+    value = context.get(compiled.spec.unit)
+    return unit_id(context.get(TARGETING_KEY) if value is None else value)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One evaluated flag: its JSON, and the exposure to be noted, if any."""
+
+    body: bytes
+    unit: str | None
+    variant: str
+
+
+class Evaluator:
+    """Evaluates against what is served, encoding each possible answer once per version.
+
+    An answer depends on the unit only through its assignment, so a handful of encoded bodies
+    serve every request until the served version changes.
+    """
+
+    def __init__(self, served: Served) -> None:
+        self.version = served.version
+        self.experiments = served.experiments
+        # by identity: the compiled experiments hold one assignment per possible answer
+        self._bodies: dict[int, bytes] = {}
+
+    def evaluate(
+        self, compiled: CompiledExperiment, context: Mapping[str, Any]
+    ) -> Evaluated | None:
+        """Return the answer for one experiment, ``None`` when the id it decides by is missing."""
+        assignment = compiled.assign(context)
+        if assignment.reason is Reason.UNKNOWN:
+            return None
+        body = self._bodies.get(id(assignment))
+        if body is None:
+            body = self._bodies[id(assignment)] = success(compiled, assignment)
+        unit = unit_of(compiled, context) if assignment.exposed else None
+        return Evaluated(body, unit, assignment.variant)
+
+
+def evaluate_all(evaluator: Evaluator, context: Mapping[str, Any]) -> tuple[bytes, ...]:
+    """Return every served flag, sorted by key; nothing of it is an exposure.
+
+    Raises:
+        ContextError: No flag could be evaluated because the context has no id at all.
+    """
+    items: list[bytes] = []
+    failed = 0
+    for key in sorted(evaluator.experiments):
+        compiled = evaluator.experiments[key]
+        evaluated = evaluator.evaluate(compiled, context)
+        if evaluated is None:
+            failed += 1
+            items.append(failure(key, TARGETING_KEY_MISSING, missing_unit(compiled)))
+        else:
+            items.append(evaluated.body)
+    if items and failed == len(items):
+        raise ContextError(INVALID_CONTEXT, "the context needs a targetingKey, a string")
+    return tuple(items)
+
+
+def bulk_body(items: Sequence[bytes], stream: str) -> bytes:
+    """Return the bulk answer: flags, and where changes are announced."""
+    streams = msgspec.json.encode(
+        [{"type": "sse", "endpoint": {"requestUri": stream}, "inactivityDelaySec": 120}]
+    )
+    return b'{"flags":[' + b",".join(items) + b'],"eventStreams":' + streams + b"}"
+
+
+def entity_tag(body: bytes) -> str:
+    """Return the tag of an evaluated answer, quoted.
+
+    It is made of the answer, not of the configuration: the same configuration answers
+    different contexts differently.
+    """
+    return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
+
+
+def tag_matches(if_none_match: str | None, tag: str) -> bool:
+    """Return whether a client already holds the answer ``tag``.
+
+    Weak comparison of quoted, weak (``W/``) and unquoted tags, alone or in a list; ``*``
+    matches whatever there is.
+    """
+    if not if_none_match:
+        return False
+    bare = tag.strip('"')
+    for candidate in if_none_match.split(","):
+        given = candidate.strip()
+        if given == "*":
+            return True
+        if given[:2] in {"W/", "w/"}:
+            given = given[2:]
+        if given.strip('"') == bare:
+            return True
+    return False
+
+
+def change_event(version: str, changed_at: float) -> bytes:
+    """Return one server-sent event that asks clients to evaluate again."""
+    data = msgspec.json.encode(
+        {"type": "refetchEvaluation", "etag": f'"{version}"', "lastModified": int(changed_at)}
+    )
+    return b"event: message\nid: " + version.encode() + b"\ndata: " + data + b"\n\n"

@@ -1,0 +1,290 @@
+"""Loading and saving experiments. Rows go in and frozen records come out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import update
+from sqlmodel import Session, col, select
+
+from experiments.models import (
+    ExperimentRow,
+    PhaseRow,
+    RevisionRow,
+    TransitionRow,
+    TreatmentRow,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRecord:
+    """Where an experiment stands; ``version`` is what compare-and-set compares."""
+
+    key: str
+    version: int
+    state: str
+    seed: int
+    revision: int
+    step: int
+    step_since: datetime
+    started_at: datetime
+    ends_at: datetime
+    observe_until: datetime
+    checks: int
+    last_tick_at: datetime | None
+    watermark: int
+
+
+@dataclass(frozen=True, slots=True)
+class TreatmentRecord:
+    """The newest attempt of a treatment under the current seed."""
+
+    variant: str
+    seed: int
+    attempt: int
+    state: str
+    first_phase: int
+    since: datetime
+    rolled_back_at: datetime | None
+    verify_after: datetime | None
+    effective: bool | None
+    rate_before: float | None
+    rate_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionRecord:
+    """A recorded change of state."""
+
+    id: int
+    experiment: str
+    variant: str | None
+    before: str
+    after: str
+    at: datetime
+    actor: str
+    reason: str
+    evaluation: int | None
+    evidence: Mapping[str, Any] | None
+
+
+T = TypeVar("T")
+
+
+class ChangedMeanwhileError(Exception):
+    """Somebody else changed the experiment between reading and writing; nothing was written."""
+
+
+def _record(kind: type[T], row: Any) -> T:
+    fields: Mapping[str, Any] = kind.__dataclass_fields__  # type: ignore[attr-defined]
+    return kind(**{name: getattr(row, name) for name in fields})
+
+
+def experiment_keys(session: Session) -> list[str]:
+    """Return every experiment's key, oldest first."""
+    rows = session.exec(select(ExperimentRow).order_by(col(ExperimentRow.started_at)))
+    return [row.key for row in rows]
+
+
+def load_experiment(session: Session, key: str) -> ExperimentRecord | None:
+    """Return where an experiment stands, ``None`` when it is not known."""
+    row = session.get(ExperimentRow, key, populate_existing=True)
+    return None if row is None else _record(ExperimentRecord, row)
+
+
+def insert_experiment(session: Session, record: ExperimentRecord) -> None:
+    """Insert a new experiment."""
+    values = {name: getattr(record, name) for name in ExperimentRecord.__dataclass_fields__}
+    session.add(ExperimentRow(**values))
+    session.flush()
+
+
+def update_experiment(session: Session, record: ExperimentRecord, **changes: Any) -> None:
+    """Compare and set: apply ``changes`` if nobody changed the experiment since ``record``.
+
+    Raises:
+        ChangedMeanwhileError: The version is no longer the one read.
+    """
+    done = session.exec(
+        update(ExperimentRow)
+        .where(col(ExperimentRow.key) == record.key, col(ExperimentRow.version) == record.version)
+        .values(version=record.version + 1, **changes)
+        .execution_options(synchronize_session=False)
+    )
+    if done.rowcount != 1:
+        raise ChangedMeanwhileError(record.key)
+
+
+def load_revision(session: Session, key: str, number: int) -> RevisionRow:
+    """Return one applied file."""
+    return session.exec(
+        select(RevisionRow).where(RevisionRow.experiment == key, RevisionRow.number == number)
+    ).one()
+
+
+def insert_revision(
+    session: Session,
+    *,
+    experiment: str,
+    number: int,
+    text: str,
+    sha256: str,
+    source: str,
+    actor: str,
+    at: datetime,
+) -> None:
+    """Keep an applied file for good."""
+    session.add(
+        RevisionRow(
+            experiment=experiment,
+            number=number,
+            text=text,
+            sha256=sha256,
+            source=source,
+            actor=actor,
+            at=at,
+        )
+    )
+    session.flush()
+
+
+def load_treatments(session: Session, key: str, seed: int) -> dict[str, TreatmentRecord]:
+    """Return the newest attempt of every treatment under ``seed``, by variant."""
+    rows = session.exec(
+        select(TreatmentRow)
+        .where(TreatmentRow.experiment == key, TreatmentRow.seed == seed)
+        .order_by(col(TreatmentRow.attempt))
+    )
+    return {row.variant: _record(TreatmentRecord, row) for row in rows}
+
+
+def insert_treatment(
+    session: Session,
+    *,
+    experiment: str,
+    variant: str,
+    seed: int,
+    attempt: int,
+    first_phase: int,
+    since: datetime,
+) -> None:
+    """Begin an attempt of a treatment, live."""
+    session.add(
+        TreatmentRow(
+            experiment=experiment,
+            variant=variant,
+            seed=seed,
+            attempt=attempt,
+            first_phase=first_phase,
+            since=since,
+        )
+    )
+    session.flush()
+
+
+def close_latch(
+    session: Session,
+    *,
+    experiment: str,
+    treatment: TreatmentRecord,
+    at: datetime,
+    verify_after: datetime,
+) -> None:
+    """Turn a live attempt into a rolled back one, once.
+
+    Raises:
+        ChangedMeanwhileError: It is not live any more.
+    """
+    done = session.exec(
+        update(TreatmentRow)
+        .where(
+            col(TreatmentRow.experiment) == experiment,
+            col(TreatmentRow.variant) == treatment.variant,
+            col(TreatmentRow.seed) == treatment.seed,
+            col(TreatmentRow.attempt) == treatment.attempt,
+            col(TreatmentRow.state) == "live",
+        )
+        .values(state="rolled_back", rolled_back_at=at, verify_after=verify_after)
+        .execution_options(synchronize_session=False)
+    )
+    if done.rowcount != 1:
+        raise ChangedMeanwhileError(f"{experiment}/{treatment.variant}")
+
+
+def save_verification(
+    session: Session,
+    *,
+    experiment: str,
+    treatment: TreatmentRecord,
+    effective: bool | None,
+    rate_before: float | None,
+    rate_after: float | None,
+) -> None:
+    """Record what the verification of a rollback found."""
+    row = session.get(
+        TreatmentRow, (experiment, treatment.variant, treatment.seed, treatment.attempt)
+    )
+    if row is None:
+        raise ChangedMeanwhileError(f"{experiment}/{treatment.variant}")
+    row.effective, row.rate_before, row.rate_after = effective, rate_before, rate_after
+    session.add(row)
+    session.flush()
+
+
+def load_phases(session: Session, key: str, seed: int) -> tuple[datetime, ...]:
+    """Return the instants at which a new phase began, ascending."""
+    rows = session.exec(
+        select(PhaseRow)
+        .where(PhaseRow.experiment == key, PhaseRow.seed == seed)
+        .order_by(col(PhaseRow.number))
+    )
+    return tuple(row.at for row in rows)
+
+
+def insert_phase(
+    session: Session, *, experiment: str, seed: int, number: int, at: datetime, reason: str
+) -> None:
+    """Begin a new phase."""
+    session.add(PhaseRow(experiment=experiment, seed=seed, number=number, at=at, reason=reason))
+    session.flush()
+
+
+def insert_transition(
+    session: Session,
+    *,
+    experiment: str,
+    variant: str | None,
+    before: str,
+    after: str,
+    at: datetime,
+    actor: str,
+    reason: str,
+    evaluation: int | None = None,
+    evidence: dict[str, Any] | None = None,
+    latch: str | None = None,
+) -> TransitionRecord:
+    """Record a change of state; the database refuses a second one for the same ``latch``."""
+    row = TransitionRow(
+        experiment=experiment,
+        variant=variant,
+        before=before,
+        after=after,
+        at=at,
+        actor=actor,
+        reason=reason,
+        evaluation=evaluation,
+        evidence=evidence,
+        latch=latch,
+    )
+    session.add(row)
+    session.flush()
+    return _record(TransitionRecord, row)
+
+
+def load_transitions(session: Session, key: str) -> tuple[TransitionRecord, ...]:
+    """Return every change of state of an experiment, oldest first."""
+    rows = session.exec(
+        select(TransitionRow).where(TransitionRow.experiment == key).order_by(col(TransitionRow.id))
+    )
+    return tuple(_record(TransitionRecord, row) for row in rows)

@@ -1,0 +1,412 @@
+"""One check of one experiment: read, judge, decide, and store it all in one transaction."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import Session
+
+from experiments.database import ControlPlane
+from experiments.lifecycle import State
+from experiments.repository import (
+    ChangedMeanwhileError,
+    ExperimentRecord,
+    TransitionRecord,
+    TreatmentRecord,
+    insert_transition,
+    load_phases,
+    load_treatments,
+    update_experiment,
+)
+from guardrails.decide import (
+    Decision,
+    Standing,
+    decide,
+    events_stopped,
+    is_blind,
+    query_failed,
+)
+from guardrails.judge import judge
+from guardrails.loaded import Loaded
+from guardrails.outcome import Finding, Outcome
+from guardrails.repository import (
+    Monitor,
+    finding_to_json,
+    insert_evaluation,
+    insert_finding,
+    load_monitors,
+    save_monitor,
+    save_snapshot,
+)
+from guardrails.rollback import message, record_rollback
+from guardrails.settings import EngineSettings
+from guardrails.ticks import Tick
+from guardrails.verify import store_verified, verify_rollbacks
+from guardrails.words import breach_words, instant
+from metrics.cells import Snapshot, Sums
+from metrics.store import MetricStore, StoreError
+
+logger = logging.getLogger("turnback.check")
+
+ENGINE = "turnback"
+"""Who acts when nobody asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What one check did: ``ok``, ``error`` (the store failed) or ``taken`` (already recorded)."""
+
+    result: str
+    decision: Decision
+    transitions: tuple[TransitionRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What one check read."""
+
+    record: ExperimentRecord
+    loaded: Loaded
+    treatments: Mapping[str, TreatmentRecord]
+    monitors: Mapping[tuple[str, str, int], Monitor]
+    snapshot: Snapshot | None
+    failure: str
+    findings: tuple[Finding, ...]
+    decision: Decision
+
+
+def check(
+    control: ControlPlane,
+    store: MetricStore,
+    settings: EngineSettings,
+    *,
+    record: ExperimentRecord,
+    loaded: Loaded,
+    tick: Tick,
+) -> Checked:
+    """Run one tick. Everything before the transaction only reads: doing it twice is harmless."""
+    sight = _look(control, store, settings, record=record, loaded=loaded, at=tick.at)
+    verified = verify_rollbacks(store, record, sight.treatments, at=tick.at)
+    result = "ok" if sight.snapshot is not None else "error"
+    try:
+        with control.transaction() as session:
+            transitions = _store(session, settings, sight, tick=tick, result=result)
+            store_verified(session, record, verified, channels=channels_of(loaded), at=tick.at)
+    except (IntegrityError, ChangedMeanwhileError):
+        # another scheduler recorded this instant or a person acted meanwhile: drop ours
+        logger.info("%s: the check of %s was already taken", record.key, instant(tick.at))
+        return Checked("taken", sight.decision)
+    return Checked(result, sight.decision, transitions)
+
+
+def _look(
+    control: ControlPlane,
+    store: MetricStore,
+    settings: EngineSettings,
+    *,
+    record: ExperimentRecord,
+    loaded: Loaded,
+    at: datetime,
+) -> _Sight:
+    with control.reading() as session:
+        treatments = load_treatments(session, record.key, record.seed)
+        phases = load_phases(session, record.key, record.seed)
+        monitors = {
+            (m.guardrail, m.treatment, m.attempt): m
+            for m in load_monitors(session, record.key, record.seed)
+        }
+    snapshot: Snapshot | None = None
+    failure = ""
+    try:
+        snapshot = store.snapshot(loaded.frame(record, phases), now=at)
+        step_units = _step_units(store, record, loaded, at)
+    except (StoreError, OSError) as error:
+        snapshot, step_units, failure = None, {}, str(error) or type(error).__name__
+        logger.exception("%s: the store could not be read", record.key)
+    findings = _judge_all(loaded, treatments, monitors, snapshot, failure)
+    standing = Standing(
+        state=record.state,
+        live=frozenset(v for v, t in treatments.items() if t.state == "live"),
+        acting=loaded.spec.experiment.mode.value == "live" and not settings.suspended,
+        rules=loaded.rules,
+        ends_at=record.ends_at,
+        observe_until=record.observe_until,
+        steps=loaded.steps,
+        step=record.step,
+        step_since=record.step_since,
+        step_units=step_units,
+        told=frozenset((m.guardrail, m.treatment) for m in monitors.values() if m.told),
+    )
+    decision = decide(findings, standing, now=at)
+    return _Sight(record, loaded, treatments, monitors, snapshot, failure, findings, decision)
+
+
+def _step_units(
+    store: MetricStore, record: ExperimentRecord, loaded: Loaded, at: datetime
+) -> Mapping[str, int]:
+    """Return units exposed in the current ramp step by variant; nothing is read without need."""
+    if record.step + 1 >= len(loaded.steps) or loaded.steps[record.step].min_units == 0:
+        return {}
+    counts = store.exposure_counts(record.key, record.seed, since=record.step_since, until=at)
+    return {v.name: counts.get(v.name, 0) for v in loaded.spec.experiment.variants}
+
+
+def _judge_all(
+    loaded: Loaded,
+    treatments: Mapping[str, TreatmentRecord],
+    monitors: Mapping[tuple[str, str, int], Monitor],
+    snapshot: Snapshot | None,
+    failure: str,
+) -> tuple[Finding, ...]:
+    stopped = snapshot is not None and _stopped(snapshot, loaded.settle)
+    findings: list[Finding] = []
+    for comparison in loaded.comparisons:
+        treatment = treatments.get(comparison.treatment)
+        if treatment is None or treatment.state != "live":
+            continue
+        if snapshot is None:
+            findings.append(
+                query_failed(comparison.guardrail, comparison.kpi, comparison.treatment, failure)
+            )
+            continue
+        monitor = monitors.get((comparison.guardrail, comparison.treatment, treatment.attempt))
+        findings.append(
+            judge(
+                snapshot,
+                comparison,
+                monitor.states if monitor is not None else {},
+                first_phase=treatment.first_phase,
+                events_stopped=stopped,
+            )
+        )
+    return tuple(findings)
+
+
+def _stopped(snapshot: Snapshot, settle: timedelta) -> bool:
+    reach = snapshot.reach.values()
+    newest = [r.last_event_at for r in reach if r.last_event_at is not None]
+    if newest:
+        quiet = snapshot.at - max(newest)
+    else:
+        exposures = [r.last_exposure_at for r in reach if r.last_exposure_at is not None]
+        quiet = settle + timedelta(seconds=1) if exposures else None
+    return events_stopped(
+        {variant: r.exposed_since_last_event for variant, r in snapshot.reach.items()},
+        events=sum(r.events for r in reach),
+        exposed=max(1, sum(r.exposed for r in reach)),
+        quiet_for=quiet,
+        settle=settle,
+    )
+
+
+def _store(
+    session: Session, settings: EngineSettings, sight: _Sight, *, tick: Tick, result: str
+) -> tuple[TransitionRecord, ...]:
+    """Write everything one check found and did; all of it or nothing."""
+    record, decision = sight.record, sight.decision
+    evaluation = insert_evaluation(
+        session,
+        experiment=record.key,
+        seed=record.seed,
+        at=tick.at,
+        watermark=sight.snapshot.watermark if sight.snapshot is not None else record.watermark,
+        missed=tick.missed,
+        result=result,
+        decision=decision.words,
+    )
+    _store_findings(session, settings, sight, at=tick.at, evaluation=evaluation)
+    if sight.snapshot is not None:
+        save_snapshot(session, record.key, tick.at, snapshot_to_json(sight.snapshot))
+    transitions = _act(session, settings, sight, at=tick.at, evaluation=evaluation)
+    update_experiment(session, record, **_changes(sight, tick.at))
+    return transitions
+
+
+def _changes(sight: _Sight, at: datetime) -> dict[str, Any]:
+    record, decision = sight.record, sight.decision
+    changes: dict[str, Any] = {"last_tick_at": at, "checks": record.checks + 1}
+    if sight.snapshot is not None:
+        changes["watermark"] = sight.snapshot.watermark
+    if decision.advance:
+        changes |= {"step": record.step + 1, "step_since": at}
+    if decision.become is not None:
+        changes["state"] = State(decision.become).value
+    return changes
+
+
+def _store_findings(
+    session: Session, settings: EngineSettings, sight: _Sight, *, at: datetime, evaluation: int
+) -> None:
+    record = sight.record
+    told = {(f.guardrail, f.treatment) for f in sight.decision.tell}
+    acted = {(f.guardrail, f.treatment) for f in sight.decision.rollbacks}
+    for finding in sight.findings:
+        attempt = sight.treatments[finding.treatment].attempt
+        before = sight.monitors.get((finding.guardrail, finding.treatment, attempt))
+        pair = (finding.guardrail, finding.treatment)
+        keep = (
+            before is None
+            or before.outcome != finding.outcome.value
+            or before.stored_at is None
+            or at - before.stored_at >= settings.evidence_every
+            or any(w.is_look for w in finding.windows)
+            or pair in told | acted
+        )
+        if keep:
+            insert_finding(
+                session,
+                finding,
+                evaluation=evaluation,
+                experiment=record.key,
+                seed=record.seed,
+                attempt=attempt,
+                at=at,
+            )
+        states = dict(before.states) if before is not None else {}
+        states.update(finding.states)
+        blind_since = before.blind_since if before is not None else None
+        save_monitor(
+            session,
+            record.key,
+            record.seed,
+            Monitor(
+                treatment=finding.treatment,
+                attempt=attempt,
+                guardrail=finding.guardrail,
+                checked_at=at,
+                stored_at=at if keep or before is None else before.stored_at,
+                outcome=finding.outcome.value,
+                blind_since=(blind_since or at) if is_blind(finding) else None,
+                told=pair in told
+                or (before is not None and before.told and finding.outcome is Outcome.BREACH),
+                states=states,
+                finding=replace(finding, states={}),
+            ),
+        )
+
+
+def _act(
+    session: Session, settings: EngineSettings, sight: _Sight, *, at: datetime, evaluation: int
+) -> tuple[TransitionRecord, ...]:
+    record, decision, loaded = sight.record, sight.decision, sight.loaded
+    channels = channels_of(loaded)
+    done = [
+        record_rollback(
+            session,
+            record,
+            sight.treatments[finding.treatment],
+            at=at,
+            grace=settings.grace,
+            actor=ENGINE,
+            reason=_reason(loaded, finding),
+            evidence=_evidence(sight, finding),
+            evaluation=evaluation,
+            channels=channels,
+        )
+        for finding in decision.rollbacks
+    ]
+    for finding in decision.tell:
+        _tell(session, sight, finding, at=at, channels=channels)
+    if decision.advance:
+        before, after = loaded.spec.experiment.ramp[record.step : record.step + 2]
+        done.append(
+            insert_transition(
+                session,
+                experiment=record.key,
+                variant=None,
+                before=f"traffic {before.traffic:.4g}",
+                after=f"traffic {after.traffic:.4g}",
+                at=at,
+                actor=ENGINE,
+                reason="the step's hold is over, its units are in and no guardrail objects",
+                evaluation=evaluation,
+            )
+        )
+    if decision.become is not None:
+        done.append(
+            insert_transition(
+                session,
+                experiment=record.key,
+                variant=None,
+                before=record.state,
+                after=decision.become,
+                at=at,
+                actor=ENGINE,
+                reason="the time set in the file has come",
+                evaluation=evaluation,
+            )
+        )
+    return tuple(done)
+
+
+def _tell(
+    session: Session, sight: _Sight, finding: Finding, *, at: datetime, channels: Sequence[str]
+) -> None:
+    record = sight.record
+    attempt = sight.treatments[finding.treatment].attempt
+    message(
+        session,
+        key=f"breach:{record.key}/{finding.treatment}/{record.seed}/{attempt}/{finding.guardrail}"
+        f"@{at.isoformat()}",
+        kind="breach_told",
+        experiment=record.key,
+        variant=finding.treatment,
+        at=at,
+        title=f"{record.key}: {finding.guardrail} of {finding.treatment} is breached, "
+        "nothing is done",
+        text=_reason(sight.loaded, finding),
+        evidence=_evidence(sight, finding),
+        channels=channels,
+    )
+
+
+def _reason(loaded: Loaded, finding: Finding) -> str:
+    comparison = loaded.comparison(finding.guardrail, finding.treatment)
+    if comparison is None:
+        return f"{finding.guardrail} is breached"
+    return breach_words(finding, comparison, loaded.title(finding.kpi))
+
+
+def _evidence(sight: _Sight, finding: Finding) -> dict[str, Any]:
+    return {
+        "finding": finding_to_json(finding),
+        "watermark": sight.snapshot.watermark if sight.snapshot is not None else None,
+        "revision": sight.record.revision,
+        "spec_sha256": sight.loaded.spec.sha256,
+    }
+
+
+def channels_of(loaded: Loaded) -> tuple[str, ...]:
+    """Return where an experiment's messages go: the log, and the channels its file names."""
+    return tuple(dict.fromkeys(("log", *loaded.spec.experiment.notify)))
+
+
+def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
+    """Return what is shown of a snapshot: exact totals per KPI, window and variant."""
+    kpis: list[dict[str, Any]] = []
+    for (kpi, window), cells in snapshot.cells.items():
+        totals: dict[str, tuple[int, Sums]] = {}
+        for cell in cells:
+            entered, sums = totals.get(cell.variant, (0, Sums()))
+            totals[cell.variant] = (entered + cell.entered, sums + cell.sums)
+        kpis.extend(
+            {
+                "kpi": kpi,
+                "window": int(window.total_seconds()),
+                "variant": variant,
+                "entered": entered,
+                "n": sums.n,
+                "y": str(sums.y),
+                "x": str(sums.x),
+            }
+            for variant, (entered, sums) in totals.items()
+        )
+    return {
+        "watermark": snapshot.watermark,
+        "conflicted": snapshot.conflicted,
+        "exposed": {variant: reach.exposed for variant, reach in snapshot.reach.items()},
+        "kpis": kpis,
+    }

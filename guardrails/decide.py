@@ -1,0 +1,256 @@
+"""What follows from the findings of one check. Pure: no clock, no database.
+
+Order over one check (first wins): latch > breach > data quality (hold) > ``min_units`` and
+``hold`` of the ramp step > advance. A rollback never waits for a step, and nothing but a
+proven breach rolls back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from guardrails.outcome import Code, Finding, Outcome
+
+RELATIVE_EXPOSURE_AFTER_ROLLBACK = 0.01
+"""A rollback is effective when the arm's exposures are below this share of their rate before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a decision must know of a guardrail: its id, action and whether it may act."""
+
+    id: str
+    action: str
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the ramp.
+
+    Attributes:
+        hold: Least time in the step.
+        min_units: Units exposed per arm since the step began.
+        proven: Whether every acting guardrail must pass before the step is left.
+    """
+
+    hold: timedelta
+    min_units: int = 0
+    proven: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an experiment stands when a check decides.
+
+    Attributes:
+        state: ``running`` or ``observing``.
+        live: Treatments that are not rolled back.
+        acting: Whether the engine may act (live mode, not suspended).
+        rules: Guardrails by id.
+        steps: The ramp; empty means full traffic from the start.
+        step: Index of the current step.
+        step_since: When it began.
+        step_units: Units exposed since then, by variant.
+        told: (guardrail, treatment) pairs already told of a breach they do not act on.
+    """
+
+    state: str
+    live: frozenset[str]
+    acting: bool
+    rules: Mapping[str, Rule]
+    ends_at: datetime
+    observe_until: datetime
+    steps: tuple[Step, ...] = ()
+    step: int = 0
+    step_since: datetime | None = None
+    step_units: Mapping[str, int] | None = None
+    told: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one check does.
+
+    Attributes:
+        rollbacks: One finding per treatment to be turned back.
+        tell: Breaches that are told but not acted upon (alert, dry run, shadow, suspended).
+        advance: Whether the ramp moves one step on.
+        become: New state of the experiment, ``None`` to stay.
+        words: One line for the record.
+    """
+
+    rollbacks: tuple[Finding, ...] = ()
+    tell: tuple[Finding, ...] = ()
+    advance: bool = False
+    become: str | None = None
+    words: str = "nothing to do"
+
+
+def decide(findings: Sequence[Finding], standing: Standing, *, now: datetime) -> Decision:
+    """Return what follows from the findings of one check.
+
+    Findings about treatments that are not live are ignored: the latch is closed. Of several
+    breaches of one treatment the one with the strongest evidence is its reason.
+    """
+    live = [f for f in findings if f.treatment in standing.live]
+    rollbacks = _strongest(
+        [f for f in live if f.outcome is Outcome.BREACH and _may_act(f, standing)]
+    )
+    gone = {f.treatment for f in rollbacks}
+    tell = tuple(
+        f
+        for f in live
+        if f.outcome is Outcome.BREACH
+        and not _may_act(f, standing)
+        and f.treatment not in gone
+        and (f.guardrail, f.treatment) not in standing.told
+    )
+    become = _next_state(standing, now)
+    remaining = [f for f in live if f.treatment not in gone]
+    blocked = _blocked(remaining, standing, now=now)
+    advance = blocked is None and not rollbacks and become is None
+    return Decision(
+        rollbacks=rollbacks,
+        tell=tell,
+        advance=advance,
+        become=become,
+        words=_words(rollbacks, become, blocked, advance=advance),
+    )
+
+
+def _may_act(finding: Finding, standing: Standing) -> bool:
+    rule = standing.rules[finding.guardrail]
+    return standing.acting and rule.action == "rollback" and not rule.dry_run
+
+
+def _strongest(breaches: Sequence[Finding]) -> tuple[Finding, ...]:
+    best: dict[str, Finding] = {}
+    for finding in breaches:
+        held = best.get(finding.treatment)
+        if held is None or finding.evidence > held.evidence:
+            best[finding.treatment] = finding
+    return tuple(best.values())
+
+
+def _next_state(standing: Standing, now: datetime) -> str | None:
+    if standing.state == "running" and now >= standing.ends_at:
+        return "observing"
+    if standing.state == "observing" and now >= standing.observe_until:
+        return "finished"
+    return None
+
+
+def _blocked(findings: Sequence[Finding], standing: Standing, *, now: datetime) -> str | None:
+    """Return why the ramp may not advance, or ``None`` when it may."""
+    if standing.state != "running" or standing.step + 1 >= len(standing.steps):
+        return "the ramp is at its last step"
+    if not standing.live:
+        return "every treatment is turned back"
+    step = standing.steps[standing.step]
+    objection = _objection(findings, standing.rules, proven=step.proven)
+    if objection is not None:
+        return objection
+    if standing.step_since is not None and now - standing.step_since < step.hold:
+        return "the step's hold is not over"
+    counts = standing.step_units or {}
+    fewest = min((counts.get(v, 0) for v in counts), default=0)
+    if fewest < step.min_units:
+        return f"{fewest} of {step.min_units} units per arm are in"
+    return None
+
+
+def _objection(
+    findings: Sequence[Finding], rules: Mapping[str, Rule], *, proven: bool
+) -> str | None:
+    for finding in findings:
+        rule = rules[finding.guardrail]
+        if rule.action == "alert" or rule.dry_run:
+            continue
+        if finding.outcome in {Outcome.BREACH, Outcome.ERROR, Outcome.NO_DATA}:
+            return f"{finding.guardrail} of {finding.treatment} is {finding.outcome.value}"
+        if proven and finding.outcome is not Outcome.PASS:
+            return f"{finding.guardrail} of {finding.treatment} is not proven safe yet"
+    return None
+
+
+def _words(
+    rollbacks: Sequence[Finding], become: str | None, blocked: str | None, *, advance: bool
+) -> str:
+    if rollbacks:
+        return "; ".join(f"turn back {f.treatment}: {f.guardrail} is breached" for f in rollbacks)
+    if become is not None:
+        return f"the experiment becomes {become}"
+    if advance:
+        return "the ramp advances one step"
+    return f"hold: {blocked}" if blocked else "nothing to do"
+
+
+def verify_rollback(
+    *, before: int, hours_before: float, after: int, others_after: int, hours_after: float
+) -> tuple[float | None, float | None, bool | None]:
+    """Return (rate before, rate after, effective) of a rolled back arm's exposures per hour.
+
+    ``effective`` is ``None`` while nobody at all was exposed since the grace period: silence
+    of every arm proves nothing.
+
+    Args:
+        before: Exposures of the arm before the rollback.
+        hours_before: Length of that span.
+        after: Exposures of the arm after the grace period.
+        others_after: Exposures of all other arms in that span.
+        hours_after: Length of the span after the grace period.
+    """
+    rate_before = before / hours_before if hours_before > 0 else None
+    if hours_after <= 0 or after + others_after == 0:
+        return rate_before, None, None
+    rate_after = after / hours_after
+    if rate_before is None:
+        return None, rate_after, after == 0
+    return rate_before, rate_after, rate_after <= RELATIVE_EXPOSURE_AFTER_ROLLBACK * rate_before
+
+
+def events_stopped(
+    exposed_since: Mapping[str, int],
+    *,
+    events: int,
+    exposed: int,
+    quiet_for: timedelta | None,
+    settle: timedelta,
+) -> bool:
+    """Return whether events no longer arrive although units still enter.
+
+    True when nothing came for longer than ``settle``, at least 100 units of each arm were
+    exposed after the newest event of any arm and, at the rate so far, at least 20 events were
+    due from them (their absence has then a probability below e**-20 for independent units).
+    Before any event the first condition decides.
+
+    Args:
+        exposed_since: Units first exposed after the newest event, by variant.
+        events: Events of exposed units so far.
+        exposed: Units exposed so far.
+        quiet_for: Time since the newest event, or since the first exposure without any event.
+        settle: How long silence is normal: twice the shortest window, plus the lag.
+    """
+    if quiet_for is None or quiet_for <= settle or not exposed_since:
+        return False
+    if min(exposed_since.values()) < 100:  # noqa: PLR2004 - the gate of units per arm
+        return False
+    return events == 0 or events / exposed * sum(exposed_since.values()) >= 20  # noqa: PLR2004
+
+
+def is_blind(finding: Finding) -> bool:
+    """Return whether a finding means that the engine could not see."""
+    return finding.outcome in {Outcome.NO_DATA, Outcome.ERROR}
+
+
+def query_failed(guardrail: str, kpi: str | None, treatment: str, message: str) -> Finding:
+    """Return the finding of a check whose query failed."""
+    return Finding(
+        guardrail=guardrail,
+        kpi=kpi,
+        treatment=treatment,
+        outcome=Outcome.ERROR,
+        code=Code.QUERY_FAILED,
+        detail={"message": message},
+    )

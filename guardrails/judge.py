@@ -1,0 +1,357 @@
+"""The one function that decides: cells and state in, a finding out. Pure.
+
+Whole run: a group-sequential boundary that spends half of the level. Since a restart:
+one e-process over all restarts with the other half. The margin is inside the tests.
+
+Source: STATISTICS 0a; DESIGN 9.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from guardrails.levels import Comparison, WindowPlan
+from guardrails.outcome import (
+    PRECEDENCE,
+    Code,
+    Finding,
+    Outcome,
+    WindowFinding,
+    WindowState,
+)
+from metrics.catalogue import Kind
+from metrics.cells import Cell, Snapshot, Sums
+from metrics.stats import moments
+from metrics.stats.comparison import MIN_UNITS, Compared, Flags, compare
+from metrics.stats.contrasts import Null
+from metrics.stats.group_sequential import Progress, look
+from metrics.stats.mixtures import average_log_e, normal_log_mixture, tuned_rho, z_bound
+from metrics.stats.relative import RelativeEffect, fieller
+from metrics.stats.spending import reserve
+
+Array = npt.NDArray[np.float64]
+
+LOOK_GROWTH = 1.02
+"""A check is a look when information has grown by this factor since the last one."""
+
+FIRST_INFORMATION = 50.0
+"""Information at which log-time spending begins: 100 units in each of two equal arms."""
+
+RESTART_INFORMATION = 250.0
+"""Information at which the e-process of restarts is sharpest."""
+
+_LARGEST_LOG = 690.0  # e-values are shown up to 1e299, then they stay there
+_ALMOST = 0.999  # evidence of what is not (yet) a breach: past the boundary between two looks
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    """Both tests of one window at one check, before anything is decided.
+
+    ``z``, ``information`` and ``gate`` are "since cohort j", row 0 the whole run; ``safe_z`` is
+    the whole run against the full margin, harm positive.
+    """
+
+    z: Array
+    information: Array
+    gate: Flags
+    kappa: float
+    safe_z: float
+    safe_gate: bool
+    effect: RelativeEffect
+
+
+def judge(
+    snapshot: Snapshot,
+    comparison: Comparison,
+    states: Mapping[str, WindowState],
+    *,
+    first_phase: int = 0,
+    events_stopped: bool = False,
+) -> Finding:
+    """Judge one guardrail and treatment at one check.
+
+    The outcome is the first in ``PRECEDENCE`` among its windows, so a breach in any of
+    them is a breach and a pass needs all. The whole-run boundary is only compared with z
+    at looks; the e-process of restarts at every check, which costs nothing (Ville). After
+    a crossing the states go on as if nobody had acted (shadow, dry run).
+
+    Args:
+        snapshot: Cells by KPI and window. ``control_value`` and ``treatment_value`` are plain
+            totals over phases; ``effect`` and its interval weigh phases by ``m_h``, so a change
+            of shares between arms cannot pass for an effect.
+        comparison: What is compared at which level.
+        states: States of the last check by ``str(window seconds)``; missing means new.
+        first_phase: Cells of earlier allocation phases do not count (a resumed attempt).
+        events_stopped: Events no longer arrive: no data, whatever the cells say, and the
+            states stay as they were.
+    """
+    findings, after = list[WindowFinding](), dict(states)
+    for plan in comparison.windows:
+        key = str(int(plan.length.total_seconds()))
+        state = states.get(key, WindowState())
+        cells = snapshot.cells.get((comparison.kpi, plan.length), ())
+        finding, new = _judge_window(
+            cells, comparison, plan, state, first_phase=first_phase, blind=events_stopped
+        )
+        findings.append(finding)
+        if not events_stopped:
+            after[key] = replace(new, watermark=snapshot.watermark)
+    main = min(findings, key=_rank)
+    return Finding(
+        guardrail=comparison.guardrail,
+        kpi=comparison.kpi,
+        treatment=comparison.treatment,
+        outcome=main.outcome,
+        code=main.code,
+        windows=tuple(findings),
+        states=after,
+        evidence=max(f.evidence for f in findings),
+    )
+
+
+_TELLING = (
+    Code.UNDECIDED,
+    Code.INSIDE_MARGIN,
+    Code.CONTROL_NOT_POSITIVE,
+    Code.TOO_FEW,
+    Code.WINDOW_OPEN,
+)
+"""Of several inconclusive windows, the code that says most comes first."""
+
+
+def _rank(finding: WindowFinding) -> tuple[int, int]:
+    code = _TELLING.index(finding.code) if finding.code in _TELLING else 0
+    return PRECEDENCE.index(finding.outcome), code
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One arm's cells of a window."""
+
+    cells: tuple[Cell, ...]
+    entered: int
+    sums: Sums
+
+    @property
+    def value(self) -> float:
+        return self.sums.y / self.sums.x if self.sums.x > 0 else math.nan
+
+
+def _side(cells: Sequence[Cell], variant: str, first_phase: int) -> _Side:
+    own = tuple(c for c in cells if c.variant == variant and c.phase >= first_phase)
+    return _Side(own, sum(c.entered for c in own), moments.total(own))
+
+
+def _judge_window(
+    cells: Sequence[Cell],
+    comparison: Comparison,
+    plan: WindowPlan,
+    state: WindowState,
+    *,
+    first_phase: int,
+    blind: bool,
+) -> tuple[WindowFinding, WindowState]:
+    control = _side(cells, comparison.control, first_phase)
+    treatment = _side(cells, comparison.treatment, first_phase)
+    finding = WindowFinding(
+        window=plan.length,
+        level=plan.level,
+        outcome=Outcome.INCONCLUSIVE,
+        code=Code.TOO_FEW,
+        entered=(control.entered, treatment.entered),
+        units=(control.sums.n, treatment.sums.n),
+        control_value=control.value,
+        treatment_value=treatment.value,
+        boundary=state.boundary if state.looks else math.nan,
+        look=state.looks,
+        information=state.information,
+        spent=state.spent,
+    )
+    empty = _without_values(comparison, control, treatment)
+    if empty is not None or blind:
+        outcome, code = (Outcome.NO_DATA, Code.EVENTS_STOPPED) if blind else (empty or _TOO_FEW)
+        if blind and empty is None:
+            evidence = _evidence(comparison, plan, control, treatment)
+            finding, _ = _weigh(finding, evidence, plan, state, may_look=False)
+        return replace(
+            finding, outcome=outcome, code=code, evidence=min(finding.evidence, _ALMOST)
+        ), state
+    evidence = _evidence(comparison, plan, control, treatment)
+    return _weigh(finding, evidence, plan, state, may_look=True)
+
+
+_TOO_FEW = (Outcome.INCONCLUSIVE, Code.TOO_FEW)
+
+
+def _without_values(
+    comparison: Comparison, control: _Side, treatment: _Side
+) -> tuple[Outcome, Code] | None:
+    """Return what there is to say where no statistic exists, ``None`` where one does."""
+    if min(control.entered, treatment.entered) == 0:
+        return Outcome.INCONCLUSIVE, Code.WINDOW_OPEN
+    if min(control.sums.n, treatment.sums.n) == 0:
+        if min(control.entered, treatment.entered) >= MIN_UNITS:
+            return Outcome.NO_DATA, Code.NO_VALUES
+        return _TOO_FEW
+    if comparison.absolute or comparison.margin == 0.0 or comparison.kind is Kind.PROPORTION:
+        return None
+    # A percentage of a negative quantity has no meaning, nor of 0, unless the treatment is
+    # above it: any rise from nothing is past every margin.
+    if control.sums.y > 0 or (control.sums.y == 0 and treatment.sums.y > 0):
+        return None
+    if min(control.sums.n, treatment.sums.n) < MIN_UNITS:
+        return _TOO_FEW
+    return Outcome.INCONCLUSIVE, Code.CONTROL_NOT_POSITIVE
+
+
+def _null(comparison: Comparison) -> Null:
+    """Return both null hypotheses: harm of prove_past x margin, and of the whole margin."""
+    sign = 1.0 if comparison.side == "rise" else -1.0
+    harms = np.array([comparison.prove_past, 1.0]).reshape(2, 1, 1) * comparison.margin * sign
+    if comparison.absolute:
+        return Null(np.ones_like(harms), harms, sign)
+    return Null(1.0 + harms, np.zeros_like(harms), sign)
+
+
+def _evidence(
+    comparison: Comparison, plan: WindowPlan, control: _Side, treatment: _Side
+) -> _Evidence:
+    found = compare(
+        control.cells,
+        treatment.cells,
+        kind=comparison.kind,
+        null=_null(comparison),
+        rows=plan.restarts + 1,
+    )
+    statistic, gate = found.statistic, found.gate
+    return _Evidence(
+        z=statistic.z[0],
+        information=statistic.information,
+        gate=gate[0],
+        kappa=float(statistic.kappa[0, 0]) + 0.0,  # no negative zero
+        safe_z=float(statistic.z[1, 0]),
+        safe_gate=bool(gate[1, 0]),
+        effect=_effect(found, plan),
+    )
+
+
+def _effect(found: Compared, plan: WindowPlan) -> RelativeEffect:
+    """Return the relative effect and, once the gate holds, its interval."""
+    e = found.estimate
+    if e is None:
+        return RelativeEffect(math.nan, math.nan, math.nan)
+    if not found.gate[0, 0]:
+        plain = fieller(e.control, e.treatment, 0.0, 0.0, 0.0)
+        return RelativeEffect(plain.effect, math.nan, math.nan)
+    z = z_bound(float(found.statistic.information[0]), plan.level, _display_rho(plan))
+    return fieller(e.control, e.treatment, e.var_control, e.var_treatment, z)
+
+
+def _display_rho(plan: WindowPlan) -> float:
+    """Return the tuning of pass and interval: sharpest half way (in e-folds) through the plan."""
+    half_way = math.sqrt(FIRST_INFORMATION * max(plan.information_max, FIRST_INFORMATION))
+    return tuned_rho(half_way, plan.level, one_sided=True)
+
+
+def _weigh(
+    finding: WindowFinding,
+    evidence: _Evidence,
+    plan: WindowPlan,
+    state: WindowState,
+    *,
+    may_look: bool,
+) -> tuple[WindowFinding, WindowState]:
+    """Compare the evidence with what it must reach; return finding and next state."""
+    z, gate = float(evidence.z[0]), bool(evidence.gate[0])
+    # it never decreases: corrected data may take units away, not looks
+    information = max(float(evidence.information[0]), state.information)
+    is_look = may_look and gate and information >= LOOK_GROWTH * state.information
+    new = _after_look(state, plan, information) if is_look else state
+    log_e, restart = _restarts(evidence, plan)
+    needed = math.log(2.0 / plan.level)
+    breach = (is_look and z >= new.boundary) or log_e >= needed
+    whole = z / new.boundary if gate and new.looks else 0.0
+    strongest = max(whole, log_e / needed, 0.0)
+    log_safe = _log_safe(evidence, plan, information)
+    outcome, code = _verdict(evidence, breach=breach, safe=log_safe >= -math.log(plan.level))
+    return replace(
+        finding,
+        outcome=outcome,
+        code=code,
+        effect=evidence.effect.effect,
+        effect_low=evidence.effect.low,
+        effect_high=evidence.effect.high,
+        z=z,
+        boundary=new.boundary if new.looks else math.nan,
+        is_look=is_look,
+        look=new.looks,
+        information=information,
+        spent=new.spent,
+        e_value=_shown(log_e) if plan.restarts else math.nan,
+        restart=restart,
+        safe_e_value=_shown(log_safe) if evidence.safe_gate else math.nan,
+        skewness=evidence.kappa,
+        evidence=max(strongest, 1.0) if breach else min(strongest, _ALMOST),
+    ), replace(new, crossed=state.crossed or breach)
+
+
+def _after_look(state: WindowState, plan: WindowPlan, information: float) -> WindowState:
+    """Return the state after one look of the whole-run boundary."""
+    before = Progress()
+    if state.looks:
+        before = Progress(
+            state.information, state.spent, np.array(state.grid), np.array(state.mass)
+        )
+    horizon = max(plan.information_max, FIRST_INFORMATION)
+    cumulative = reserve(information / horizon, plan.level / 2.0, tau=FIRST_INFORMATION / horizon)
+    boundary, after = look(before, information, cumulative)
+    return replace(
+        state,
+        looks=state.looks + 1,
+        information=information,
+        spent=after.spent,
+        boundary=boundary,
+        grid=tuple(after.grid.tolist()),
+        mass=tuple(after.mass.tolist()),
+    )
+
+
+def _restarts(evidence: _Evidence, plan: WindowPlan) -> tuple[float, int | None]:
+    """Return the log of the e-process of all restarts and the cohort of the strongest."""
+    open_ = np.flatnonzero(evidence.gate[1:]) + 1
+    if open_.size == 0:
+        return 0.0, None
+    information = evidence.information[open_]
+    score = evidence.z[open_] * np.sqrt(information)
+    rho = tuned_rho(RESTART_INFORMATION, plan.level / 2.0, one_sided=True)
+    log_m = normal_log_mixture(score, information, rho, one_sided=True)
+    return average_log_e(log_m, plan.restarts), int(open_[int(np.argmax(log_m))])
+
+
+def _log_safe(evidence: _Evidence, plan: WindowPlan, information: float) -> float:
+    """Return the log e-value against "the harm is the whole margin or more"."""
+    if not evidence.safe_gate:
+        return 0.0
+    score = -evidence.safe_z * math.sqrt(information)
+    rho = _display_rho(plan)
+    return float(normal_log_mixture(score, information, rho, one_sided=True))
+
+
+def _verdict(evidence: _Evidence, *, breach: bool, safe: bool) -> tuple[Outcome, Code]:
+    if breach:
+        return Outcome.BREACH, Code.PROVEN_HARM
+    if not evidence.gate[0]:
+        return _TOO_FEW
+    if safe:
+        return Outcome.PASS, Code.PROVEN_SAFE
+    # the sign of the full-margin contrast says on which side of the margin the estimate is
+    inside = evidence.safe_z <= 0.0
+    return Outcome.INCONCLUSIVE, Code.INSIDE_MARGIN if inside else Code.UNDECIDED
+
+
+def _shown(log_e: float) -> float:
+    return math.exp(min(log_e, _LARGEST_LOG))

@@ -1,0 +1,121 @@
+"""A revision made ready: parsed once, compared, framed. Pure values, cached by its hash."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from experiments.repository import ExperimentRecord
+from guardrails.decide import Rule, Step
+from guardrails.levels import Comparison, cohort_length, plan_comparisons
+from guardrails.spec_file import SpecFile, load_spec
+from metrics.catalogue import Catalogue, KpiDefinition
+from metrics.store import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """One revision of one experiment, ready to be checked.
+
+    Attributes:
+        spec: The file.
+        comparisons: Every comparison of every guardrail and treatment.
+        kpis: Definitions by key: those the file names and those shown.
+        measured: (definition, windows) asked of the store at every check.
+        rules: What decisions must know of each guardrail.
+        steps: The ramp.
+    """
+
+    spec: SpecFile
+    comparisons: tuple[Comparison, ...]
+    kpis: Mapping[str, KpiDefinition]
+    measured: tuple[tuple[KpiDefinition, tuple[timedelta, ...]], ...]
+    rules: Mapping[str, Rule]
+    steps: tuple[Step, ...]
+
+    @property
+    def key(self) -> str:
+        """Key of the experiment."""
+        return self.spec.experiment.key
+
+    def frame(self, record: ExperimentRecord, phases: tuple[datetime, ...]) -> Frame:
+        """Return the question put to the store at every check."""
+        experiment = self.spec.experiment
+        return Frame(
+            experiment=experiment.key,
+            seed=record.seed,
+            unit=experiment.unit,
+            variants=tuple(v.name for v in experiment.variants),
+            origin=record.started_at,
+            cohort=cohort_length(experiment.ends.after),
+            until=record.ends_at,
+            phases=phases,
+            kpis=self.measured,
+            lag=experiment.lag,
+        )
+
+    @property
+    def settle(self) -> timedelta:
+        """How long silence of all events is normal: twice the shortest window, plus the lag."""
+        shortest = min(
+            (w.length for c in self.comparisons for w in c.windows), default=timedelta(hours=1)
+        )
+        return 2 * shortest + self.spec.experiment.lag
+
+    def title(self, kpi: str | None) -> str:
+        """Return a KPI's title, its key where it is not known."""
+        definition = self.kpis.get(kpi) if kpi is not None else None
+        return definition.title if definition is not None else (kpi or "")
+
+    def comparison(self, guardrail: str, treatment: str) -> Comparison | None:
+        """Return one comparison, ``None`` when the revision has no such guardrail."""
+        for candidate in self.comparisons:
+            if candidate.guardrail == guardrail and candidate.treatment == treatment:
+                return candidate
+        return None
+
+
+def observe_for(spec: SpecFile) -> timedelta:
+    """Return how long units are watched after the last exposure: at least the longest window."""
+    given = spec.experiment.ends.observe_for
+    if given is not None:
+        return given
+    windows = [w.length for g in spec.guardrails for w in g.windows]
+    return max(windows, default=timedelta(0)) + spec.experiment.lag
+
+
+def load(text: str, *, source: str, catalogue: Catalogue, show_core: bool) -> Loaded:
+    """Parse a file and make it ready.
+
+    Raises:
+        SpecError: With every problem of the file.
+    """
+    return prepare(
+        load_spec(text, source=source, catalogue=catalogue), catalogue, show_core=show_core
+    )
+
+
+def prepare(spec: SpecFile, catalogue: Catalogue, *, show_core: bool) -> Loaded:
+    """Make a parsed file ready."""
+    comparisons = plan_comparisons(spec)
+    shown = {d.key: d for d in catalogue.core} if show_core else {}
+    kpis = {**shown, **spec.kpis}
+    return Loaded(
+        spec=spec,
+        comparisons=comparisons,
+        kpis=kpis,
+        measured=_measured(kpis, comparisons),
+        rules={g.id: Rule(g.id, str(g.action.value), g.dry_run) for g in spec.guardrails},
+        steps=tuple(
+            Step(step.hold, step.min_units, proven=step.advance.value == "proven")
+            for step in spec.experiment.ramp
+        ),
+    )
+
+
+def _measured(
+    kpis: Mapping[str, KpiDefinition], comparisons: tuple[Comparison, ...]
+) -> tuple[tuple[KpiDefinition, tuple[timedelta, ...]], ...]:
+    windows = {key: {w.length for w in kpi.windows} for key, kpi in kpis.items()}
+    for key in {c.kpi for c in comparisons}:
+        windows[key] = {w.length for c in comparisons if c.kpi == key for w in c.windows}
+    return tuple((kpi, tuple(sorted(windows[key]))) for key, kpi in kpis.items())

@@ -1,0 +1,94 @@
+"""Rows of the control plane that belong to checks, evidence and notifications."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from experiments.models import instant, json_column
+
+
+class EvaluationRow(SQLModel, table=True):
+    """One check of one experiment. The tick is its identity: recorded once, whoever computes it."""
+
+    __tablename__: ClassVar[Any] = "evaluation"
+    __table_args__ = (UniqueConstraint("experiment", "at", name="one_evaluation_per_tick"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    experiment: str = Field(foreign_key="experiment.key", index=True)
+    seed: int
+    at: datetime = instant()
+    watermark: int
+    missed: int = 0
+    result: str
+    decision: str
+
+
+class FindingRow(SQLModel, table=True):
+    """Evidence kept for good: at looks, at every change of outcome and once an hour."""
+
+    __tablename__: ClassVar[Any] = "finding"
+    __table_args__ = (
+        UniqueConstraint("evaluation", "guardrail", "treatment", name="one_finding_per_check"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    evaluation: int = Field(foreign_key="evaluation.id", index=True)
+    experiment: str = Field(index=True)
+    seed: int
+    attempt: int
+    guardrail: str
+    treatment: str
+    at: datetime = instant()
+    outcome: str
+    evidence: float
+    body: dict[str, Any] = json_column()
+
+
+class MonitorRow(SQLModel, table=True):
+    """What must survive between two checks of one guardrail and attempt, and its newest finding."""
+
+    __tablename__: ClassVar[Any] = "monitor"
+
+    experiment: str = Field(primary_key=True)
+    seed: int = Field(primary_key=True)
+    treatment: str = Field(primary_key=True)
+    attempt: int = Field(primary_key=True)
+    guardrail: str = Field(primary_key=True)
+    checked_at: datetime = instant()
+    stored_at: datetime | None = instant(nullable=True)
+    outcome: str
+    blind_since: datetime | None = instant(nullable=True)
+    told: bool = False
+    states: dict[str, Any] = json_column()
+    finding: dict[str, Any] = json_column()
+
+
+class SnapshotRow(SQLModel, table=True):
+    """What the newest check saw of all KPIs, for display: exact integers, never rows."""
+
+    __tablename__: ClassVar[Any] = "snapshot"
+
+    experiment: str = Field(primary_key=True)
+    at: datetime = instant()
+    body: dict[str, Any] = json_column()
+
+
+class OutboxRow(SQLModel, table=True):
+    """A message to be told at least once; ``key`` tells receivers that two are one."""
+
+    __tablename__: ClassVar[Any] = "outbox"
+    __table_args__ = (UniqueConstraint("key", "channel", name="one_message_per_channel"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    key: str
+    channel: str
+    experiment: str
+    created_at: datetime = instant()
+    due_at: datetime = instant(index=True)
+    attempts: int = 0
+    delivered_at: datetime | None = instant(nullable=True)
+    given_up_at: datetime | None = instant(nullable=True)
+    last_error: str | None = None
+    body: dict[str, Any] = json_column()

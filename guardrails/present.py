@@ -1,0 +1,336 @@
+"""From records and findings to what people are shown. Pure: values in, view objects out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
+from guardrails.levels import Comparison
+from guardrails.loaded import Loaded
+from guardrails.outcome import Finding, Outcome
+from guardrails.repository import Monitor
+from guardrails.views import (
+    ExperimentView,
+    Explanation,
+    GuardrailView,
+    KpiView,
+    RollbackView,
+    TransitionView,
+    VariantView,
+)
+from guardrails.words import duration, instant, limit_words, main_window, outcome_words, percent
+
+HISTORY = 500
+"""Stored findings shown in one chart."""
+
+Point = tuple[datetime, float, float | None, float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Everything the control plane knows of one experiment."""
+
+    record: ExperimentRecord
+    loaded: Loaded
+    treatments: Mapping[str, TreatmentRecord]
+    monitors: Sequence[Monitor]
+    findings: Sequence[tuple[datetime, int, Finding]]
+    transitions: Sequence[TransitionRecord]
+    snapshot: tuple[datetime, Mapping[str, Any]] | None
+    suspended: bool
+    max_blind: timedelta
+
+
+def experiment_view(known: Known) -> ExperimentView:
+    """Return what is shown of an experiment."""
+    record, spec = known.record, known.loaded.spec.experiment
+    body: Mapping[str, Any] = known.snapshot[1] if known.snapshot is not None else {}
+    goal = spec.goal
+    return ExperimentView(
+        key=record.key,
+        title=spec.title,
+        owner=spec.owner,
+        hypothesis=spec.hypothesis,
+        state=record.state,
+        mode=spec.mode.value,
+        unit=spec.unit,
+        seed=record.seed,
+        revision=record.revision,
+        started_at=record.started_at,
+        ends_at=record.ends_at,
+        observe_until=record.observe_until,
+        traffic=traffic_of(known.loaded, record),
+        step=record.step,
+        steps=len(known.loaded.steps),
+        alpha=spec.alpha,
+        check_every=spec.check_every,
+        last_check_at=record.last_tick_at,
+        checks=record.checks,
+        watermark=record.watermark,
+        conflicted=int(body.get("conflicted", 0)),
+        goal=None if goal is None else {"kpi": goal.kpi, "expect": goal.expect},
+        variants=_variants(known, body),
+        guardrails=_guardrails(known),
+        kpis=_kpis(known, body),
+        transitions=tuple(transition_view(t) for t in known.transitions),
+        rollbacks=_rollbacks(known.treatments),
+        attention=_attention(known),
+    )
+
+
+def traffic_of(loaded: Loaded, record: ExperimentRecord) -> float:
+    """Return the share of the audience that takes part now."""
+    ramp = loaded.spec.experiment.ramp
+    return ramp[min(record.step, len(ramp) - 1)].traffic if ramp else 1.0
+
+
+def transition_view(record: TransitionRecord) -> TransitionView:
+    """Return a change of state as it is shown."""
+    return TransitionView(
+        id=record.id,
+        experiment=record.experiment,
+        variant=record.variant,
+        before=record.before,
+        after=record.after,
+        at=record.at,
+        actor=record.actor,
+        reason=record.reason,
+        evidence=record.evidence,
+        evaluation=record.evaluation,
+    )
+
+
+def _variants(known: Known, body: Mapping[str, Any]) -> tuple[VariantView, ...]:
+    exposed: Mapping[str, int] = body.get("exposed", {})
+    open_now = known.record.state == "running"
+    traffic = traffic_of(known.loaded, known.record)
+    views: list[VariantView] = []
+    for variant in known.loaded.spec.experiment.variants:
+        treatment = known.treatments.get(variant.name)
+        state = "control" if treatment is None else treatment.state
+        served = open_now and state == "live"
+        views.append(
+            VariantView(
+                name=variant.name,
+                state=state,
+                weight=variant.weight,
+                share=traffic * variant.weight if served else 0.0,
+                exposed=int(exposed.get(variant.name, 0)),
+                attempt=1 if treatment is None else treatment.attempt,
+                flow=variant.flow,
+            )
+        )
+    rest = 1.0 - sum(v.share for v in views if v.state != "control")
+    return tuple(v if v.state != "control" else _with_share(v, round(rest, 10)) for v in views)
+
+
+def _with_share(view: VariantView, share: float) -> VariantView:
+    return VariantView(
+        name=view.name,
+        state=view.state,
+        weight=view.weight,
+        share=share,
+        exposed=view.exposed,
+        attempt=view.attempt,
+        flow=view.flow,
+    )
+
+
+def _guardrails(known: Known) -> tuple[GuardrailView, ...]:
+    newest = {(m.guardrail, m.treatment): m for m in sorted(known.monitors, key=_attempt)}
+    by_id = {g.id: g for g in known.loaded.spec.guardrails}
+    return tuple(
+        _guardrail(known, c, by_id[c.guardrail], newest.get((c.guardrail, c.treatment)))
+        for c in known.loaded.comparisons
+    )
+
+
+def _attempt(monitor: Monitor) -> int:
+    return monitor.attempt
+
+
+def _guardrail(
+    known: Known, comparison: Comparison, config: Any, monitor: Monitor | None
+) -> GuardrailView:
+    title = known.loaded.title(comparison.kpi)
+    finding = monitor.finding if monitor is not None else None
+    return GuardrailView(
+        guardrail=comparison.guardrail,
+        rule=config.rule,
+        kpi=comparison.kpi,
+        title=title,
+        treatment=comparison.treatment,
+        limit=limit_words(comparison, title),
+        side=str(comparison.side),
+        margin=comparison.margin,
+        absolute=comparison.absolute,
+        prove_past=comparison.prove_past,
+        action=config.action.value,
+        dry_run=config.dry_run,
+        level=sum(w.level for w in comparison.windows),
+        outcome=finding.outcome if finding is not None else None,
+        code=finding.code if finding is not None else None,
+        words=outcome_words(finding, comparison, title)
+        if finding is not None
+        else "not checked yet",
+        evidence=finding.evidence if finding is not None else 0.0,
+        checked_at=monitor.checked_at if monitor is not None else None,
+        windows=finding.windows if finding is not None else (),
+        history=_history(known, comparison, monitor.attempt if monitor is not None else 1),
+    )
+
+
+def _history(known: Known, comparison: Comparison, attempt: int) -> tuple[Point, ...]:
+    points: list[Point] = []
+    for at, of_attempt, finding in known.findings:
+        same = (finding.guardrail, finding.treatment, of_attempt) == (
+            comparison.guardrail,
+            comparison.treatment,
+            attempt,
+        )
+        if not same:
+            continue
+        window = main_window(finding)
+        if window is None:
+            points.append((at, finding.evidence, None, None, None))
+            continue
+        low, high = _known(window.effect_low), _known(window.effect_high)
+        points.append((at, finding.evidence, _known(window.effect), low, high))
+    return tuple(points[-HISTORY:])
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _kpis(known: Known, body: Mapping[str, Any]) -> tuple[KpiView, ...]:
+    rows: Sequence[Mapping[str, Any]] = body.get("kpis", ())
+    values = {(r["kpi"], r["window"], r["variant"]): _value(r) for r in rows}
+    control = known.loaded.spec.experiment.control
+    views: list[KpiView] = []
+    for row in rows:
+        definition = known.loaded.kpis.get(row["kpi"])
+        if definition is None:
+            continue
+        value = values[row["kpi"], row["window"], row["variant"]]
+        base = values.get((row["kpi"], row["window"], control))
+        effect = None
+        if row["variant"] != control and value is not None and base:
+            effect = value / base - 1
+        views.append(
+            KpiView(
+                kpi=row["kpi"],
+                title=definition.title,
+                better=definition.better.value,
+                variant=row["variant"],
+                window=timedelta(seconds=row["window"]),
+                value=value,
+                units=row["n"],
+                entered=row["entered"],
+                effect=effect,
+            )
+        )
+    return tuple(views)
+
+
+def _value(row: Mapping[str, Any]) -> float | None:
+    x = int(row["x"])
+    return int(row["y"]) / x if x else None
+
+
+def _rollbacks(treatments: Mapping[str, TreatmentRecord]) -> tuple[RollbackView, ...]:
+    return tuple(
+        RollbackView(
+            variant=t.variant,
+            attempt=t.attempt,
+            at=t.rolled_back_at,
+            verify_after=t.verify_after,
+            effective=t.effective,
+            rate_before=t.rate_before,
+            rate_after=t.rate_after,
+        )
+        for t in treatments.values()
+        if t.rolled_back_at is not None and t.verify_after is not None
+    )
+
+
+def _attention(known: Known) -> tuple[str, ...]:
+    words: list[str] = []
+    if known.suspended:
+        words.append("the engine is suspended: it watches and acts on nothing")
+    words += [
+        f"{t.variant} was turned back but is still being shown"
+        for t in known.treatments.values()
+        if t.effective is False
+    ]
+    live = {(t.variant, t.attempt) for t in known.treatments.values() if t.state == "live"}
+    words += [
+        f"{m.guardrail} of {m.treatment} is blind since {instant(m.blind_since)}"
+        for m in known.monitors
+        if m.blind_since is not None and (m.treatment, m.attempt) in live
+    ]
+    return tuple(words)
+
+
+def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explanation:
+    """Return what happened and why, in words, with the numbers it rests on."""
+    rolled = [t for t in known.transitions if t.after == "rolled_back"]
+    paragraphs: list[str] = []
+    evidence: Mapping[str, Any] | None = None
+    if rolled:
+        newest = rolled[-1]
+        headline = (
+            f"{newest.variant} was turned back to control on {instant(newest.at)} "
+            f"by {newest.actor}."
+        )
+        paragraphs.append(newest.reason)
+        paragraphs.extend(_effect_of(r) for r in view.rollbacks if r.variant == newest.variant)
+        evidence = newest.evidence
+    else:
+        headline = f"{view.key} is {view.state}; no treatment was turned back."
+    paragraphs.extend(f"{g.limit}: {_standing(g)}." for g in view.guardrails)
+    paragraphs.append(
+        f"{view.checks:,} checks, the last on "
+        f"{instant(view.last_check_at) if view.last_check_at else 'no date yet'}, one every "
+        f"{duration(view.check_every)}. A treatment whose true harm on every KPI is at most the "
+        f"proven part of its margin is turned back with probability at most {percent(view.alpha)} "
+        "over the whole experiment, all guardrails, treatments and looks."
+    )
+    paragraphs.extend(f"Needs attention: {words}." for words in view.attention)
+    return Explanation(
+        key=view.key,
+        at=now,
+        headline=headline,
+        paragraphs=tuple(paragraphs),
+        evidence=evidence,
+    )
+
+
+def _standing(guardrail: GuardrailView) -> str:
+    if guardrail.outcome is None:
+        return "not checked yet"
+    text = f"{guardrail.outcome.value.replace('_', ' ')}, {guardrail.words.rstrip('.')}"
+    if guardrail.outcome is Outcome.BREACH:
+        return f"breach (see above), evidence {guardrail.evidence:.2f} of 1"
+    return f"{text} (evidence {guardrail.evidence:.2f} of 1)"
+
+
+def _effect_of(rollback: RollbackView) -> str:
+    if rollback.effective is None:
+        return (
+            f"Whether clients follow is verified after {instant(rollback.verify_after)}; "
+            "nothing is known yet."
+        )
+    after = rollback.rate_after if rollback.rate_after is not None else math.nan
+    before = rollback.rate_before if rollback.rate_before is not None else math.nan
+    if rollback.effective:
+        return (
+            f"The rollback is effective: {rollback.variant} was met by {before:.1f} units an hour "
+            f"before and by {after:.1f} since."
+        )
+    return (
+        f"The rollback is NOT effective: {after:.1f} units an hour still meet {rollback.variant} "
+        f"({before:.1f} before)."
+    )

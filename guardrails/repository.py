@@ -1,0 +1,292 @@
+"""Loading and saving checks, evidence and messages."""
+
+import base64
+import math
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlmodel import Session, col, select
+
+from guardrails.models import (
+    EvaluationRow,
+    FindingRow,
+    MonitorRow,
+    OutboxRow,
+    SnapshotRow,
+)
+from guardrails.outcome import Finding, WindowState
+
+
+@dataclass(frozen=True, slots=True)
+class Monitor:
+    """What the last check of one guardrail and attempt left behind."""
+
+    treatment: str
+    attempt: int
+    guardrail: str
+    checked_at: datetime
+    stored_at: datetime | None
+    outcome: str
+    blind_since: datetime | None
+    told: bool
+    states: Mapping[str, WindowState]
+    finding: Finding
+
+
+def finding_to_json(finding: Finding) -> dict[str, Any]:
+    """Return a finding as plain JSON: what is not finite becomes text, states are left out."""
+    body = msgspec.to_builtins(finding)
+    body["states"] = {}
+    return _finite(body)
+
+
+def finding_from_json(body: Mapping[str, Any]) -> Finding:
+    """Return the finding that ``finding_to_json`` wrote."""
+    return msgspec.convert(body, Finding, strict=False)
+
+
+def state_to_json(state: WindowState) -> dict[str, Any]:
+    """Return a state as JSON; the density is kept bit for bit."""
+    return {
+        "looks": state.looks,
+        "information": state.information,
+        "spent": state.spent,
+        "boundary": _number(state.boundary),
+        "grid": _packed(state.grid),
+        "mass": _packed(state.mass),
+        "crossed": state.crossed,
+        "watermark": state.watermark,
+    }
+
+
+def state_from_json(body: Mapping[str, Any]) -> WindowState:
+    """Return the state that ``state_to_json`` wrote."""
+    return WindowState(
+        looks=body["looks"],
+        information=body["information"],
+        spent=body["spent"],
+        boundary=float(body["boundary"]),
+        grid=_unpacked(body["grid"]),
+        mass=_unpacked(body["mass"]),
+        crossed=body["crossed"],
+        watermark=body["watermark"],
+    )
+
+
+def _packed(values: Sequence[float]) -> str:
+    return base64.b64encode(array("d", values).tobytes()).decode("ascii")
+
+
+def _unpacked(text: str) -> tuple[float, ...]:
+    values = array("d")
+    values.frombytes(base64.b64decode(text))
+    return tuple(values)
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def load_monitors(session: Session, experiment: str, seed: int) -> list[Monitor]:
+    """Return every monitor of an experiment under one seed, all attempts."""
+    rows = session.exec(
+        select(MonitorRow).where(MonitorRow.experiment == experiment, MonitorRow.seed == seed)
+    )
+    return [
+        Monitor(
+            treatment=row.treatment,
+            attempt=row.attempt,
+            guardrail=row.guardrail,
+            checked_at=row.checked_at,
+            stored_at=row.stored_at,
+            outcome=row.outcome,
+            blind_since=row.blind_since,
+            told=row.told,
+            states={key: state_from_json(body) for key, body in row.states.items()},
+            finding=finding_from_json(row.finding),
+        )
+        for row in rows
+    ]
+
+
+def save_monitor(session: Session, experiment: str, seed: int, monitor: Monitor) -> None:
+    """Replace what the last check of one guardrail and attempt left behind."""
+    session.merge(
+        MonitorRow(
+            experiment=experiment,
+            seed=seed,
+            treatment=monitor.treatment,
+            attempt=monitor.attempt,
+            guardrail=monitor.guardrail,
+            checked_at=monitor.checked_at,
+            stored_at=monitor.stored_at,
+            outcome=monitor.outcome,
+            blind_since=monitor.blind_since,
+            told=monitor.told,
+            states={key: state_to_json(state) for key, state in monitor.states.items()},
+            finding=finding_to_json(monitor.finding),
+        )
+    )
+
+
+def insert_evaluation(
+    session: Session,
+    *,
+    experiment: str,
+    seed: int,
+    at: datetime,
+    watermark: int,
+    missed: int,
+    result: str,
+    decision: str,
+) -> int:
+    """Record a tick; the database refuses a second record of the same one.
+
+    Returns:
+        Its id.
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: The tick was recorded by somebody else.
+    """
+    row = EvaluationRow(
+        experiment=experiment,
+        seed=seed,
+        at=at,
+        watermark=watermark,
+        missed=missed,
+        result=result,
+        decision=decision,
+    )
+    session.add(row)
+    session.flush()
+    if row.id is None:
+        raise RuntimeError("the database gave the evaluation no id")
+    return row.id
+
+
+def insert_finding(
+    session: Session,
+    finding: Finding,
+    *,
+    evaluation: int,
+    experiment: str,
+    seed: int,
+    attempt: int,
+    at: datetime,
+) -> None:
+    """Keep the evidence of one guardrail and treatment for good."""
+    session.add(
+        FindingRow(
+            evaluation=evaluation,
+            experiment=experiment,
+            seed=seed,
+            attempt=attempt,
+            guardrail=finding.guardrail,
+            treatment=finding.treatment,
+            at=at,
+            outcome=finding.outcome.value,
+            evidence=finding.evidence if math.isfinite(finding.evidence) else 1e308,
+            body=finding_to_json(finding),
+        )
+    )
+
+
+def load_findings(
+    session: Session, experiment: str, seed: int, *, limit: int = 2000
+) -> list[tuple[datetime, int, Finding]]:
+    """Return stored evidence as (at, attempt, finding), oldest first, the newest ``limit``."""
+    rows = session.exec(
+        select(FindingRow)
+        .where(FindingRow.experiment == experiment, FindingRow.seed == seed)
+        .order_by(col(FindingRow.id).desc())
+        .limit(limit)
+    ).all()
+    return [(row.at, row.attempt, finding_from_json(row.body)) for row in reversed(rows)]
+
+
+def save_snapshot(session: Session, experiment: str, at: datetime, body: dict[str, Any]) -> None:
+    """Replace what the newest check saw."""
+    session.merge(SnapshotRow(experiment=experiment, at=at, body=body))
+
+
+def load_snapshot(session: Session, experiment: str) -> tuple[datetime, Mapping[str, Any]] | None:
+    """Return (at, what the newest check saw), ``None`` before any check."""
+    row = session.get(SnapshotRow, experiment)
+    return None if row is None else (row.at, row.body)
+
+
+def enqueue(
+    session: Session,
+    *,
+    key: str,
+    channels: Sequence[str],
+    experiment: str,
+    at: datetime,
+    body: dict[str, Any],
+) -> None:
+    """Put one message into the outbox of every channel, in the transaction that causes it."""
+    for channel in channels:
+        session.add(
+            OutboxRow(
+                key=key,
+                channel=channel,
+                experiment=experiment,
+                created_at=at,
+                due_at=at,
+                body=body,
+            )
+        )
+
+
+def due_messages(session: Session, now: datetime, *, limit: int = 100) -> list[OutboxRow]:
+    """Return messages that are due, oldest first."""
+    return list(
+        session.exec(
+            select(OutboxRow)
+            .where(
+                col(OutboxRow.delivered_at).is_(None),
+                col(OutboxRow.given_up_at).is_(None),
+                col(OutboxRow.due_at) <= now,
+            )
+            .order_by(col(OutboxRow.id))
+            .limit(limit)
+        )
+    )
+
+
+def mark_message(
+    session: Session,
+    message_id: int,
+    *,
+    attempts: int,
+    delivered_at: datetime | None = None,
+    given_up_at: datetime | None = None,
+    retry_in: timedelta | None = None,
+    now: datetime,
+    error: str | None = None,
+) -> None:
+    """Record what became of one try."""
+    row = session.get(OutboxRow, message_id)
+    if row is None:
+        return
+    row.attempts = attempts
+    row.delivered_at = delivered_at
+    row.given_up_at = given_up_at
+    row.last_error = error
+    if retry_in is not None:
+        row.due_at = now + retry_in
+    session.add(row)

@@ -1,0 +1,99 @@
+"""Turning a treatment back: state, transition, evidence and messages in one transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel import Session
+
+from experiments.repository import (
+    ExperimentRecord,
+    TransitionRecord,
+    TreatmentRecord,
+    close_latch,
+    insert_transition,
+)
+from guardrails.repository import enqueue
+
+
+def latch_key(experiment: str, treatment: TreatmentRecord) -> str:
+    """Return what a rollback is latched by: experiment, variant, seed and attempt."""
+    return f"{experiment}/{treatment.variant}/{treatment.seed}/{treatment.attempt}"
+
+
+def record_rollback(
+    session: Session,
+    record: ExperimentRecord,
+    treatment: TreatmentRecord,
+    *,
+    at: datetime,
+    grace: timedelta,
+    actor: str,
+    reason: str,
+    evidence: dict[str, Any] | None,
+    evaluation: int | None,
+    channels: Sequence[str],
+) -> TransitionRecord:
+    """Close the latch of a live treatment inside the caller's transaction.
+
+    The caller also compares and sets the experiment's version, so two checks that both want
+    this can not both do it; the latch column of the transition makes it impossible even so.
+
+    Raises:
+        ChangedMeanwhileError: The treatment is not live any more.
+    """
+    close_latch(session, experiment=record.key, treatment=treatment, at=at, verify_after=at + grace)
+    latch = latch_key(record.key, treatment)
+    transition = insert_transition(
+        session,
+        experiment=record.key,
+        variant=treatment.variant,
+        before="live",
+        after="rolled_back",
+        at=at,
+        actor=actor,
+        reason=reason,
+        evaluation=evaluation,
+        evidence=evidence,
+        latch=latch,
+    )
+    message(
+        session,
+        key=f"rolled_back:{latch}",
+        kind="rolled_back",
+        experiment=record.key,
+        variant=treatment.variant,
+        at=at,
+        title=f"{record.key}: {treatment.variant} was turned back to control",
+        text=reason,
+        evidence=evidence,
+        channels=channels,
+    )
+    return transition
+
+
+def message(
+    session: Session,
+    *,
+    key: str,
+    kind: str,
+    experiment: str,
+    variant: str | None,
+    at: datetime,
+    title: str,
+    text: str,
+    evidence: dict[str, Any] | None,
+    channels: Sequence[str],
+) -> None:
+    """Put a message into the outbox inside the caller's transaction."""
+    body = {
+        "key": key,
+        "kind": kind,
+        "experiment": experiment,
+        "variant": variant,
+        "at": at.isoformat(),
+        "title": title,
+        "text": text,
+        "evidence": evidence,
+    }
+    enqueue(session, key=key, channels=channels, experiment=experiment, at=at, body=body)

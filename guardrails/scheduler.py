@@ -1,0 +1,52 @@
+"""The bell: APScheduler rings, which ticks are due is decided by ``guardrails.ticks``."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+logger = logging.getLogger("turnback.scheduler")
+
+
+class Bell:
+    """Rings at an interval in a thread of its own until it is closed.
+
+    A ring that is late is run, several late ones are one: the ticks themselves count what was
+    missed. A ring never overlaps the one before.
+
+    Args:
+        jobs: What to do at each interval; an error is logged and the next ring comes anyway.
+    """
+
+    def __init__(self, jobs: dict[str, tuple[timedelta, Callable[[], object]]]) -> None:
+        self._scheduler = BackgroundScheduler(timezone="UTC")
+        for name, (every, job) in jobs.items():
+            self._scheduler.add_job(
+                _guarded(name, job),
+                "interval",
+                seconds=every.total_seconds(),
+                id=name,
+                coalesce=True,
+                max_instances=1,
+                misfire_grace_time=None,  # the default of 1 s would drop a late check
+            )
+
+    def start(self) -> None:
+        """Begin to ring."""
+        self._scheduler.start()
+
+    def close(self) -> None:
+        """Stop ringing and wait for a ring that is under way; idempotent."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+
+
+def _guarded(name: str, job: Callable[[], object]) -> Callable[[], None]:
+    def ring() -> None:
+        try:
+            job()
+        except Exception:
+            logger.exception("%s failed; it is tried again at the next ring", name)
+
+    return ring

@@ -1,0 +1,49 @@
+"""What applications are answered from. Pure: records in, an immutable value out."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from experiments.assignment import CompiledExperiment, Serving, compile_experiment
+from experiments.repository import ExperimentRecord
+from guardrails.loaded import Loaded
+from guardrails.present import traffic_of
+
+
+@dataclass(frozen=True, slots=True)
+class ServedConfig:
+    """What applications are answered from: immutable, swapped as a whole.
+
+    Attributes:
+        version: Changes whenever an answer may change.
+        experiments: Compiled experiments by key.
+    """
+
+    version: str
+    experiments: Mapping[str, CompiledExperiment]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One experiment as it is served: where it stands, its file, and who is turned back."""
+
+    record: ExperimentRecord
+    loaded: Loaded
+    rolled_back: frozenset[str]
+
+
+def compile_all(standings: Sequence[Standing]) -> ServedConfig:
+    """Compile every experiment; the version changes whenever an answer may change."""
+    compiled: dict[str, CompiledExperiment] = {}
+    facts: list[str] = []
+    for standing in standings:
+        record, loaded = standing.record, standing.loaded
+        traffic = traffic_of(loaded, record)
+        serving = Serving(state=record.state, traffic=traffic, rolled_back=standing.rolled_back)
+        compiled[record.key] = compile_experiment(loaded.spec.experiment, serving)
+        facts.append(
+            f"{record.key} {loaded.spec.sha256} {record.seed} {record.state} {traffic} "
+            f"{sorted(standing.rolled_back)}"
+        )
+    version = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+    return ServedConfig(version, compiled)

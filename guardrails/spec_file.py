@@ -1,0 +1,166 @@
+"""The whole spec file: experiment, guardrails and KPIs, validated together.
+
+``validate``, ``apply`` and ``schema`` call only this module.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from experiments.errors import Problem, Severity, SpecError
+from experiments.reading import Place, Record, Refusal, Report, read_record, record_schema
+from experiments.source import Node, parse_yaml
+from experiments.spec import ExperimentSpec
+from experiments.spec_reading import build_experiment, check_experiment
+from guardrails.kpis import KpiBook, kpi_book
+from guardrails.rules import Guardrail
+from guardrails.spec_keys import LATER, SPEC_KEYS
+from guardrails.spec_rules import (
+    Acknowledgements,
+    check_kpis,
+    check_protection,
+    named_kpis,
+    read_guardrails,
+)
+from metrics.catalogue import Catalogue, KpiDefinition, load_catalogue
+
+__all__ = [
+    "Problem",
+    "Severity",
+    "SpecError",
+    "SpecFile",
+    "json_schema",
+    "load_spec",
+    "load_spec_file",
+]
+
+_BYTE_ORDER_MARK: Final = "\ufeff"
+
+
+@dataclass(frozen=True, slots=True)
+class SpecFile:
+    """A spec file without errors.
+
+    Attributes:
+        experiment: What is tried.
+        guardrails: When to turn back, in the order of the file.
+        kpis: Every KPI the file names (goal, guardrails, watched) or defines, by key.
+        text: The file as it was read.
+        sha256: Of the text's UTF-8 bytes, hexadecimal.
+        warnings: What is accepted but should be known, in the order of the file.
+    """
+
+    experiment: ExperimentSpec
+    guardrails: tuple[Guardrail, ...]
+    kpis: Mapping[str, KpiDefinition]
+    text: str
+    sha256: str
+    warnings: tuple[Problem, ...] = ()
+
+
+def load_spec(text: str, *, source: str = "<text>", catalogue: Catalogue | None = None) -> SpecFile:
+    """Read a spec file.
+
+    Args:
+        text: YAML.
+        source: Name of the file, for problems.
+        catalogue: KPIs that can be named beside the file's own; the built-in ones by default.
+
+    Raises:
+        SpecError: The file has problems; it holds all of them.
+    """
+    text = text.removeprefix(_BYTE_ORDER_MARK)
+    node, problems = parse_yaml(text, file=source)
+    report = Report(source, problems)
+    record = _top(node, report) if node is not None else None
+    if record is None:
+        raise SpecError(_in_order(report.problems))
+    kpis = kpi_book(record, catalogue if catalogue is not None else load_catalogue())
+    guardrails = _check(record, kpis)
+    if report.failed:
+        raise SpecError(_in_order(report.problems))
+    experiment = _observed(build_experiment(record), guardrails, kpis)
+    return SpecFile(
+        experiment=experiment,
+        guardrails=guardrails,
+        kpis=named_kpis(record, kpis, guardrails),
+        text=text,
+        sha256=sha256(text.encode()).hexdigest(),
+        warnings=_in_order(report.problems),
+    )
+
+
+def load_spec_file(path: str | Path, *, catalogue: Catalogue | None = None) -> SpecFile:
+    """Read a spec file from disk, as ``load_spec``; problems name the path as it was given.
+
+    Raises:
+        SpecError: The file cannot be read or has problems.
+    """
+    try:
+        text = Path(path).read_bytes().decode()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SpecError([Problem(str(path), 1, 1, "", f"cannot be read: {reason}")]) from error
+    except UnicodeDecodeError as error:
+        read = error.object[: error.start]
+        line = read.count(b"\n") + 1
+        column = len(read) - (read.rfind(b"\n") + 1) + 1
+        problem = Problem(
+            str(path), line, column, "", "this is not UTF-8 text", "save the file as UTF-8"
+        )
+        raise SpecError([problem]) from error
+    return load_spec(text, source=str(path), catalogue=catalogue)
+
+
+def _top(node: Node, report: Report) -> Record | None:
+    try:
+        return read_record(node, Place(report), SPEC_KEYS, later=LATER, what="the file")
+    except Refusal as refusal:
+        report.add(node.at, "", refusal.message, refusal.hint)
+        return None
+
+
+def _check(record: Record, kpis: KpiBook) -> tuple[Guardrail, ...]:
+    acknowledgements = Acknowledgements(record)
+    check_experiment(record)
+    guardrails = read_guardrails(record, kpis)
+    check_protection(record, guardrails, acknowledgements)
+    check_kpis(record, kpis, acknowledgements)
+    acknowledgements.tell_needless()
+    return guardrails
+
+
+def _observed(
+    spec: ExperimentSpec, guardrails: Iterable[Guardrail], kpis: KpiBook
+) -> ExperimentSpec:
+    """Fill in ``observe_for``: until the longest window of guardrails and goal has closed."""
+    if spec.ends.observe_for is not None:
+        return spec
+    windows = [window for guardrail in guardrails for window in guardrail.windows]
+    if spec.goal is not None:
+        goal = kpis.own.get(spec.goal.kpi) or kpis.catalogue.get(spec.goal.kpi)
+        windows += goal.windows
+    longest = max((window.length for window in windows), default=timedelta(0))
+    return replace(spec, ends=replace(spec.ends, observe_for=longest + spec.lag))
+
+
+def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Return problems in the order of the file, each once."""
+    ordered = sorted(problems, key=lambda problem: (problem.line, problem.column))
+    return tuple(dict.fromkeys(ordered))
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of a spec file, for editors.
+
+    It describes the structure; the rules across keys are checked by ``load_spec`` alone.
+    """
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Turnback experiment",
+        "description": "What is tried, on whom, and what may not get worse.",
+        **record_schema(SPEC_KEYS),
+    }

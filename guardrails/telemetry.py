@@ -1,0 +1,308 @@
+"""Prometheus: states are read when scraped, events of the engine are counted as they happen."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from guardrails.outcome import Outcome
+from guardrails.views import CheckReport, ExperimentView, GuardrailView, KpiView
+
+STATES = ("running", "paused", "observing", "finished", "stopped")
+ENDED = frozenset({"finished", "stopped"})
+KEEP_ENDED = timedelta(hours=24)
+"""An ended experiment's state and rollbacks stay this long, so that alerts on them can fire."""
+
+CHECK_RESULTS = ("ok", "error", "taken")
+DELIVERIES = ("delivered", "retry", "given_up")
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """How events fare: read when scraped.
+
+    Attributes:
+        accepted: Events made durable so far.
+        duplicate: Events that were there already.
+        quarantined: Events refused and kept.
+        refused: Requests refused as a whole.
+        waiting: Events that wait to be written.
+        exposures_waiting: First exposures that wait to be written.
+        exposures_failed: Failed writes of exposures; they are tried again.
+        evaluations: Evaluations answered.
+    """
+
+    accepted: int
+    duplicate: int
+    quarantined: int
+    refused: int
+    waiting: int
+    exposures_waiting: int
+    exposures_failed: int
+    evaluations: int
+
+
+class EngineMetrics:
+    """Counts checks and notifications as the engine reports them: an `EngineHook`.
+
+    Args:
+        registry: Where the counters live.
+        channels: Names of the channels, so that their series exist from the start.
+    """
+
+    def __init__(self, registry: CollectorRegistry, channels: Iterable[str] = ("log",)) -> None:
+        self._checks = Counter(
+            "turnback_checks", "Checks run, by result.", ["result"], registry=registry
+        )
+        self._seconds = Histogram(
+            "turnback_check_duration_seconds",
+            "Duration of one check of one experiment.",
+            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
+            registry=registry,
+        )
+        self._notifications = Counter(
+            "turnback_notifications",
+            "Tries to deliver a message, by channel and result.",
+            ["channel", "result"],
+            registry=registry,
+        )
+        for result in CHECK_RESULTS:
+            self._checks.labels(result)
+        for channel in channels:
+            for result in DELIVERIES:
+                self._notifications.labels(channel, result)
+
+    def on_check(self, report: CheckReport) -> None:
+        """Count one check."""
+        self._checks.labels(report.result).inc()
+        self._seconds.observe(report.seconds)
+
+    def on_notification(self, channel: str, result: str) -> None:
+        """Count one try to deliver."""
+        self._notifications.labels(channel, result).inc()
+
+
+class StateCollector(Collector):
+    """Turns the engine's view objects into series whenever it is scraped.
+
+    Undefined numbers are ``NaN``, never 0. Labels name experiments, variants, KPIs and
+    guardrails, never units. Series of an ended experiment disappear: those of its traffic,
+    KPIs and guardrails at once, its state and rollbacks after a day.
+
+    Args:
+        experiments: Returns every experiment.
+        intake: Returns how events fare.
+        now: The clock.
+        suspended: Whether the engine acts on nothing.
+        config_valid: Whether the newest file given to the service was valid.
+    """
+
+    def __init__(
+        self,
+        *,
+        experiments: Callable[[], tuple[ExperimentView, ...]],
+        intake: Callable[[], Intake],
+        now: Callable[[], datetime],
+        suspended: bool,
+        config_valid: Callable[[], bool],
+    ) -> None:
+        self._experiments = experiments
+        self._intake = intake
+        self._now = now
+        self._suspended = suspended
+        self._config_valid = config_valid
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing in advance: registration must not read the engine."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every series as it stands now."""
+        now = self._now()
+        views = [v for v in self._experiments() if not _forgotten(v, now)]
+        live = [v for v in views if v.state not in ENDED]
+        yield from _states(views)
+        yield from _traffic(live)
+        yield from _kpis(live)
+        yield from _guardrails(live)
+        yield from _rollbacks(views)
+        yield from self._service()
+
+    def _service(self) -> Iterator[Metric]:
+        intake = self._intake()
+        events = CounterMetricFamily(
+            "turnback_events",
+            "Events received, by result; refused counts whole requests.",
+            labels=["result"],
+        )
+        for result in ("accepted", "duplicate", "quarantined", "refused"):
+            events.add_metric([result], getattr(intake, result))
+        yield events
+        yield _counter("turnback_evaluations", "Flags evaluated over HTTP.", intake.evaluations)
+        yield _gauge(
+            "turnback_ingest_queue_events", "Events waiting to be written.", intake.waiting
+        )
+        yield _gauge(
+            "turnback_exposure_buffer_events",
+            "First exposures waiting to be written.",
+            intake.exposures_waiting,
+        )
+        yield _counter(
+            "turnback_exposure_write_failures",
+            "Failed writes of first exposures; they are tried again.",
+            intake.exposures_failed,
+        )
+        yield _gauge(
+            "turnback_config_valid",
+            "1 when the newest spec file given to the service was valid.",
+            self._config_valid(),
+        )
+        yield _gauge("turnback_suspended", "1 while the engine acts on nothing.", self._suspended)
+        yield InfoMetricFamily(
+            "turnback_build", "Version of the service.", value={"version": build_version()}
+        )
+
+
+def build_version() -> str:
+    """Return the installed version, ``unknown`` outside of an installation."""
+    try:
+        return version("turnback")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, text, value=value)
+
+
+def _forgotten(view: ExperimentView, now: datetime) -> bool:
+    if view.state not in ENDED:
+        return False
+    ended = max((t.at for t in view.transitions), default=view.started_at)
+    return ended is not None and now - ended >= KEEP_ENDED
+
+
+def _states(views: list[ExperimentView]) -> Iterator[Metric]:
+    state = GaugeMetricFamily(
+        "turnback_experiment_state",
+        "1 for the state an experiment is in.",
+        labels=["experiment", "state"],
+    )
+    checked = GaugeMetricFamily(
+        "turnback_last_check_timestamp_seconds",
+        "Instant of the newest check; NaN before the first.",
+        labels=["experiment"],
+    )
+    for view in views:
+        for name in dict.fromkeys((*STATES, view.state)):
+            state.add_metric([view.key, name], float(view.state == name))
+        at = view.last_check_at
+        if view.state not in ENDED:
+            checked.add_metric([view.key], NAN if at is None else at.timestamp())
+    yield state
+    yield checked
+
+
+def _traffic(views: list[ExperimentView]) -> Iterator[Metric]:
+    labels = ["experiment", "variant"]
+    share = GaugeMetricFamily(
+        "turnback_variant_share_ratio",
+        "Share of all units that a variant is served to now.",
+        labels=labels,
+    )
+    exposures = CounterMetricFamily(
+        "turnback_exposures", "Units first exposed to a variant so far.", labels=labels
+    )
+    for view in views:
+        for variant in view.variants:
+            share.add_metric([view.key, variant.name], variant.share)
+            exposures.add_metric([view.key, variant.name], variant.exposed)
+    yield share
+    yield exposures
+
+
+def _kpis(views: list[ExperimentView]) -> Iterator[Metric]:
+    labels = ["experiment", "variant", "kpi"]
+    value = GaugeMetricFamily(
+        "turnback_kpi_value",
+        "KPI of a variant over its shortest window; NaN without data.",
+        labels=labels,
+    )
+    units = GaugeMetricFamily(
+        "turnback_kpi_units", "Units with a value over that window.", labels=labels
+    )
+    for view in views:
+        for (variant, kpi), shown in _shortest(view.kpis).items():
+            value.add_metric([view.key, variant, kpi], NAN if shown.value is None else shown.value)
+            units.add_metric([view.key, variant, kpi], shown.units)
+    yield value
+    yield units
+
+
+def _shortest(kpis: Iterable[KpiView]) -> dict[tuple[str, str], KpiView]:
+    """Return the shortest window of every variant and KPI: the one that says something first."""
+    found: dict[tuple[str, str], KpiView] = {}
+    for kpi in kpis:
+        held = found.get((kpi.variant, kpi.kpi))
+        if held is None or kpi.window < held.window:
+            found[kpi.variant, kpi.kpi] = kpi
+    return found
+
+
+def _guardrails(views: list[ExperimentView]) -> Iterator[Metric]:
+    labels = ["experiment", "variant", "guardrail"]
+    outcome = GaugeMetricFamily(
+        "turnback_guardrail_outcome",
+        "1 for the outcome of the newest check.",
+        labels=[*labels, "outcome"],
+    )
+    evidence = GaugeMetricFamily(
+        "turnback_guardrail_evidence_ratio",
+        "Evidence of harm against what is needed; 1 or more is a breach, NaN before a check.",
+        labels=labels,
+    )
+    for view in views:
+        for guardrail in view.guardrails:
+            names = [view.key, guardrail.treatment, guardrail.guardrail]
+            for name in Outcome:
+                outcome.add_metric([*names, name.value], float(guardrail.outcome is name))
+            evidence.add_metric(names, _evidence(guardrail))
+    yield outcome
+    yield evidence
+
+
+def _evidence(guardrail: GuardrailView) -> float:
+    return NAN if guardrail.outcome is None else guardrail.evidence
+
+
+def _rollbacks(views: list[ExperimentView]) -> Iterator[Metric]:
+    labels = ["experiment", "variant"]
+    total = CounterMetricFamily(
+        "turnback_rollbacks", "Times a treatment was turned back.", labels=labels
+    )
+    effective = GaugeMetricFamily(
+        "turnback_rollback_effective",
+        "1 when clients follow the newest rollback, 0 when not, NaN until it is verified.",
+        labels=labels,
+    )
+    for view in views:
+        counts = {v.name: 0 for v in view.variants if v.state != "control"}
+        for transition in view.transitions:
+            if transition.after == "rolled_back" and transition.variant is not None:
+                counts[transition.variant] = counts.get(transition.variant, 0) + 1
+        for variant, count in counts.items():
+            total.add_metric([view.key, variant], count)
+        for rollback in view.rollbacks:
+            known = NAN if rollback.effective is None else float(rollback.effective)
+            effective.add_metric([view.key, rollback.variant], known)
+    yield total
+    yield effective

@@ -1,0 +1,46 @@
+"""Which checks are due. Pure: a tick is a scheduled instant, its identity in the database."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A scheduled instant: ``floor(time / interval) * interval``.
+
+    Attributes:
+        at: The instant.
+        missed: Ticks between the last one and this one that nobody ran (blind time).
+    """
+
+    at: datetime
+    missed: int
+
+
+def floor_to(instant: datetime, interval: timedelta) -> datetime:
+    """Return the newest multiple of ``interval`` (from 1970, UTC) at or before ``instant``."""
+    return EPOCH + (instant - EPOCH) // interval * interval
+
+
+def due_tick(
+    last: datetime | None, now: datetime, interval: timedelta, *, started: datetime
+) -> Tick | None:
+    """Return the tick that is due at ``now``, or ``None``.
+
+    Late ticks collapse to the newest: what they would have seen it sees too. The gap is
+    counted, not skipped quietly. A clock that went back makes nothing due until it has
+    caught up.
+
+    Args:
+        last: The newest tick recorded, ``None`` before the first.
+        now: The current instant.
+        interval: Time between ticks, positive.
+        started: No tick is due at or before the start of the experiment.
+    """
+    at = floor_to(now, interval)
+    if at <= started or (last is not None and at <= last):
+        return None
+    previous = last if last is not None else floor_to(started, interval)
+    return Tick(at, missed=max(0, (at - previous) // interval - 1))

@@ -1,0 +1,172 @@
+"""What people and programs are shown: one frozen object per page, API answer and ``--json``.
+
+The API, the dashboard, ``status`` and ``explain`` all render these and nothing else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from guardrails.outcome import Code, Outcome, WindowFinding
+
+
+@dataclass(frozen=True, slots=True)
+class VariantView:
+    """One arm: ``state`` is ``control``, ``live`` or ``rolled_back``.
+
+    ``weight`` is its planned share, ``share`` the share of all units it is served now,
+    ``exposed`` the units first exposed to it so far, ``attempt`` counts resumptions from 1.
+    """
+
+    name: str
+    state: str
+    weight: float
+    share: float
+    exposed: int
+    attempt: int
+    flow: Any
+
+
+@dataclass(frozen=True, slots=True)
+class KpiView:
+    """A KPI of one variant over one window: ``value`` is ``None`` without data."""
+
+    kpi: str
+    title: str
+    better: str
+    variant: str
+    window: timedelta
+    value: float | None
+    units: int
+    entered: int
+    effect: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailView:
+    """The newest finding of one guardrail and treatment.
+
+    ``rule`` and ``limit`` say the promise in words (``satisfaction may not drop by more than 3%``);
+    ``margin`` is relative unless ``absolute``; ``side`` is ``drop`` or ``rise``;
+    ``evidence`` 1 is a breach; ``history`` holds (at, evidence, effect, effect_low, effect_high)
+    of stored looks for the chart.
+    """
+
+    guardrail: str
+    rule: str
+    kpi: str | None
+    title: str
+    treatment: str
+    limit: str
+    side: str | None
+    margin: float | None
+    absolute: bool
+    prove_past: float | None
+    action: str
+    dry_run: bool
+    level: float | None
+    outcome: Outcome | None
+    code: Code | None
+    words: str
+    evidence: float
+    checked_at: datetime | None
+    windows: tuple[WindowFinding, ...] = ()
+    history: tuple[tuple[datetime, float, float | None, float | None, float | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TransitionView:
+    """A recorded change of state: who moved what where, when, why and on which evidence."""
+
+    id: int
+    experiment: str
+    variant: str | None
+    before: str
+    after: str
+    at: datetime
+    actor: str
+    reason: str
+    evidence: Mapping[str, Any] | None
+    evaluation: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackView:
+    """Whether a rollback is a fact: ``effective`` is ``None`` until ``grace`` is over."""
+
+    variant: str
+    attempt: int
+    at: datetime
+    verify_after: datetime
+    effective: bool | None
+    rate_before: float | None
+    rate_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentView:
+    """Everything shown of one experiment."""
+
+    key: str
+    title: str
+    owner: str
+    hypothesis: str
+    state: str
+    mode: str
+    unit: str
+    seed: int
+    revision: int
+    started_at: datetime | None
+    ends_at: datetime | None
+    observe_until: datetime | None
+    traffic: float
+    step: int
+    steps: int
+    alpha: float
+    check_every: timedelta
+    last_check_at: datetime | None
+    checks: int
+    watermark: int
+    conflicted: int
+    goal: Mapping[str, Any] | None
+    variants: tuple[VariantView, ...]
+    guardrails: tuple[GuardrailView, ...]
+    kpis: tuple[KpiView, ...]
+    transitions: tuple[TransitionView, ...]
+    rollbacks: tuple[RollbackView, ...]
+    attention: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What one tick did: ``result`` is ``ok``, ``error`` or ``taken`` (recorded by another)."""
+
+    experiment: str
+    at: datetime
+    result: str
+    decision: str
+    transitions: tuple[TransitionView, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyView:
+    """What applying a file did: ``created``, ``updated`` or ``unchanged``, in words."""
+
+    key: str
+    result: str
+    revision: int
+    words: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """``explain``: paragraphs a product manager can forward, and the numbers they rest on."""
+
+    key: str
+    at: datetime
+    headline: str
+    paragraphs: tuple[str, ...]
+    evidence: Mapping[str, Any] | None

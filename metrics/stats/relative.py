@@ -1,0 +1,47 @@
+"""Relative effects for display: Fieller's set of ratios that are not rejected.
+
+Decisions never use it: they test a linear contrast.
+
+Source: STATISTICS 1(a), "Relative lift"; Fieller (1954).
+"""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RelativeEffect:
+    """Treatment against control: ``effect`` -0.05 is 5% lower; infinite ends are unbounded."""
+
+    effect: float
+    low: float
+    high: float
+
+
+def fieller(
+    control: float, treatment: float, var_control: float, var_treatment: float, z: float
+) -> RelativeEffect:
+    """Return the relative effect and its Fieller interval.
+
+    Args:
+        control: Mean, rate or ratio of control.
+        treatment: The same of the treatment.
+        var_control: Variance of ``control``.
+        var_treatment: Variance of ``treatment``.
+        z: Half-width in standard errors; a sequential boundary makes it valid at every look.
+
+    Returns:
+        ``nan`` where control is not positive; ends at +-``inf`` where control cannot be told
+        from 0 (the set is then unbounded).
+    """
+    if not control > 0.0:
+        return RelativeEffect(math.nan, math.nan, math.nan)
+    effect = treatment / control - 1.0
+    square = z * z
+    a = control * control - square * var_control
+    if not a > 0.0 or math.isinf(z):
+        return RelativeEffect(effect, -math.inf, math.inf)
+    middle = treatment * control
+    c = treatment * treatment - square * var_treatment
+    root = math.sqrt(max(middle * middle - a * c, 0.0))
+    return RelativeEffect(effect, (middle - root) / a - 1.0, (middle + root) / a - 1.0)

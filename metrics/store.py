@@ -1,0 +1,121 @@
+"""What every metric store promises. The engines are in ``metrics.stores``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from metrics.catalogue import KpiDefinition
+from metrics.cells import Snapshot
+from metrics.events import Event, Rejection
+
+
+class StoreError(Exception):
+    """The metric store could not do what was asked; nothing was acknowledged."""
+
+
+class StoreLockedError(StoreError):
+    """Another process holds the store; the message says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Which units and values an experiment analyses: the question put to a store.
+
+    Attributes:
+        experiment: Key.
+        seed: Exposures count for one seed; a raised seed starts the analysis over.
+        unit: Unit type that is analysed, for instance ``order_id``.
+        variants: Arms in order, control first.
+        origin: Start of the first cohort (the start of the analysis).
+        cohort: Length of a cohort of first exposures.
+        until: First exposures from here on do not count; ``None`` while open.
+        phases: Instants at which the shares between arms changed, ascending;
+            a unit's phase is the number of them at or before its first exposure.
+        kpis: KPIs with the windows asked for.
+        lag: Ingestion lag: a unit enters at first exposure + window + lag.
+        clock_tolerance: Events up to this long before the first exposure count as after it.
+    """
+
+    experiment: str
+    seed: int
+    unit: str
+    variants: tuple[str, ...]
+    origin: datetime
+    cohort: timedelta
+    until: datetime | None
+    phases: tuple[datetime, ...]
+    kpis: tuple[tuple[KpiDefinition, tuple[timedelta, ...]], ...]
+    lag: timedelta = timedelta(minutes=5)
+    clock_tolerance: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of one batch.
+
+    Attributes:
+        accepted: Events now durable, counted once.
+        duplicates: Events that were already there (same id and time): also acknowledged.
+        rejected: Events kept in quarantine instead, with index, field and reason.
+        watermark: Sequence number of the newest event after this batch.
+        repeated: Positions of the duplicates in the batch, ascending.
+    """
+
+    accepted: int
+    duplicates: int
+    rejected: tuple[Rejection, ...]
+    watermark: int
+    repeated: tuple[int, ...] = ()
+
+
+class MetricStore(Protocol):
+    """Durable events in, exact integer cells out.
+
+    One process per store. Every method may be called from any thread.
+    """
+
+    def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:
+        """Make events durable, each (id, happened_at) once; may be retried safely.
+
+        Returns after commit and fsync. The same id with another time within 24 h is
+        quarantined as ``id_reused``.
+
+        Raises:
+            StoreError: Nothing of the batch was kept.
+        """
+        ...
+
+    def quarantine(self, rejections: Sequence[Rejection], *, received_at: datetime) -> None:
+        """Keep events that were refused, with field and reason, for people to look at."""
+        ...
+
+    def quarantined(self, *, limit: int = 100) -> Sequence[Rejection]:
+        """Return the newest rejections, newest first."""
+        ...
+
+    def watermark(self) -> int:
+        """Return the sequence number of the newest event, 0 when empty."""
+        ...
+
+    def snapshot(self, frame: Frame, *, now: datetime, as_of: int | None = None) -> Snapshot:
+        """Return all cells of an experiment at ``now``.
+
+        A pure function of {events with seq <= as_of (default: all)} and ``now``:
+        the same integers whatever the engine, the order of arrival or the history of calls.
+        """
+        ...
+
+    def exposure_counts(
+        self, experiment: str, seed: int, *, since: datetime, until: datetime
+    ) -> Mapping[str, int]:
+        """Return exposure events by variant with ``since <= happened_at < until``."""
+        ...
+
+    def exposed_units(self, experiment: str, seed: int) -> Mapping[str, str]:
+        """Return unit -> variant of every recorded exposure, for the first-seen set."""
+        ...
+
+    def close(self) -> None:
+        """Finish writes and release the store; idempotent."""
+        ...

@@ -1,0 +1,39 @@
+"""Store engines: one file each, one line in `STORES`; ``tests/contracts`` runs over all."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from metrics.store import MetricStore, StoreError
+from metrics.stores.duckdb import DuckDBMetricStore
+from metrics.stores.memory import MemoryMetricStore
+
+STORES: Mapping[str, Callable[[str], MetricStore]] = MappingProxyType(
+    {
+        "memory": lambda _: MemoryMetricStore(),
+        "duckdb": DuckDBMetricStore,
+    }
+)
+"""Engine name to constructor; the argument is the part of the URL after ``engine:``."""
+
+
+def open_store(url: str | Path) -> MetricStore:
+    """Open a metric store.
+
+    Args:
+        url: ``memory:``, ``duckdb:PATH``, ``duckdb:///absolute/path``, or just a path, which
+            means DuckDB.
+
+    Raises:
+        StoreLockedError: The file is held by another process.
+        StoreError: The engine is unknown or the file cannot be opened.
+    """
+    text = str(url)
+    engine, colon, rest = text.partition(":")
+    if text == "memory":
+        return MemoryMetricStore()
+    if isinstance(url, Path) or not colon or "/" in engine or "\\" in engine:
+        return DuckDBMetricStore(text)
+    if engine not in STORES:
+        raise StoreError(f"unknown store engine {engine!r} in {text!r}; known: {', '.join(STORES)}")
+    return STORES[engine](rest.removeprefix("//"))

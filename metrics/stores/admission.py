@@ -1,0 +1,79 @@
+"""Which events of a batch are new: the rule every engine follows. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from metrics.events import DERIVED, EXPOSURE, Event, Rejection, as_json, from_micros, to_micros
+
+REUSE = 86_400_000_000
+"""The same id with another time is refused within this many microseconds (24 h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A batch, sorted out.
+
+    Attributes:
+        accepted: New events with their times in microseconds, in order.
+        repeated: Positions of events that were there already.
+        rejected: Events whose id belongs to another event.
+    """
+
+    accepted: tuple[tuple[Event, int], ...]
+    repeated: tuple[int, ...]
+    rejected: tuple[Rejection, ...]
+
+
+def admit(events: Sequence[Event], known: Mapping[str, Iterable[int]]) -> Admission:
+    """Sort a batch out against what is stored, and against itself.
+
+    Args:
+        events: The batch in the order received.
+        known: Times (microseconds) of stored events by id, at least for the ids and the
+            24 h around the times of the batch.
+    """
+    accepted: list[tuple[Event, int]] = []
+    rejected: list[Rejection] = []
+    repeated: list[int] = []
+    times: dict[str, list[int]] = {}
+    for index, event in enumerate(events):
+        at = to_micros(event.happened_at)
+        seen = times.get(event.id)
+        if seen is None:
+            seen = times[event.id] = list(known.get(event.id, ()))
+        if seen and at in seen:
+            repeated.append(index)
+            continue
+        near = [other for other in seen if abs(other - at) <= REUSE] if seen else []
+        if near and not _moves_exposure_earlier(event, at, near):
+            if _derived(event):
+                repeated.append(index)
+            else:
+                rejected.append(_reused(index, event, near[0]))
+            continue
+        seen.append(at)
+        accepted.append((event, at))
+    return Admission(tuple(accepted), tuple(repeated), tuple(rejected))
+
+
+def _derived(event: Event) -> bool:
+    return event.name == EXPOSURE and event.id.startswith(DERIVED)
+
+
+def _moves_exposure_earlier(event: Event, at: int, near: Sequence[int]) -> bool:
+    # a derived exposure recorded twice is one exposure: the earlier instant is the first one
+    return _derived(event) and at < min(near)
+
+
+def _reused(index: int, event: Event, other: int) -> Rejection:
+    return Rejection(
+        index=index,
+        id=event.id,
+        field="id",
+        reason=(
+            f"id {event.id!r} was already used for an event at {from_micros(other).isoformat()}; "
+            "give every event its own id, and send a retry unchanged"
+        ),
+        code="id_reused",
+        event=as_json(event),
+    )

@@ -1,0 +1,169 @@
+"""Growing integer columns, and the events of a frame in them, chained by unit."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+NONE = -1
+_START = 1024
+
+
+class Column:
+    """An int64 array that grows by doubling; ``data[:size]`` is what is in it."""
+
+    __slots__ = ("_fill", "data", "size")
+
+    def __init__(self, fill: int = 0) -> None:
+        self._fill = fill
+        self.data: Ints = np.full(_START, fill, np.int64)
+        self.size = 0
+
+    def reserve(self, size: int) -> None:
+        """Make room for ``size`` entries."""
+        if size > self.data.shape[0]:
+            larger = np.full(max(size, 2 * self.data.shape[0]), self._fill, np.int64)
+            larger[: self.size] = self.data[: self.size]
+            self.data = larger
+
+    def extend(self, values: Sequence[int]) -> None:
+        """Append values."""
+        end = self.size + len(values)
+        self.reserve(end)
+        self.data[self.size : end] = values
+        self.size = end
+
+    def grow(self, size: int) -> None:
+        """Append the fill value until there are ``size`` entries."""
+        self.reserve(size)
+        self.size = max(self.size, size)
+
+
+@dataclass(slots=True)
+class Gathered:
+    """Events of some units, one row each: ``owner`` is the position of the unit asked for."""
+
+    owner: Ints
+    at: Ints
+    name: Ints
+    rows: Ints
+    flags: Ints
+    columns: "EventColumns"
+    _by_name: dict[int, Ints] = field(default_factory=dict[int, Ints])
+
+    def of_name(self, code: int) -> Ints:
+        """Return the positions of the events of one name."""
+        if code not in self._by_name:
+            self._by_name[code] = np.flatnonzero(self.name == code)
+        return self._by_name[code]
+
+    def number(self, column: int, picked: Ints) -> Ints:
+        """Return one number field of the picked events."""
+        return self.columns.numbers[column].data[self.rows[picked]]
+
+    def case(self, column: int, picked: Ints) -> Ints:
+        """Return the case numbers of the picked events."""
+        return self.columns.cases[column].data[self.rows[picked]]
+
+    def seqs(self, picked: Ints) -> Ints:
+        """Return the sequence numbers of the picked events."""
+        return self.columns.seq.data[self.rows[picked]]
+
+    def within(self, keep: NDArray[np.bool_]) -> "Gathered":
+        """Return only the events marked."""
+        return Gathered(
+            self.owner[keep],
+            self.at[keep],
+            self.name[keep],
+            self.rows[keep],
+            self.flags[keep],
+            self.columns,
+        )
+
+
+class EventColumns:
+    """Events as rows of integers; each points to the previous event of its unit."""
+
+    def __init__(self, number_columns: int, case_fields: Sequence[str]) -> None:
+        self.at = Column()
+        self.name = Column()
+        self.flags = Column()
+        self.seq = Column()
+        self.previous = Column()
+        self.numbers = [Column() for _ in range(number_columns)]
+        self.cases = [Column() for _ in case_fields]
+
+    @property
+    def size(self) -> int:
+        """Number of events."""
+        return self.at.size
+
+    def extend(self, batch: "Batch") -> None:
+        """Append the events of a batch."""
+        self.at.extend(batch.at)
+        self.name.extend(batch.name)
+        self.flags.extend(batch.flags)
+        self.seq.extend(batch.seq)
+        self.previous.extend(batch.previous)
+        for column, values in zip(self.numbers, batch.numbers, strict=True):
+            column.extend(values)
+        for column, values in zip(self.cases, batch.cases, strict=True):
+            column.extend(values)
+
+    def gather(self, heads: Ints) -> Gathered:
+        """Return the events of the chains that start at ``heads``, one chain per owner."""
+        owner = np.flatnonzero(heads >= 0)
+        row = heads[owner]
+        rows: list[Ints] = []
+        owners: list[Ints] = []
+        previous = self.previous.data
+        while row.size:
+            rows.append(row)
+            owners.append(owner)
+            row = previous[row]
+            more = row >= 0
+            if not more.all():
+                row, owner = row[more], owner[more]
+        every: Any = np.concatenate(rows) if rows else np.zeros(0, np.int64)
+        whose: Any = np.concatenate(owners) if owners else np.zeros(0, np.int64)
+        return Gathered(
+            whose,
+            self.at.data[every],
+            self.name.data[every],
+            every,
+            self.flags.data[every],
+            self,
+        )
+
+
+@dataclass(slots=True)
+class Batch:
+    """Events about to be appended, one list per column."""
+
+    at: list[int]
+    name: list[int]
+    flags: list[int]
+    seq: list[int]
+    previous: list[int]
+    numbers: list[list[int]]
+    cases: list[list[int]]
+
+    @classmethod
+    def empty(cls, number_columns: int, case_columns: int) -> "Batch":
+        """Return a batch without events."""
+        return cls(
+            [],
+            [],
+            [],
+            [],
+            [],
+            [[] for _ in range(number_columns)],
+            [[] for _ in range(case_columns)],
+        )
+
+
+IdsOf = Callable[[Sequence[int]], Mapping[int, str]]
+"""Looks up event ids by sequence number, to break ties of the cap."""

@@ -1,0 +1,174 @@
+"""The embedded metric store: a durable log in one DuckDB file, exact totals in memory."""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from metrics.cells import Snapshot
+from metrics.events import Event, Rejection, to_micros
+from metrics.store import Appended, Frame
+from metrics.stores.admission import REUSE, admit
+from metrics.stores.exposures import of_experiment
+from metrics.stores.frames import FrameState, identity
+from metrics.stores.log import EventLog
+from metrics.stores.recent import EVERYTHING, RecentIds
+
+RECENT_IDS = 300_000
+TAIL_EVENTS = 50_000
+FRAMES_KEPT = 256
+_ALL_TIME = 2**62
+
+
+class DuckDBMetricStore:
+    """Events are durable when `append` returns; `snapshot` costs what is new, not what is old.
+
+    Args:
+        path: The file; it is created with its directory. One process may have it open.
+        recent_ids: Ids kept in memory to recognise repeats without a look-up.
+
+    Raises:
+        StoreLockedError: Another process, or this one, has the file open.
+        StoreError: The file cannot be opened or was written by another version.
+    """
+
+    def __init__(self, path: str | Path, *, recent_ids: int = RECENT_IDS) -> None:
+        self._log = EventLog(Path(path))
+        self._writes = threading.RLock()
+        self._reads = threading.RLock()
+        self._seq = self._log.one("SELECT coalesce(max(seq), 0) FROM events")
+        self._recent = self._remember(recent_ids)
+        self._tail: list[Event] = []  # the newest events, the last one has seq == self._seq
+        self._frames: dict[object, FrameState] = {}
+
+    def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:
+        """Make events durable: one look-up, one transaction, one fsync."""
+        with self._writes:
+            admission = admit(events, self._known(events))
+            stamped = [
+                (self._seq + number, event, at)
+                for number, (event, at) in enumerate(admission.accepted, 1)
+            ]
+            if stamped or admission.rejected:
+                self._log.write(stamped, admission.rejected, to_micros(received_at))
+            self._recent.add((event.id, at) for _, event, at in stamped)
+            self._tail += [event for _, event, _ in stamped]
+            self._seq += len(stamped)
+            if len(self._tail) > 2 * TAIL_EVENTS:
+                del self._tail[:-TAIL_EVENTS]
+            return Appended(
+                accepted=len(stamped),
+                duplicates=len(admission.repeated),
+                rejected=admission.rejected,
+                watermark=self._seq,
+                repeated=admission.repeated,
+            )
+
+    def quarantine(self, rejections: Sequence[Rejection], *, received_at: datetime) -> None:
+        """Make rejections durable."""
+        if rejections:
+            with self._writes:
+                self._log.write((), rejections, to_micros(received_at))
+
+    def quarantined(self, *, limit: int = 100) -> Sequence[Rejection]:
+        """Return the newest rejections, newest first."""
+        return self._log.rejections(limit)
+
+    def watermark(self) -> int:
+        """Return the sequence number of the newest durable event."""
+        with self._writes:
+            return self._seq
+
+    def snapshot(self, frame: Frame, *, now: datetime, as_of: int | None = None) -> Snapshot:
+        """Return all cells of an experiment; see `metrics.stores.frames` for the cost."""
+        with self._reads:
+            newest = self.watermark()
+            upto = newest if as_of is None else max(0, min(as_of, newest))
+            state = self._state(frame, upto)
+            for chunk in self._rows(state.processed, upto):
+                state.ingest(chunk, chunk[-1][0])
+            return state.snapshot(to_micros(now))
+
+    def exposure_counts(
+        self, experiment: str, seed: int, *, since: datetime, until: datetime
+    ) -> Mapping[str, int]:
+        """Return exposure events by variant with ``since <= happened_at < until``."""
+        counts: dict[str, int] = {}
+        exposures = self._log.exposures(to_micros(since), to_micros(until))
+        for _, variant in _variants(exposures, experiment, seed):
+            counts[variant] = counts.get(variant, 0) + 1
+        return counts
+
+    def exposed_units(self, experiment: str, seed: int) -> Mapping[str, str]:
+        """Return unit -> variant of every recorded exposure; of several the first recorded."""
+        units: dict[str, str] = {}
+        exposures = self._log.exposures(-_ALL_TIME, _ALL_TIME)
+        for event, variant in _variants(exposures, experiment, seed):
+            for unit in event.units.values():
+                units.setdefault(unit, variant)
+        return units
+
+    def close(self) -> None:
+        """Finish writes, write the log into the main file and release it; idempotent."""
+        with self._reads, self._writes:
+            self._log.close()
+
+    def _remember(self, capacity: int) -> RecentIds:
+        if self._log.one("SELECT count(*) FROM events") <= capacity:
+            recent = RecentIds(capacity, EVERYTHING)
+            recent.add(self._log.ids())
+            return recent
+        newest = self._log.one("SELECT max(happened_at) FROM events")
+        return RecentIds(capacity, newest + 1)
+
+    def _known(self, events: Sequence[Event]) -> Mapping[str, Iterable[int]]:
+        """Return the stored times of a batch's ids, from memory or by one look-up."""
+        pairs = [(event.id, to_micros(event.happened_at)) for event in events]
+        known: dict[str, Iterable[int]] = {
+            event_id: times for event_id, _ in pairs if (times := self._recent.get(event_id))
+        }
+        missing = self._recent.missing(pairs, REUSE)
+        if missing:
+            times = [at for _, at in missing]
+            known |= self._log.times_of(
+                [event_id for event_id, _ in missing], min(times) - REUSE, max(times) + REUSE
+            )
+        return known
+
+    def _state(self, frame: Frame, upto: int) -> FrameState:
+        key = identity(frame)
+        state = self._frames.get(key)
+        if state is not None and state.processed > upto:
+            return FrameState(frame, self._log.ids_of)  # the past: beside the running totals
+        if state is None or not state.accepts(frame):
+            state = FrameState(frame, self._log.ids_of)
+            self._frames.pop(key, None)
+            while len(self._frames) >= FRAMES_KEPT:
+                self._frames.pop(next(iter(self._frames)))
+            self._frames[key] = state
+        return state
+
+    def _rows(self, after: int, upto: int) -> Iterator[list[tuple[int, Event]]]:
+        """Return the events with after < seq <= upto, from memory when they are recent."""
+        if after >= upto:
+            return
+        with self._writes:
+            oldest = self._seq - len(self._tail)  # the seq before the first of the tail
+            if after >= oldest:
+                events = self._tail[after - oldest : upto - oldest]
+                rows = list(enumerate(events, after + 1))
+            else:
+                rows = None
+        if rows is not None:
+            yield rows
+        else:
+            yield from self._log.read(after, upto)
+
+
+def _variants(
+    exposures: Iterable[Event], experiment: str, seed: int
+) -> Iterator[tuple[Event, str]]:
+    for event in exposures:
+        variant = event.fields.get("variant")
+        if isinstance(variant, str) and of_experiment(event, experiment, seed):
+            yield event, variant

@@ -1,0 +1,76 @@
+"""Which units a frame analyses, and where they belong. Pure; shared by the engines."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from metrics.events import EXPOSURE, Event, to_micros
+from metrics.store import Frame
+from metrics.values import microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTimes:
+    """A frame's instants and durations in microseconds."""
+
+    origin: int
+    cohort: int
+    until: int | None
+    phases: tuple[int, ...]
+    lag: int
+    tolerance: int
+
+    @classmethod
+    def of(cls, frame: Frame) -> "FrameTimes":
+        """Convert once; cohorts must have a length."""
+        if microseconds(frame.cohort) <= 0:
+            raise ValueError(f"frame {frame.experiment}: cohort must be positive: {frame.cohort}")
+        return cls(
+            origin=to_micros(frame.origin),
+            cohort=microseconds(frame.cohort),
+            until=None if frame.until is None else to_micros(frame.until),
+            phases=tuple(to_micros(phase) for phase in frame.phases),
+            lag=microseconds(frame.lag),
+            tolerance=microseconds(frame.clock_tolerance),
+        )
+
+    def with_phases(self, phases: tuple[int, ...]) -> "FrameTimes":
+        """Return the same times with other phases."""
+        return replace(self, phases=phases)
+
+    def phase_of(self, first: int) -> int:
+        """Return the number of phase changes at or before a first exposure."""
+        return bisect_right(self.phases, first)
+
+    def cohort_of(self, first: int) -> int:
+        """Return the cohort of a first exposure; those before the origin belong to cohort 0."""
+        return max(0, (first - self.origin) // self.cohort)
+
+
+def exposure_of(event: Event, frame: Frame) -> tuple[str, str] | None:
+    """Return (unit, variant) when an event is an exposure of the frame's experiment and seed.
+
+    Exposures of variants that the frame does not name are none; ``until`` is left to the caller.
+    """
+    if event.name != EXPOSURE or not of_experiment(event, frame.experiment, frame.seed):
+        return None
+    variant = event.fields.get("variant")
+    unit = event.units.get(frame.unit)
+    if unit is None or not isinstance(variant, str) or variant not in frame.variants:
+        return None
+    return unit, variant
+
+
+def of_experiment(event: Event, experiment: str, seed: int) -> bool:
+    """Return whether an exposure belongs to an experiment and seed."""
+    given = event.fields.get("seed")
+    return (
+        event.fields.get("experiment") == experiment
+        and given == seed
+        and not isinstance(given, bool)
+    )
+
+
+def windows_of(frame: Frame) -> Sequence[int]:
+    """Return the distinct window lengths of a frame in microseconds, ascending."""
+    return sorted({microseconds(window) for _, windows in frame.kpis for window in windows})

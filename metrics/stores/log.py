@@ -1,0 +1,289 @@
+"""The durable event log in one DuckDB file. No meaning here, only rows."""
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import msgspec
+import pyarrow as pa
+
+from metrics.events import Event, Rejection, from_micros
+from metrics.store import StoreError, StoreLockedError
+
+SCHEMA_VERSION = "1"
+CHECKPOINT_THRESHOLD = "1GB"
+"""The default of 16 MB pauses writers for a third of a second every few seconds."""
+
+_CREATE = (
+    "CREATE TABLE IF NOT EXISTS meta (key VARCHAR, value VARCHAR)",
+    """CREATE TABLE IF NOT EXISTS events (
+        seq BIGINT, id VARCHAR, happened_at BIGINT, received_at BIGINT, name VARCHAR,
+        units VARCHAR, fields VARCHAR, trusted BOOLEAN)""",
+    """CREATE TABLE IF NOT EXISTS quarantine (
+        number BIGINT, received_at BIGINT, position BIGINT, id VARCHAR, field VARCHAR,
+        reason VARCHAR, code VARCHAR, event VARCHAR)""",
+)
+_EVENTS = pa.schema(
+    [
+        ("seq", pa.int64()),
+        ("id", pa.string()),
+        ("happened_at", pa.int64()),
+        ("received_at", pa.int64()),
+        ("name", pa.string()),
+        ("units", pa.string()),
+        ("fields", pa.string()),
+        ("trusted", pa.bool_()),
+    ]
+)
+_QUARANTINE = pa.schema(
+    [
+        ("number", pa.int64()),
+        ("received_at", pa.int64()),
+        ("position", pa.int64()),
+        ("id", pa.string()),
+        ("field", pa.string()),
+        ("reason", pa.string()),
+        ("code", pa.string()),
+        ("event", pa.string()),
+    ]
+)
+_READ = 20_000
+_encode = msgspec.json.Encoder().encode
+_units = msgspec.json.Decoder(dict[str, str]).decode
+_fields = msgspec.json.Decoder(dict[str, str | bool | int]).decode
+
+_open_here: set[Path] = set()
+_open_lock = threading.Lock()
+
+Stamped = tuple[int, Event, int]
+"""Sequence number, event, time in microseconds."""
+
+
+class EventLog:
+    """One file, one writer. Writes hold the caller's lock; reads use a cursor of their own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.resolve()
+        self._cursors = threading.Lock()
+        _claim(self._path)
+        try:
+            self._connection = _connect(self._path)
+            self._prepare()
+        except BaseException:
+            _release(self._path)
+            raise
+        self._closed = False
+
+    def write(
+        self, events: Sequence[Stamped], rejections: Sequence[Rejection], received_at: int
+    ) -> None:
+        """Make events and rejections durable in one transaction.
+
+        Raises:
+            StoreError: Nothing was kept.
+        """
+        connection = self._open()
+        try:
+            connection.execute("BEGIN")
+            if events:
+                self._insert("events", _event_table(events, received_at))
+            if rejections:
+                number = self.one("SELECT coalesce(max(number), 0) FROM quarantine")
+                self._insert("quarantine", _rejection_table(rejections, received_at, number))
+            connection.execute("COMMIT")
+        except Exception as error:
+            self._roll_back()
+            raise StoreError(
+                f"{self._path}: nothing of the batch was kept ({error}); "
+                "check free disk space, then send it again"
+            ) from error
+
+    def read(self, after: int, upto: int) -> Iterator[list[tuple[int, Event]]]:
+        """Return the events with after < seq <= upto in order, in chunks."""
+        cursor = self.cursor()
+        cursor.execute(
+            "SELECT seq, id, happened_at, name, units, fields, trusted FROM events "
+            "WHERE seq > ? AND seq <= ? ORDER BY seq",
+            [after, upto],
+        )
+        while rows := cursor.fetchmany(_READ):
+            yield [_event(row) for row in rows]
+
+    def exposures(self, since: int, until: int) -> Iterable[Event]:
+        """Return the exposures with since <= happened_at < until in order of arrival."""
+        cursor = self.cursor()
+        cursor.execute(
+            "SELECT seq, id, happened_at, name, units, fields, trusted FROM events "
+            "WHERE name = 'exposure' AND happened_at >= ? AND happened_at < ? ORDER BY seq",
+            [since, until],
+        )
+        while rows := cursor.fetchmany(_READ):
+            yield from (_event(row)[1] for row in rows)
+
+    def times_of(self, wanted: Sequence[str], since: int, until: int) -> dict[str, list[int]]:
+        """Return the stored times of ids within since <= happened_at <= until."""
+        connection = self._open()
+        connection.register("wanted", pa.table({"id": pa.array(wanted, pa.string())}))
+        try:
+            rows = connection.execute(
+                "SELECT id, happened_at FROM events "
+                "WHERE happened_at BETWEEN ? AND ? AND id IN (SELECT id FROM wanted)",
+                [since, until],
+            ).fetchall()
+        except duckdb.Error as error:
+            raise StoreError(f"{self._path}: ids could not be looked up ({error})") from error
+        finally:
+            connection.unregister("wanted")
+        times: dict[str, list[int]] = {}
+        for event_id, at in rows:
+            times.setdefault(event_id, []).append(at)
+        return times
+
+    def ids_of(self, seqs: Sequence[int]) -> Mapping[int, str]:
+        """Return event ids by sequence number."""
+        marks = ", ".join("?" * len(seqs))
+        query = f"SELECT seq, id FROM events WHERE seq IN ({marks})"  # noqa: S608 - only marks
+        return dict(self.cursor().execute(query, list(seqs)).fetchall())
+
+    def ids(self) -> list[tuple[str, int]]:
+        """Return every id with its time."""
+        return self.cursor().execute("SELECT id, happened_at FROM events").fetchall()
+
+    def rejections(self, limit: int) -> list[Rejection]:
+        """Return the newest rejections, newest first."""
+        rows = self.cursor().execute(
+            "SELECT position, id, field, reason, code, event FROM quarantine "
+            "ORDER BY number DESC LIMIT ?",
+            [limit],
+        )
+        return [Rejection(*row) for row in rows.fetchall()]
+
+    def one(self, query: str) -> int:
+        """Return the single number a query gives."""
+        row: Any = self._open().execute(query).fetchone()
+        return int(row[0])
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a cursor for reading from any thread."""
+        with self._cursors:
+            return self._open().cursor()
+
+    def close(self) -> None:
+        """Write everything into the main file and release it; idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._connection.execute("CHECKPOINT")
+        except duckdb.Error:
+            pass  # what is committed is in the write-ahead log and is read on the next start
+        finally:
+            self._connection.close()
+            _release(self._path)
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        if self._closed:
+            raise StoreError(f"{self._path}: the metric store is closed; open it again")
+        return self._connection
+
+    def _insert(self, table: str, rows: Any) -> None:
+        self._connection.register("incoming", rows)
+        try:
+            self._connection.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608 - our names
+        finally:
+            self._connection.unregister("incoming")
+
+    def _roll_back(self) -> None:
+        try:
+            self._connection.execute("ROLLBACK")
+        except duckdb.Error:
+            return  # the transaction never began, or the engine already ended it
+
+    def _prepare(self) -> None:
+        for statement in _CREATE:
+            self._connection.execute(statement)
+        row = self._connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+        if row is None:
+            self._connection.execute("INSERT INTO meta VALUES ('schema', ?)", [SCHEMA_VERSION])
+        elif row[0] != SCHEMA_VERSION:
+            raise StoreError(
+                f"{self._path}: written by another version (schema {row[0]}, this one reads "
+                f"{SCHEMA_VERSION}); open it with the version that wrote it, or use a new file"
+            )
+
+
+def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return duckdb.connect(
+            str(path),
+            config={
+                "checkpoint_threshold": CHECKPOINT_THRESHOLD,
+                "autoinstall_known_extensions": "false",
+            },
+        )
+    except duckdb.IOException as error:
+        if "lock" in str(error).lower():
+            raise StoreLockedError(
+                f"{path}: another process holds the metric store ({error}). Stop that process, "
+                "or give this one a store of its own with --data"
+            ) from error
+        raise StoreError(f"{path}: the metric store cannot be opened ({error})") from error
+    except (duckdb.Error, OSError) as error:
+        raise StoreError(f"{path}: the metric store cannot be opened ({error})") from error
+
+
+def _claim(path: Path) -> None:
+    with _open_lock:
+        if path in _open_here:
+            raise StoreLockedError(
+                f"{path}: this process ({os.getpid()}) has the metric store open already; "
+                "use that one, or close it first"
+            )
+        _open_here.add(path)
+
+
+def _release(path: Path) -> None:
+    with _open_lock:
+        _open_here.discard(path)
+
+
+def _event(row: Sequence[Any]) -> tuple[int, Event]:
+    seq, event_id, at, name, units, fields, trusted = row
+    return seq, Event(event_id, name, from_micros(at), _units(units), _fields(fields), trusted)
+
+
+def _event_table(events: Sequence[Stamped], received_at: int) -> Any:
+    columns: list[Any] = [
+        [seq for seq, _, _ in events],
+        [event.id for _, event, _ in events],
+        [at for _, _, at in events],
+        [received_at] * len(events),
+        [event.name for _, event, _ in events],
+        [_encode(event.units).decode() for _, event, _ in events],
+        [_encode(event.fields).decode() for _, event, _ in events],
+        [event.trusted for _, event, _ in events],
+    ]
+    return _table(columns, _EVENTS)
+
+
+def _rejection_table(rejections: Sequence[Rejection], received_at: int, number: int) -> Any:
+    columns: list[Any] = [
+        list(range(number + 1, number + 1 + len(rejections))),
+        [received_at] * len(rejections),
+        [each.index for each in rejections],
+        [each.id for each in rejections],
+        [each.field for each in rejections],
+        [each.reason for each in rejections],
+        [each.code for each in rejections],
+        [each.event for each in rejections],
+    ]
+    return _table(columns, _QUARANTINE)
+
+
+def _table(columns: Sequence[Any], schema: Any) -> Any:
+    arrays = [pa.array(values, part.type) for values, part in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)

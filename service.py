@@ -1,0 +1,413 @@
+"""The only place where real things are built and wired: settings, services, the application.
+
+``create_app`` returns the ASGI application, ``build`` the services behind it, ``serve`` runs
+both until it is told to stop.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+from fastapi import Depends, FastAPI, Request
+from metrics.ingest import Ingest
+from prometheus_client import CollectorRegistry
+from pydantic import AwareDatetime, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from starlette.concurrency import run_in_threadpool
+from starlette.routing import BaseRoute
+
+import experiments.api as ofrep
+import guardrails.api as admin
+import metrics.api as events
+from experiments.changes import ChangeFeed
+from experiments.database import ControlPlane
+from experiments.errors import TurnbackError
+from experiments.exposures import ExposureBuffer, screen_exposure
+from guardrails.channels.webhook import WebhookChannel
+from guardrails.clock import Clock, SteppedClock, SystemClock
+from guardrails.engine import Engine
+from guardrails.scheduler import Bell
+from guardrails.settings import EngineSettings
+from guardrails.telemetry import EngineMetrics, Intake, StateCollector, build_version
+from metrics.access import LOOPBACK, Keys
+from metrics.asgi import read_body
+from metrics.catalogue import Catalogue, load_catalogue
+from metrics.events import EventLimits
+from metrics.store import MetricStore
+from metrics.stores import open_store
+
+logger = logging.getLogger("turnback.service")
+
+DEMO_START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+class SettingsError(TurnbackError):
+    """The settings contradict each other or are not safe."""
+
+    code = "settings"
+    status = 500
+
+
+class Settings(BaseSettings):
+    """What the service is told from outside: ``TURNBACK_*`` variables, or arguments."""
+
+    model_config = SettingsConfigDict(env_prefix="TURNBACK_", extra="forbid", frozen=True)
+
+    data: Path = Field(Path("turnback-data"), description="Folder of the two database files.")
+    host: str = Field("127.0.0.1", description="Address; one that is not local needs keys.")
+    port: int = Field(8300, ge=0, le=65_535, description="TCP port; 0 takes a free one.")
+    admin_key: SecretStr | None = Field(None, description="May do everything.")
+    ingest_key: SecretStr | None = Field(None, description="May send trusted events.")
+    client_key: SecretStr | None = Field(
+        None, description="Public: may evaluate, and send events for KPIs with trust any."
+    )
+    max_body_bytes: int = Field(8_000_000, gt=0, description="Largest body of events, unpacked.")
+    max_batch_events: int = Field(10_000, gt=0, description="Most events of one request.")
+    max_context_bytes: int = Field(65_536, gt=0, description="Largest evaluation context.")
+    clock_skew_seconds: float = Field(300, ge=0, description="How far ahead events may be dated.")
+    retention_days: int = Field(400, gt=0, description="Older events are refused.")
+    default_unit: str = Field("order_id", description="Unit type meant by an event's unit.")
+    queue_events: int = Field(200_000, gt=0, description="Events that may wait to be written.")
+    exposure_flush_ms: int = Field(200, gt=0, description="Time between writes of exposures.")
+    exposure_buffer: int = Field(100_000, gt=0, description="First exposures that may wait.")
+    suspend: bool = Field(False, description="Watch and act on nothing.")
+    checks: bool = Field(True, description="Run due checks; off in demo mode.")
+    ring_seconds: float = Field(2.0, gt=0, description="Time between looks at what is due.")
+    webhooks: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Notification channels: name to URL."
+    )
+    demo: bool = Field(False, description="A clock that stands still until it is moved.")
+    demo_start: AwareDatetime = Field(DEMO_START, description="Where the demo's clock begins.")
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach the service."""
+        return self.host in LOOPBACK
+
+    def checked(self) -> "Settings":
+        """Return these settings.
+
+        Raises:
+            SettingsError: They are not safe to run with.
+        """
+        if self.admin_key is None and not self.local:
+            raise SettingsError(
+                f"refusing to listen on {self.host} without keys: anybody could turn back "
+                "experiments or forge events",
+                hint="set TURNBACK_ADMIN_KEY (and TURNBACK_INGEST_KEY, TURNBACK_CLIENT_KEY), "
+                "or listen on 127.0.0.1",
+                path="host",
+            )
+        if self.admin_key is None and (self.ingest_key or self.client_key):
+            raise SettingsError(
+                "there is an ingest or client key, and no admin key: nobody could administer",
+                hint="set TURNBACK_ADMIN_KEY too",
+                path="admin_key",
+            )
+        return self
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything that runs, built once by ``build`` and closed once by ``close``."""
+
+    settings: Settings
+    keys: Keys
+    guard: admin.Guard
+    clock: Clock
+    catalogue: Catalogue
+    control: ControlPlane
+    store: MetricStore
+    ingest: Ingest
+    exposures: ExposureBuffer
+    engine: Engine
+    registry: CollectorRegistry
+    evaluations: ofrep.Evaluations
+    counts: events.EventCounts = field(default_factory=events.EventCounts)
+    config_valid: bool = True
+    bell: Bell | None = None
+
+    def start(self) -> None:
+        """Begin to flush exposures and, unless a demo moves time, to run checks."""
+        self.exposures.start()
+        if self.settings.checks and not self.settings.demo:
+            every = timedelta(seconds=self.settings.ring_seconds)
+            jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
+                "checks": (every, self.engine.run_due),
+                "deliveries": (timedelta(seconds=5), self.engine.deliver),
+            }
+            self.bell = Bell(jobs)
+            self.bell.start()
+
+    def flush(self) -> None:
+        """Make everything received so far durable."""
+        self.exposures.flush()
+        self.ingest.flush()
+
+    def close(self) -> None:
+        """Stop checks, write what waits, release the files; in that order, idempotent."""
+        if self.bell is not None:
+            self.bell.close()
+        self.exposures.close()
+        self.ingest.close()
+        self.engine.close()
+        self.control.close()
+        self.store.close()
+
+    def intake(self) -> Intake:
+        """Return how events fare, for Prometheus."""
+        counts = self.counts
+        return Intake(
+            accepted=counts.accepted,
+            duplicate=counts.duplicate,
+            quarantined=counts.quarantined,
+            refused=counts.refused,
+            waiting=self.ingest.queued,
+            exposures_waiting=self.exposures.waiting,
+            exposures_failed=self.exposures.failures,
+            evaluations=self.evaluations.count,
+        )
+
+
+def build(settings: Settings) -> Services:
+    """Build everything that runs, nothing of it started.
+
+    Raises:
+        SettingsError: The settings are not safe to run with.
+        StoreError: The files cannot be opened, or another process holds them.
+    """
+    settings = settings.checked()
+    settings.data.mkdir(parents=True, exist_ok=True)
+    clock = SteppedClock(settings.demo_start) if settings.demo else SystemClock()
+    store = open_store(settings.data / "metrics.duckdb")
+    try:
+        return _built(settings, clock, store)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
+    keys = Keys.of(
+        host=settings.host,
+        admin=_secret(settings.admin_key),
+        ingest=_secret(settings.ingest_key),
+        client=_secret(settings.client_key),
+    )
+    catalogue = load_catalogue()
+    registry = CollectorRegistry()
+    control = ControlPlane(f"sqlite:///{settings.data / 'control.db'}")
+    ingest = Ingest(store, clock=clock.now, capacity_events=settings.queue_events)
+    exposures = ExposureBuffer(
+        ingest.submit,
+        now=clock.now,
+        capacity=settings.exposure_buffer,
+        interval=settings.exposure_flush_ms / 1000,
+    )
+    channels = {
+        name: WebhookChannel(url.get_secret_value()) for name, url in settings.webhooks.items()
+    }
+
+    def flush() -> None:
+        exposures.flush()
+        ingest.flush()
+
+    engine = Engine(
+        control=control,
+        store=store,
+        clock=clock,
+        flush=flush,
+        settings=EngineSettings(suspended=settings.suspend, channels=channels),
+        catalogue=catalogue,
+        hooks=(EngineMetrics(registry, ("log", *channels)),),
+    )
+    for key, compiled in engine.serving().experiments.items():
+        seed = compiled.spec.seed
+        exposures.fill(key, seed, store.exposed_units(key, seed))
+    services = Services(
+        settings=settings,
+        keys=keys,
+        guard=admin.Guard(keys, local=settings.local),
+        clock=clock,
+        catalogue=catalogue,
+        control=control,
+        store=store,
+        ingest=ingest,
+        exposures=exposures,
+        engine=engine,
+        registry=registry,
+        evaluations=ofrep.Evaluations(
+            serving=engine.serving,
+            exposures=exposures,
+            keys=keys,
+            body_limit=settings.max_context_bytes,
+        ),
+    )
+    registry.register(
+        StateCollector(
+            experiments=engine.experiments,
+            intake=services.intake,
+            now=clock.now,
+            suspended=settings.suspend,
+            config_valid=lambda: services.config_valid,
+        )
+    )
+    return services
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
+
+
+def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
+    settings = services.settings
+    # the demo's clock stands at the start of the hour whose events are being sent
+    ahead = timedelta(days=2) if settings.demo else timedelta(seconds=settings.clock_skew_seconds)
+    intake = events.Intake(
+        ingest=services.ingest,
+        store=services.store,
+        keys=services.keys,
+        now=services.clock.now,
+        limits=EventLimits(
+            default_unit=settings.default_unit,
+            clock_skew=ahead,
+            retention=timedelta(days=settings.retention_days),
+        ),
+        screen=lambda e: screen_exposure(e, services.engine.serving().experiments),
+        body_limit=settings.max_body_bytes,
+        batch_limit=settings.max_batch_events,
+        counts=services.counts,
+    )
+    stream = ofrep.ChangeStream(feed, services.keys)
+    return [*ofrep.routes(services.evaluations, stream), *events.routes(intake)]
+
+
+Pages = Callable[[FastAPI, Services], None]
+
+
+def create_app(
+    settings: Settings, *, services: Services | None = None, pages: Sequence[Pages] = ()
+) -> FastAPI:
+    """Return the application; its lifespan builds (unless given), starts and closes everything.
+
+    Args:
+        settings: What the service is told.
+        services: Built already, for callers that want errors before a server starts.
+        pages: Each is called with the application and the services before the first request,
+            for instance ``console.dashboard.attach``.
+    """
+    settings.checked()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        running = services or await run_in_threadpool(build, settings)
+        feed = ChangeFeed(lambda: running.engine.serving().version, now=running.clock.now)
+        app.state.services, app.state.feed = running, feed
+        app.router.routes[0:0] = _hot_routes(running, feed)
+        for page in pages:
+            page(app, running)
+        running.start()
+        watching = asyncio.create_task(feed.run())
+        try:
+            yield
+        finally:
+            await feed.close()
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+            await run_in_threadpool(running.close)
+
+    app = FastAPI(
+        title="Turnback",
+        version=build_version(),
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        dependencies=[Depends(admin.known_parameters)],
+    )
+    _admin_routes(app, settings)
+    admin.install_errors(app)
+    return app
+
+
+def _admin_routes(app: FastAPI, settings: Settings) -> None:
+    def running() -> Services:
+        return cast("Services", app.state.services)
+
+    def note_valid(valid: bool) -> None:  # noqa: FBT001 - a callback of one fact
+        running().config_valid = valid
+
+    def engine() -> Engine:
+        return running().engine
+
+    def stepped() -> SteppedClock:
+        return cast("SteppedClock", running().clock)
+
+    routers = [
+        admin.router(engine, _read, note_valid),
+        events.router(lambda: running().store, lambda: running().catalogue),
+        admin.scrape_router(lambda: running().registry),
+    ]
+    if settings.demo:
+        routers.append(admin.demo_router(engine, stepped, lambda: running().flush()))
+
+    def guard(request: Request) -> None:
+        running().guard.admit(request)
+
+    for router in routers:
+        app.include_router(router, dependencies=[Depends(guard)])
+    app.include_router(admin.health_router(engine, lambda: running().store))
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    return await read_body(request.receive, limit)
+
+
+class _Server(uvicorn.Server):
+    """Ends open change streams first: they would otherwise keep a stopping server waiting."""
+
+    async def shutdown(self, sockets: list[Any] | None = None) -> None:
+        feed: ChangeFeed | None = getattr(cast("FastAPI", self.config.app).state, "feed", None)
+        if feed is not None:
+            await feed.close()
+        await super().shutdown(sockets)
+
+
+def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """Return a server for the application, not yet running.
+
+    A stopping server finishes the requests it has, for at most ten seconds.
+    """
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            loop="auto",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=10,
+        )
+    )
+
+
+def serve(settings: Settings, *, pages: Sequence[Pages] = ()) -> None:
+    """Run the service until it is interrupted or terminated; everything received is written.
+
+    Raises:
+        SettingsError: The settings are not safe to run with.
+        StoreError: The files cannot be opened, or another process holds them.
+    """
+    services = build(settings)
+    server(create_app(settings, services=services, pages=pages), settings).run()

@@ -1,0 +1,151 @@
+"""Run every full-size acceptance test, resumably, and write ``docs/acceptance.md``.
+
+Each test is run on its own; its result is kept under ``build/acceptance`` for the commit it was
+run on, so a run that was cut short goes on where it stopped. Tests report their numbers through
+pytest's ``record_property``; they stand in the page beside the verdict.
+
+Usage: ``python tests/acceptance/run.py [--only WORD] [--again]``
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "build" / "acceptance"
+PAGE = ROOT / "docs" / "acceptance.md"
+LIMIT_SECONDS = 75 * 60
+
+
+def git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def commit() -> str:
+    """Return the commit of the code: changes of the page itself do not count."""
+    dirty = [
+        line
+        for line in git("status", "--porcelain").splitlines()
+        if not line.endswith("docs/acceptance.md")
+    ]
+    return git("log", "-1", "--format=%h", "--", ".", ":!docs/acceptance.md") + (
+        "+changes" if dirty else ""
+    )
+
+
+def collect() -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "acceptance"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [line for line in done.stdout.splitlines() if "::" in line]
+
+
+def run_one(node: str, *, timeout: float) -> dict[str, object]:
+    report = KEPT / "report.xml"
+    report.unlink(missing_ok=True)
+    begun = time.monotonic()
+    try:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-m",
+                "acceptance",
+                node,
+                f"--junitxml={report}",
+                "-q",
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+        output, code = done.stdout, done.returncode
+    except subprocess.TimeoutExpired:
+        output, code = "the time for all tests is over", -1
+    result = {
+        "node": node,
+        "verdict": {0: "passed", 5: "skipped"}.get(code, "failed"),
+        "seconds": round(time.monotonic() - begun, 1),
+        "numbers": {},
+        "output": "" if code == 0 else output[-4000:],
+    }
+    if report.exists():
+        for case in ET.parse(report).iter("testcase"):
+            if case.find("skipped") is not None:
+                result["verdict"] = "skipped"
+            result["numbers"] = {p.get("name"): p.get("value") for p in case.iter("property")}
+    return result
+
+
+def page(results: list[dict], at: str) -> str:
+    when = datetime.now(UTC).strftime("%Y-%m-%d")
+    lines = [
+        "# Acceptance",
+        "",
+        (f"Written by `make acceptance` on {when}, commit `{at}`, Python "
+        f"{platform.python_version()}, {platform.machine()}. Every number comes from the run."),
+        "",
+        (f"{sum(r['verdict'] == 'passed' for r in results)} passed, "
+        f"{sum(r['verdict'] == 'failed' for r in results)} failed, "
+        f"{sum(r['verdict'] == 'skipped' for r in results)} skipped, "
+        f"{sum(r['seconds'] for r in results) / 60:.0f} minutes in all."),
+        "",
+    ]
+    for r in results:
+        name = r["node"].split("::")[-1].removeprefix("test_").replace("_", " ")
+        lines += [f"## {name}", "", f"`{r['node']}`: **{r['verdict']}**, {r['seconds']} s", ""]
+        if r["numbers"]:
+            lines += ["| what | measured |", "|---|---|"]
+            lines += [f"| {key} | {value} |" for key, value in r["numbers"].items()]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="run only tests whose name has this word")
+    parser.add_argument("--again", action="store_true", help="forget results of this commit")
+    chosen = parser.parse_args()
+    KEPT.mkdir(parents=True, exist_ok=True)
+    at = commit()
+    kept = KEPT / f"results-{at}.json"
+    results = json.loads(kept.read_text()) if kept.exists() and not chosen.again else {}
+    nodes = collect()
+    if not nodes:
+        print("no acceptance test was collected", file=sys.stderr)
+        return 1
+    begun = time.monotonic()
+    for number, node in enumerate(nodes, 1):
+        if chosen.only not in node or results.get(node, {}).get("verdict") == "passed":
+            continue
+        print(f"[{number}/{len(nodes)}] {node}", flush=True)
+        results[node] = run_one(node, timeout=LIMIT_SECONDS - (time.monotonic() - begun))
+        print(f"    {results[node]['verdict']} in {results[node]['seconds']} s", flush=True)
+        if results[node]["output"]:
+            print(results[node]["output"], flush=True)
+        kept.write_text(json.dumps(results, indent=1))
+    ordered = [results[node] for node in nodes if node in results]
+    PAGE.write_text(page(ordered, at) + "\n")
+    failed = [r["node"] for r in ordered if r["verdict"] == "failed"]
+    missing = [node for node in nodes if node not in results]
+    print(f"{len(ordered) - len(failed)} passed, {len(failed)} failed, {len(missing)} not run")
+    return 1 if failed or missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

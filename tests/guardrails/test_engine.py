@@ -1,0 +1,437 @@
+"""The engine as a whole, with the real control plane and a store whose numbers are planted."""
+
+from datetime import UTC, datetime, timedelta
+from threading import Barrier, Thread
+
+import pytest
+
+from experiments.database import ControlPlane
+from experiments.errors import (
+    ConflictError,
+    IllegalTransitionError,
+    InvalidRequestError,
+    ReshuffleError,
+    SpecError,
+    UnknownExperimentError,
+    UnknownVariantError,
+)
+from guardrails.clock import SteppedClock
+from guardrails.engine import Engine
+from guardrails.outcome import Code, Outcome
+from guardrails.settings import EngineSettings
+from metrics.cells import MICRO, Cell, Reach, Snapshot, Sums
+from metrics.store import StoreError
+
+T = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+SPEC = """\
+experiment: cancel-page
+title: A test
+unit: order_id
+variants:
+  control: {weight: 50%, flow: {steps: [confirm]}}
+  treatment: {weight: 50%, flow: {steps: [why, confirm]}}
+guardrails:
+  - {kpi: flow_failure_rate, max_rise: 10%}
+ends: {after: 10d, observe_for: 1d}
+check_every: 1h
+expect_units: 50000
+"""
+THREE = SPEC.replace(
+    "  treatment: {weight: 50%, flow: {steps: [why, confirm]}}\n",
+    "  treatment: {weight: 25%, flow: {steps: [why, confirm]}}\n"
+    "  other: {weight: 25%, flow: {steps: [coupon, confirm]}}\n",
+)
+
+
+class PlantedStore:
+    """A store that knows one proportion: 100 units an hour and arm, failing at planted rates."""
+
+    def __init__(self, **rates):
+        self.rates = rates
+        self.broken = False
+        self.quiet_since = None
+        self.exposures = []
+
+    def failing(self, variant):
+        return self.rates.get(variant, 0.1)
+
+    def snapshot(self, frame, *, now, as_of=None):
+        if self.broken:
+            raise StoreError("the disk is gone")
+        cells = {}
+        for kpi, windows in frame.kpis:
+            for window in windows:
+                cells[kpi.key, window] = tuple(
+                    self._cell(frame, variant, hours, now - window - frame.lag)
+                    for variant in frame.variants
+                    for hours in (12,)
+                )
+        reach = {v: self._reach(now) for v in frame.variants}
+        watermark = int((now - frame.origin) / HOUR * 100)
+        return Snapshot(now, watermark, cells, reach)
+
+    def _cell(self, frame, variant, _hours, until):
+        first = max((p for p in frame.phases), default=frame.origin)
+        entered = max(0, int((until - first) / HOUR * 100))
+        failed = round(entered * self.failing(variant))
+        sums = Sums(
+            entered,
+            failed * MICRO,
+            entered * MICRO,
+            failed * MICRO**2,
+            failed * MICRO**2,
+            entered * MICRO**2,
+            failed * 10**9,
+            failed * 10**9,
+            failed * 10**9,
+            entered * 10**9,
+        )
+        return Cell(variant, len(frame.phases), 0, entered, sums)
+
+    def _reach(self, now):
+        quiet = self.quiet_since
+        since = 0 if quiet is None else int((now - quiet) / HOUR * 100)
+        return Reach(10_000, 30_000, now, quiet or now, since)
+
+    def exposure_counts(self, experiment, seed, *, since, until):
+        counts = {}
+        for at, variant in self.exposures:
+            if since <= at < until:
+                counts[variant] = counts.get(variant, 0) + 1
+        return counts
+
+
+class Recording:
+    def __init__(self):
+        self.told = []
+
+    def send(self, message):
+        self.told.append(message)
+
+
+class World:
+    def __init__(self, spec=SPEC, url="sqlite://", **rates):
+        self.clock = SteppedClock(T)
+        self.store = PlantedStore(**rates)
+        self.channel = Recording()
+        self.url = url
+        self.control = ControlPlane(url)
+        self.engine = self.new_engine()
+        self.engine.apply(spec, source="test.yaml", actor="tester")
+
+    def new_engine(self, **settings):
+        return Engine(
+            control=ControlPlane(self.url) if self.url != "sqlite://" else self.control,
+            store=self.store,
+            clock=self.clock,
+            settings=EngineSettings(channels={"log": self.channel}, show_core=False, **settings),
+        )
+
+    def hours(self, count):
+        reports = []
+        for _ in range(count):
+            self.clock.move_to(self.clock.now() + HOUR)
+            reports += self.engine.run_due()
+        return reports
+
+    def view(self):
+        return self.engine.experiment("cancel-page")
+
+    def state_of(self, variant):
+        return next(v.state for v in self.view().variants if v.name == variant)
+
+    def served(self, unit):
+        return self.engine.serving().experiments["cancel-page"].assign({"targetingKey": unit})
+
+    def rollbacks(self):
+        return [t for t in self.engine.transitions("cancel-page") if t.after == "rolled_back"]
+
+
+@pytest.fixture
+def world():
+    worlds = []
+
+    def build(*args, **kwargs):
+        worlds.append(World(*args, **kwargs))
+        return worlds[-1]
+
+    yield build
+    for made in worlds:
+        made.control.close()
+
+
+def units_of(world, variant, count=20):
+    found = (f"order-{n}" for n in range(10_000) if world.served(f"order-{n}").variant == variant)
+    return [next(found) for _ in range(count)]
+
+
+def test_a_harmful_treatment_is_turned_back_and_its_units_get_control(world):
+    w = world(treatment=0.2)
+    victims = units_of(w, "treatment")
+    before = w.engine.serving().version
+    w.hours(48)
+    assert w.state_of("treatment") == "rolled_back"
+    answers = [w.served(unit) for unit in victims]
+    assert {(a.variant, a.reason.value, a.exposed) for a in answers} == {
+        ("control", "DISABLED", False)
+    }
+    assert answers[0].value == {"steps": ["confirm"]}
+    assert w.engine.serving().version != before
+    (rollback,) = w.rollbacks()
+    assert rollback.actor == "turnback"
+    assert "Flow failure" in rollback.reason or "failure" in rollback.reason.lower()
+    assert "100" in rollback.reason, "the effect is said: twice the rate is 100% higher"
+    finding = rollback.evidence["finding"]
+    assert finding["outcome"] == "breach"
+    assert finding["windows"][0]["units"][0] >= 100
+
+
+def test_a_harmless_treatment_stays(world):
+    w = world(treatment=0.1)
+    w.hours(200)
+    assert w.rollbacks() == []
+    assert w.state_of("treatment") == "live"
+    assert {g.outcome for g in w.view().guardrails} <= {Outcome.PASS, Outcome.INCONCLUSIVE}
+
+
+def test_a_rollback_is_told_once_whatever_happens_afterwards(world):
+    w = world(treatment=0.3)
+    w.hours(60)
+    w.engine.deliver()
+    told = [m for m in w.channel.told if m.kind == "rolled_back"]
+    assert [(m.experiment, m.variant) for m in told] == [("cancel-page", "treatment")]
+    assert told[0].key == "rolled_back:cancel-page/treatment/1/1"
+    assert len(w.rollbacks()) == 1
+
+
+def test_rolling_back_one_of_several_treatments_keeps_the_others_running(world):
+    w = world(THREE, treatment=0.3)
+    w.hours(60)
+    assert (w.state_of("treatment"), w.state_of("other")) == ("rolled_back", "live")
+    assert w.view().state == "running"
+    assert {w.served(u).variant for u in units_of(w, "other", 5)} == {"other"}
+
+
+def test_the_latch_survives_a_restart_and_a_reapplied_file(world, tmp_path):
+    w = world(url=f"sqlite:///{tmp_path}/control.db", treatment=0.3)
+    w.hours(60)
+    w.engine.close()
+    w.engine = w.new_engine()
+    applied = w.engine.apply(SPEC + "\n# a comment\n", source="again.yaml", actor="tester")
+    assert applied.result == "updated"
+    assert w.state_of("treatment") == "rolled_back"
+    w.hours(5)
+    assert len(w.rollbacks()) == 1
+    w.engine.close()
+
+
+def test_a_raised_seed_starts_over_and_weights_may_change_only_then(world):
+    w = world(treatment=0.3)
+    w.hours(60)
+    moved = SPEC.replace("control: {weight: 50%", "control: {weight: 60%").replace(
+        "treatment: {weight: 50%", "treatment: {weight: 40%"
+    )
+    with pytest.raises(ReshuffleError, match="weights"):
+        w.engine.apply(moved, source="x", actor="tester")
+    applied = w.engine.apply("seed: 2\n" + moved, source="x", actor="tester")
+    assert any("starts over" in words for words in applied.words)
+    assert w.state_of("treatment") == "live"
+    with pytest.raises(ConflictError, match="seed 1 is lower"):
+        w.engine.apply(SPEC, source="x", actor="tester")
+
+
+def test_a_broken_file_changes_nothing(world):
+    w = world()
+    with pytest.raises(SpecError):
+        w.engine.apply(SPEC.replace("max_rise", "max_rize"), source="bad.yaml", actor="tester")
+    assert w.view().revision == 1
+    assert w.engine.apply(SPEC, source="same.yaml", actor="tester").result == "unchanged"
+
+
+def test_a_resumed_treatment_counts_only_what_comes_after_at_a_fresh_level(world):
+    w = world(treatment=0.3)
+    w.hours(30)
+    assert w.state_of("treatment") == "rolled_back"
+    w.store.rates["treatment"] = 0.1
+    w.engine.resume("cancel-page", "treatment", reason="the bug is mended", actor="ann")
+    assert w.state_of("treatment") == "live"
+    assert w.served(units_of(w, "treatment", 1)[0]).reason.value != "DISABLED"
+    w.hours(48)
+    assert w.state_of("treatment") == "live", "the harm of the first attempt is not held against it"
+    w.store.rates["treatment"] = 0.4
+    w.hours(100)
+    assert w.state_of("treatment") == "rolled_back"
+    assert [t.evidence["finding"]["treatment"] for t in w.rollbacks()] == ["treatment"] * 2
+    keys = [m.key for m in w.channel.told if m.kind == "rolled_back"]
+    assert keys == [f"rolled_back:cancel-page/treatment/1/{n}" for n in (1, 2)]
+
+
+def test_by_hand_it_needs_a_reason_and_is_latched_all_the_same(world):
+    w = world()
+    with pytest.raises(InvalidRequestError, match="reason"):
+        w.engine.roll_back("cancel-page", "treatment", reason=" ", actor="ann")
+    w.engine.roll_back("cancel-page", "treatment", reason="support is flooded", actor="ann")
+    with pytest.raises(ConflictError, match="already"):
+        w.engine.roll_back("cancel-page", "treatment", reason="again", actor="bob")
+    (rollback,) = w.rollbacks()
+    assert (rollback.actor, rollback.reason) == ("ann", "support is flooded")
+
+
+def test_unknown_names_are_answered_with_the_known_ones(world):
+    w = world()
+    with pytest.raises(UnknownExperimentError) as unknown:
+        w.engine.experiment("cancel-pgae")
+    assert unknown.value.hint == "known: cancel-page"
+    with pytest.raises(UnknownVariantError) as variant:
+        w.engine.roll_back("cancel-page", "control", reason="x", actor="ann")
+    assert variant.value.hint == "its treatments: treatment"
+
+
+def test_a_broken_store_is_an_error_that_neither_rolls_back_nor_passes(world):
+    w = world(treatment=0.3)
+    w.store.broken = True
+    reports = w.hours(48)
+    assert {r.result for r in reports} == {"error"}
+    assert w.rollbacks() == []
+    (guardrail,) = w.view().guardrails
+    assert (guardrail.outcome, guardrail.code) == (Outcome.ERROR, Code.QUERY_FAILED)
+    assert any("blind since 2026-03-01 01:00" in words for words in w.view().attention)
+    w.store.broken = False
+    w.hours(1)
+    assert w.state_of("treatment") == "rolled_back", "the harm was there all the time"
+
+
+def test_events_that_stop_are_no_data_and_never_a_breach(world):
+    w = world(treatment=0.1)
+    w.hours(24)
+    w.store.quiet_since = w.clock.now()
+    w.hours(3)
+    w.store.rates["treatment"] = 0.5
+    w.hours(3)
+    (guardrail,) = w.view().guardrails
+    assert (guardrail.outcome, guardrail.code) == (Outcome.NO_DATA, Code.EVENTS_STOPPED)
+    assert w.rollbacks() == []
+
+
+@pytest.mark.parametrize("changes", ["mode: shadow\n", None])
+def test_shadow_and_suspended_engines_watch_tell_once_and_act_on_nothing(world, changes):
+    w = world((changes or "") + SPEC, treatment=0.3)
+    if changes is None:
+        w.engine = w.new_engine(suspended=True)
+    w.hours(48)
+    assert w.rollbacks() == []
+    assert [m.kind for m in w.channel.told] == ["breach_told"]
+    assert w.view().guardrails[0].outcome is Outcome.BREACH
+
+
+def test_a_rollback_is_verified_by_the_exposures_that_follow(world):
+    w = world(treatment=0.3)
+    for hour in range(200):
+        for arm in ("control", "treatment"):
+            w.store.exposures += [(T + (hour + 0.5) * HOUR, arm)] * 10
+    w.hours(30)
+    (rollback,) = w.view().rollbacks
+    assert rollback.effective is False, "the arm is still met at its old rate"
+    assert any("still being shown" in words for words in w.view().attention)
+    assert [m.kind for m in w.channel.told].count("rollback_ineffective") == 1
+    back = rollback.at
+    w.store.exposures = [e for e in w.store.exposures if e[1] == "control" or e[0] < back]
+    w.hours(1)
+    (rollback,) = w.view().rollbacks
+    assert (rollback.effective, rollback.rate_after) == (True, 0.0)
+    assert rollback.rate_before == pytest.approx(10, rel=0.2)
+
+
+def test_two_engines_on_one_control_plane_record_every_tick_and_rollback_once(world, tmp_path):
+    w = world(url=f"sqlite:///{tmp_path}/control.db", treatment=0.3)
+    engines = [w.engine, w.new_engine()]
+    results = []
+    for _ in range(30):
+        w.clock.move_to(w.clock.now() + HOUR)
+        together = Barrier(2)
+
+        def ring(engine, together=together):
+            together.wait()
+            results.extend(r.result for r in engine.run_due())
+
+        threads = [Thread(target=ring, args=(engine,)) for engine in engines]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(w.rollbacks()) == 1
+    assert w.view().checks == 30
+    assert results.count("ok") == 30
+    assert [m.kind for m in w.channel.told].count("rolled_back") >= 1
+    assert len({m.key for m in w.channel.told if m.kind == "rolled_back"}) == 1
+    for engine in engines:
+        engine.close()
+
+
+def test_states_of_the_looks_survive_a_restart_bit_for_bit(world, tmp_path):
+    def run(restart):
+        w = world(url=f"sqlite:///{tmp_path}/{restart}.db", treatment=0.12)
+        for _ in range(20):
+            w.hours(1)
+            if restart:
+                w.engine.close()
+                w.engine = w.new_engine()
+        windows = w.view().guardrails[0].windows
+        w.engine.close()
+        return [repr((x.z, x.boundary, x.spent, x.look, x.evidence)) for x in windows]
+
+    assert run(restart=True) == run(restart=False)
+
+
+def test_late_checks_collapse_and_the_gap_is_recorded(world):
+    w = world()
+    w.hours(2)
+    w.clock.move_to(T + 10 * HOUR)
+    (report,) = w.engine.run_due()
+    assert report.at == T + 10 * HOUR
+    assert w.view().checks == 3
+    assert w.engine.run_due() == ()
+
+
+def test_an_experiment_ends_by_the_clock_and_serves_control(world):
+    w = world()
+    w.hours(240)
+    assert w.view().state == "observing"
+    assert {w.served(f"order-{n}").variant for n in range(50)} == {"control"}
+    w.hours(24)
+    assert w.view().state == "finished"
+    assert w.hours(3) == []
+
+
+def test_pause_gives_control_to_everybody_and_stop_is_for_good(world):
+    w = world()
+    w.engine.pause("cancel-page", reason="sale weekend", actor="ann")
+    assert {w.served(f"order-{n}").variant for n in range(50)} == {"control"}
+    w.engine.stop("cancel-page", reason="not needed", actor="ann")
+    with pytest.raises(IllegalTransitionError, match="stopped"):
+        w.engine.pause("cancel-page", reason="x", actor="ann")
+    assert w.hours(2) == []
+
+
+def test_a_ramp_raises_traffic_and_never_moves_a_unit(world):
+    ramp = "ramp:\n  - {traffic: 10%, hold: 6h}\n  - {traffic: 100%}\n"
+    w = world(SPEC + ramp)
+    first = {n: w.served(f"order-{n}") for n in range(3000)}
+    inside = {n: a.variant for n, a in first.items() if a.exposed}
+    assert 200 < len(inside) < 400
+    w.hours(6)
+    assert w.view().step == 1
+    later = {n: w.served(f"order-{n}") for n in range(3000)}
+    assert all(later[n].variant == variant for n, variant in inside.items())
+    assert all(a.exposed for a in later.values())
+
+
+def test_explain_says_what_happened_in_words(world):
+    w = world(treatment=0.3)
+    w.hours(48)
+    told = w.engine.explain("cancel-page")
+    assert told.headline.startswith("treatment was turned back to control on 2026-03-0")
+    assert "is proven at look" in told.paragraphs[0]
+    assert "5%" in told.paragraphs[-1]
+    assert told.evidence["revision"] == 1

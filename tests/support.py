@@ -1,0 +1,72 @@
+"""Small things several tests share: real data, short ways to build events and frames."""
+
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from metrics.catalogue import KpiDefinition, load_catalogue
+from metrics.events import Event
+from metrics.store import Frame
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def data_dir() -> Path:
+    """Return the folder with the real data sets, or skip with the reason."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("TURNBACK_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"real data not found in {folder}; set TURNBACK_DATA to their folder")
+    return folder
+
+
+def at(hours: float) -> datetime:
+    """Return the instant this many hours after START."""
+    return START + timedelta(hours=hours)
+
+
+def event(event_id, name, hours, unit="o1", *, trusted=True, **fields) -> Event:
+    """Return an event of one order; numbers (not booleans) are given as people write them."""
+    exact = {
+        key: round(value * 1_000_000)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else value
+        for key, value in fields.items()
+    }
+    return Event(event_id, name, at(hours), {"order_id": unit}, exact, trusted)
+
+
+def exposed(hours, unit="o1", variant="control", *, experiment="x", seed=1, tag="") -> Event:
+    """Return an exposure of one order."""
+    fields = {"experiment": experiment, "seed": seed, "variant": variant}
+    return Event(
+        f"e-{unit}-{variant}-{hours}-{seed}{tag}", "exposure", at(hours), {"order_id": unit}, fields
+    )
+
+
+def frame_of(
+    *kpis: str | KpiDefinition,
+    windows: Sequence[timedelta] | None = None,
+    until: datetime | None = None,
+    phases: Iterable[datetime] = (),
+    unit: str = "order_id",
+) -> Frame:
+    """Return a frame of experiment x with two arms and cohorts of 12 hours from START."""
+    catalogue = load_catalogue()
+    chosen = [catalogue.get(kpi) if isinstance(kpi, str) else kpi for kpi in kpis]
+    return Frame(
+        experiment="x",
+        seed=1,
+        unit=unit,
+        variants=("control", "treatment"),
+        origin=START,
+        cohort=timedelta(hours=12),
+        until=until,
+        phases=tuple(phases),
+        kpis=tuple(
+            (kpi, tuple(windows or [window.length for window in kpi.windows])) for kpi in chosen
+        ),
+    )

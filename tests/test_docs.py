@@ -1,0 +1,143 @@
+"""The README is executed: what it shows is what the program prints.
+
+``TURNBACK_WRITE_DOCS=1 pytest tests/test_docs.py`` writes the blocks anew.
+"""
+
+import math
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from scipy.special import ndtr
+
+from metrics.stats.group_sequential import Progress, exit_probabilities, look
+from metrics.stats.spending import reserve
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+WRITE = os.environ.get("TURNBACK_WRITE_DOCS") == "1"
+OUTPUT = re.compile(
+    r"(<!-- output: turnback (?P<command>.+?) -->\n```text\n)(?P<body>.*?)(```)", re.DOTALL
+)
+FILE = re.compile(r"(<!-- file: (?P<path>.+?) -->\n```yaml\n)(?P<body>.*?)(```)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table: peeking -->\n)(?P<body>(?:\|.*\n)*)", re.DOTALL)
+WALL = re.compile(r"\b\d+(\.\d+)? s(econds)?\b|127\.0\.0\.1:\d+|/[^\s]*turnback-data[^\s]*")
+
+
+def replace_or_compare(pattern, match_start, expected, *, like=lambda text: text):
+    """Compare a block with what it should be; in writing mode put it there instead."""
+    text = README.read_text(encoding="utf-8")
+    match = next(m for m in pattern.finditer(text) if m.start() == match_start)
+    if WRITE:
+        begin, end = match.span("body")
+        README.write_text(text[:begin] + expected + text[end:], encoding="utf-8")
+        return
+    assert like(match["body"]) == like(expected)
+
+
+def blocks(pattern):
+    return list(pattern.finditer(README.read_text(encoding="utf-8")))
+
+
+def position(pattern, key, value):
+    return next(m.start() for m in blocks(pattern) if m[key] == value)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize("command", [m["command"] for m in blocks(OUTPUT)])
+def test_the_readme_shows_what_a_command_prints(command, tmp_path):
+    arguments = shlex.split(command)
+    if arguments[0] == "demo":
+        arguments += ["--port", str(free_port()), "--data", str(tmp_path / "turnback-data")]
+    done = subprocess.run(
+        [Path(sys.executable).with_name("turnback"), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+    )
+    assert done.returncode in {0, 1}, done.stderr
+    printed = "\n".join(line.rstrip() for line in (done.stdout + done.stderr).splitlines()) + "\n"
+    replace_or_compare(
+        OUTPUT,
+        position(OUTPUT, "command", command),
+        printed,
+        like=lambda text: WALL.sub("…", text),
+    )
+
+
+@pytest.mark.parametrize("path", [m["path"] for m in blocks(FILE)])
+def test_the_readme_shows_the_file_as_it_is(path):
+    replace_or_compare(
+        FILE, position(FILE, "path", path), (ROOT / path).read_text(encoding="utf-8")
+    )
+
+
+FIXED = 1.959963984540054
+
+
+def naive_error(looks):
+    """Return the chance that a harmless change leaves +-1.96 at one of equally spaced looks."""
+    information = [(k + 1) / looks for k in range(looks)]
+    exits = exit_probabilities(information, [FIXED] * looks, [-FIXED] * looks)
+    return exits.total
+
+
+def turnback_error(checks, *, level=0.05, first=50.0):
+    """Return the error of our boundary at the same checks: a check is a look at 2% growth."""
+    progress, horizon = Progress(), first * checks
+    for k in range(1, checks + 1):
+        information = first * k
+        if information >= 1.02 * progress.information:
+            allowed = reserve(information / horizon, level, tau=first / horizon)
+            _, progress = look(progress, information, allowed)
+    return progress.spent
+
+
+def test_the_table_of_peeking_is_computed():
+    assert 2 * ndtr(-FIXED) == pytest.approx(0.05)
+    rows = ["| looks | 5% fixed-horizon test | Turnback's boundary |", "|---|---|---|"]
+    named = {1: "1", 10: "10", 20: "20", 100: "100", 1440: "1,440: once a minute for a day"}
+    for looks, name in named.items():
+        ours = turnback_error(looks)
+        assert ours <= 0.05 + 1e-9
+        rows.append(f"| {name} | {100 * naive_error(looks):.0f}% | {100 * ours:.1f}% |")
+    replace_or_compare(TABLE, blocks(TABLE)[0].start(), "\n".join(rows) + "\n")
+
+
+def test_links_of_the_docs_lead_somewhere():
+    broken = []
+    for page in [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]:
+        text = page.read_text(encoding="utf-8")
+        headings = {
+            re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
+            for line in text.splitlines()
+            if line.startswith("#")
+        }
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            if target.startswith("#"):
+                if target[1:] not in headings:
+                    broken.append((page.name, target))
+            elif not target.startswith("http") and not (page.parent / target).exists():
+                broken.append((page.name, target))
+    assert broken == []
+
+
+def test_every_setting_of_the_service_is_in_the_operations_guide():
+    from service import Settings
+
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    missing = [n for n in Settings.model_fields if f"`TURNBACK_{n.upper()}`" not in guide]
+    assert missing == []
