@@ -1,11 +1,6 @@
-"""The only place where real things are built and wired: settings, services, the application.
-
-``create_app`` returns the ASGI application, ``build`` the services behind it, ``serve`` runs
-both until it is told to stop.
-"""
+"""The only place where real things are built and wired: settings, services, the application."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +10,6 @@ from typing import Any, cast
 
 import uvicorn
 from fastapi import Depends, FastAPI, Request
-from metrics.ingest import Ingest
 from prometheus_client import CollectorRegistry
 from pydantic import AwareDatetime, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -34,15 +28,19 @@ from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.engine import Engine
 from guardrails.scheduler import Bell
 from guardrails.settings import EngineSettings
-from guardrails.telemetry import EngineMetrics, Intake, StateCollector, build_version
+from guardrails.telemetry import (
+    EngineMetrics,
+    Intake,
+    StateCollector,
+    build_version,
+    exposition,
+)
 from metrics.access import LOOPBACK, Keys
-from metrics.asgi import read_body
 from metrics.catalogue import Catalogue, load_catalogue
 from metrics.events import EventLimits
+from metrics.ingest import Ingest
 from metrics.store import MetricStore
 from metrics.stores import open_store
-
-logger = logging.getLogger("turnback.service")
 
 DEMO_START = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -122,13 +120,13 @@ class Services:
     guard: admin.Guard
     clock: Clock
     catalogue: Catalogue
-    control: ControlPlane
     store: MetricStore
     ingest: Ingest
     exposures: ExposureBuffer
     engine: Engine
     registry: CollectorRegistry
     evaluations: ofrep.Evaluations
+    flush: Callable[[], None]
     counts: events.EventCounts = field(default_factory=events.EventCounts)
     config_valid: bool = True
     bell: Bell | None = None
@@ -145,11 +143,6 @@ class Services:
             self.bell = Bell(jobs)
             self.bell.start()
 
-    def flush(self) -> None:
-        """Make everything received so far durable."""
-        self.exposures.flush()
-        self.ingest.flush()
-
     def close(self) -> None:
         """Stop checks, write what waits, release the files; in that order, idempotent."""
         if self.bell is not None:
@@ -157,7 +150,6 @@ class Services:
         self.exposures.close()
         self.ingest.close()
         self.engine.close()
-        self.control.close()
         self.store.close()
 
     def intake(self) -> Intake:
@@ -218,6 +210,8 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         exposures.flush()
         ingest.flush()
 
+    measured = EngineMetrics(("log", *channels))
+    registry.register(measured)
     engine = Engine(
         control=control,
         store=store,
@@ -225,7 +219,7 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         flush=flush,
         settings=EngineSettings(suspended=settings.suspend, channels=channels),
         catalogue=catalogue,
-        hooks=(EngineMetrics(registry, ("log", *channels)),),
+        hooks=(measured,),
     )
     for key, compiled in engine.serving().experiments.items():
         seed = compiled.spec.seed
@@ -236,12 +230,12 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         guard=admin.Guard(keys, local=settings.local),
         clock=clock,
         catalogue=catalogue,
-        control=control,
         store=store,
         ingest=ingest,
         exposures=exposures,
         engine=engine,
         registry=registry,
+        flush=flush,
         evaluations=ofrep.Evaluations(
             serving=engine.serving,
             exposures=exposures,
@@ -333,6 +327,8 @@ def create_app(
     )
     _admin_routes(app, settings)
     admin.install_errors(app)
+    # the hot routes are no routes of FastAPI's: their description is our own
+    app.openapi()["paths"].update({**ofrep.DESCRIBED, **events.DESCRIBED})
     return app
 
 
@@ -350,12 +346,12 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         return cast("SteppedClock", running().clock)
 
     routers = [
-        admin.router(engine, _read, note_valid),
+        admin.router(engine, note_valid),
         events.router(lambda: running().store, lambda: running().catalogue),
-        admin.scrape_router(lambda: running().registry),
+        admin.scrape_router(lambda accept: exposition(running().registry, accept)),
     ]
     if settings.demo:
-        routers.append(admin.demo_router(engine, stepped, lambda: running().flush()))
+        routers.append(admin.demo_router(engine, stepped))
 
     def guard(request: Request) -> None:
         running().guard.admit(request)
@@ -363,10 +359,6 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
     for router in routers:
         app.include_router(router, dependencies=[Depends(guard)])
     app.include_router(admin.health_router(engine, lambda: running().store))
-
-
-async def _read(request: Request, limit: int) -> bytes:
-    return await read_body(request.receive, limit)
 
 
 class _Server(uvicorn.Server):

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -30,7 +29,8 @@ PLANTED: Mapping[Scenario, str] = {
     Scenario.NO_DATA: f"from hour {SILENCE_HOUR} no events arrive any more",
 }
 
-_BAR = 24
+_BAR = 16
+_WIDE = 124
 _STYLES = {"breach": "bold red", "error": "red", "no_data": "magenta", "pass": "green"}
 
 
@@ -90,7 +90,7 @@ class Picture:
     _live: Live | None = None
 
     def __enter__(self) -> Self:
-        self._live = Live(console=self.console, auto_refresh=False, vertical_overflow="crop")
+        self._live = Live(console=self.console, auto_refresh=False, vertical_overflow="visible")
         self._live.__enter__()
         return self
 
@@ -123,14 +123,21 @@ class Picture:
 
     def draw(self, hour: Hour, view: Mapping[str, Any]) -> RenderableType:
         """Return the whole picture."""
-        log = Text("\n".join(self.lines[-4:]) or "nothing was turned back so far", style="")
+        wide = self.console.width >= _WIDE
+        half = (len(self.kpis) + 1) // 2 if wide else len(self.kpis)
         return Group(
             Text(self.head, style="bold"),
             Text(self.hypothesis, style="italic"),
             Text(self.planted, style="dim"),
-            Columns([_traffic(hour, view), _guardrails(view)], padding=(0, 1)),
-            _kpis(self.kpis, view),
-            Panel(log, title="what happened", title_align="left", border_style="dim"),
+            _beside([_traffic(hour, view), _guardrails(view)], wide=wide),
+            _panel(
+                _beside(
+                    [_kpis(part, view) for part in (self.kpis[:half], self.kpis[half:]) if part],
+                    wide=wide,
+                ),
+                "twelve KPIs",
+            ),
+            _panel(Text("\n".join(self.lines[-4:]) or "nothing so far"), "what happened"),
         )
 
 
@@ -139,19 +146,33 @@ def _clock(now: datetime) -> str:
     return f"{now:%a %d %b %H:%M}  (day {hours // 24 + 1}, hour {hours})"
 
 
+def _panel(content: RenderableType, title: str) -> Panel:
+    return Panel(content, title=title, title_align="left", border_style="dim")
+
+
+def _beside(parts: Sequence[RenderableType], *, wide: bool) -> RenderableType:
+    """Put parts side by side where the terminal is wide enough, else under each other."""
+    if not wide:
+        return Group(*parts)
+    table = Table.grid(expand=True)
+    for _ in parts:
+        table.add_column()
+    table.add_row(*parts)
+    return table
+
+
 def _traffic(hour: Hour, view: Mapping[str, Any]) -> Panel:
     table = Table.grid(padding=(0, 2))
-    table.add_row("simulated time", _clock(hour.now))
-    table.add_row("evaluations", f"{hour.evaluated:,}")
-    table.add_row("events", f"{hour.sent:,}")
+    table.add_row("time", _clock(hour.now))
+    table.add_row("so far", f"{hour.evaluated:,} evaluations, {hour.sent:,} events")
     for variant in view["variants"]:
         state = variant["state"].replace("_", " ")
         style = "bold red" if state == "rolled back" else ""
         words = f"{variant['exposed']:,} exposed, {state}"
         table.add_row(variant["name"], Text(words, style=style))
-    served = "  ".join(f"{v} {r} {n}" for (v, r), n in sorted(hour.served.items()))
-    table.add_row("clients get", served)
-    return Panel(table, title="traffic", title_align="left", border_style="dim")
+    for (variant, reason), count in sorted(hour.served.items()):
+        table.add_row("clients get", f"{variant} ({reason}) {count}")
+    return _panel(table, "traffic")
 
 
 def _bar(evidence: float) -> Text:
@@ -164,7 +185,9 @@ def _bar(evidence: float) -> Text:
 
 
 def _guardrails(view: Mapping[str, Any]) -> Panel:
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 1))
+    for _ in range(4):
+        table.add_column(no_wrap=True)
     for guardrail in view["guardrails"]:
         outcome = str(guardrail["outcome"] or "not yet")
         sign = "-" if guardrail["side"] == "drop" else "+"
@@ -172,21 +195,22 @@ def _guardrails(view: Mapping[str, Any]) -> Panel:
         limit = f"{sign}{size:g}{'pp' if guardrail['absolute'] else '%'}"
         table.add_row(
             guardrail["guardrail"],
-            f"tolerates {limit}",
+            limit,
             _bar(guardrail["evidence"] or 0.0),
             Text(outcome.replace("_", " "), style=_STYLES.get(outcome, "")),
         )
-    return Panel(table, title="evidence of harm │ boundary", title_align="left", border_style="dim")
+    return _panel(table, "evidence of harm against its boundary")
 
 
-def _kpis(definitions: Sequence[KpiDefinition], view: Mapping[str, Any]) -> Panel:
+def _kpis(definitions: Sequence[KpiDefinition], view: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("KPI", min_width=30)
-    for column in ("window", "control", TREATMENT, "difference"):
-        table.add_column(column, justify="right")
+    table.add_column("", no_wrap=True)
+    for column in ("control", TREATMENT, ""):
+        table.add_column(column, justify="right", no_wrap=True)
     for definition in definitions:
-        table.add_row(definition.title, *_kpi_row(definition, view["kpis"]))
-    return Panel(table, title="twelve KPIs", title_align="left", border_style="dim")
+        window, *values = _kpi_row(definition, view["kpis"])
+        table.add_row(f"{definition.title}, {window}", *values)
+    return table
 
 
 def _kpi_row(
@@ -208,7 +232,7 @@ def _kpi_row(
                 _value(definition.unit, treatment["value"]),
                 "" if treatment["effect"] is None else f"{treatment['effect']:+.1%}",
             )
-    return (duration(definition.windows[0].length), "-", "-", "window open")
+    return (duration(definition.windows[0].length), "", "", "later")
 
 
 def _value(unit: str, value: float) -> str:

@@ -1,0 +1,1 @@
+"""What is tried: spec models, assignment, lifecycle and revisions. Knows nothing of guardrails."""

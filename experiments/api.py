@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.routing import Route
@@ -48,10 +49,51 @@ from metrics.asgi import (
 
 logger = logging.getLogger("turnback.ofrep")
 
+FLAGS = "/ofrep/v1/evaluate/flags"
 STREAM = "/ofrep/v1/stream"
 ANSWER = (*JSON, *CORS)
 HINTS = frozenset({"flagConfigEtag", "flagConfigLastModified"})
 """Query parameters of the bulk route: hints that a client's own cache is stale, no validators."""
+
+
+_CONTEXT_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["context"],
+                "properties": {"context": {"type": "object", "additionalProperties": True}},
+            },
+            "example": {"context": {"targetingKey": "order-1"}},
+        }
+    },
+}
+
+
+def _described(summary: str, *, key: bool = False) -> dict[str, Any]:
+    names = [{"name": "key", "in": "path", "required": True, "schema": {"type": "string"}}]
+    return {
+        "tags": ["OFREP"],
+        "summary": summary,
+        "parameters": names if key else [],
+        "requestBody": _CONTEXT_BODY,
+        "responses": {"200": {"description": "Evaluated"}, "400": {"description": "Bad context"}},
+    }
+
+
+DESCRIBED: dict[str, Any] = {
+    f"{FLAGS}/{{key}}": {"post": _described("Evaluate one flag; notes the exposure", key=True)},
+    FLAGS: {"post": _described("Evaluate all flags for one context; notes nothing")},
+    STREAM: {
+        "get": {
+            "tags": ["OFREP"],
+            "summary": "Server-sent events: evaluate again, something changed",
+            "responses": {"200": {"description": "text/event-stream"}},
+        }
+    },
+}
+"""The routes as OpenAPI describes them."""
 
 
 @dataclass(slots=True)
@@ -290,9 +332,8 @@ async def _refuse(send: Send, error: AccessError, key: str | None) -> None:
 
 def routes(evaluations: Evaluations, stream: ChangeStream) -> list[Route]:
     """Return the OFREP routes."""
-    base = "/ofrep/v1/evaluate/flags"
     return [
-        Route(base + "/{key}", SingleEvaluation(evaluations)),
-        Route(base, BulkEvaluation(evaluations)),
+        Route(f"{FLAGS}/{{key}}", SingleEvaluation(evaluations)),
+        Route(FLAGS, BulkEvaluation(evaluations)),
         Route(STREAM, stream),
     ]

@@ -1,0 +1,1 @@
+"""When to turn back: rules, judgement, decisions, rollback, checks and messages."""

@@ -1,7 +1,7 @@
 """Experiments over HTTP, for people and the command line. In demo mode also the stepped clock."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from http import HTTPStatus
@@ -11,8 +11,6 @@ from urllib.parse import urlsplit
 import msgspec
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -25,7 +23,7 @@ from guardrails.telemetry import build_version
 from guardrails.views import TransitionView
 from metrics.access import LOOPBACK, AccessError, Keys, Role
 from metrics.api import error_body
-from metrics.asgi import BodyTooLargeError
+from metrics.asgi import BodyTooLargeError, read_body
 from metrics.store import MetricStore, StoreError
 
 logger = logging.getLogger("turnback.service")
@@ -33,7 +31,6 @@ logger = logging.getLogger("turnback.service")
 LARGEST_SPEC = 1_000_000
 """Bytes of a spec file: far beyond anything a person writes."""
 
-Reader = Callable[[Request, int], Awaitable[bytes]]
 Actor = Annotated[str, Header(alias="X-Turnback-Actor", min_length=1, max_length=200)]
 SPEC_BODY: dict[str, Any] = {
     "requestBody": {
@@ -88,14 +85,11 @@ def _plain(value: Any) -> Any:
     raise NotImplementedError(f"{type(value).__name__} has no JSON form")
 
 
-def router(
-    engine: Callable[[], Engine], read: Reader, note_valid: Callable[[bool], None]
-) -> APIRouter:
+def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> APIRouter:
     """Return the routes that read and change experiments.
 
     Args:
         engine: Returns the running engine.
-        read: Reads a request's body, refusing one beyond the given size.
         note_valid: Told whether the newest file was valid.
     """
     api = APIRouter(prefix="/api/v1/experiments", tags=["experiments"])
@@ -107,7 +101,7 @@ def router(
         source: Annotated[str, Query(max_length=500)] = "<request>",
         actor: Actor = "api",
     ) -> Response:
-        body = await read(request, LARGEST_SPEC)
+        body = await read_body(request.receive, LARGEST_SPEC)
         try:
             text = body.decode("utf-8-sig")
         except UnicodeDecodeError as error:
@@ -167,23 +161,20 @@ def _act(engine: Engine, key: str, asked: Action, actor: str) -> TransitionView:
     return engine.move(key, Move(asked.action.value), reason=asked.reason, actor=actor)
 
 
-def demo_router(
-    engine: Callable[[], Engine],
-    clock: Callable[[], SteppedClock],
-    flush: Callable[[], None],
-) -> APIRouter:
+def demo_router(engine: Callable[[], Engine], clock: Callable[[], SteppedClock]) -> APIRouter:
     """Return the route that moves time; it exists in demo mode alone.
+
+    Everything received before is durable and counted when it answers: the engine flushes
+    before its checks.
 
     Args:
         engine: Returns the running engine.
         clock: Returns its clock.
-        flush: Makes everything received so far durable.
     """
     api = APIRouter(prefix="/api/v1/demo", tags=["demo"])
 
     @api.post("/clock", summary="Move the demo's clock forward and run the checks that are due")
     def move(time: DemoTime) -> Response:
-        flush()
         try:
             clock().move_to(time.to.astimezone(UTC))
         except ValueError as error:
@@ -197,14 +188,18 @@ def demo_router(
     return api
 
 
-def scrape_router(registry: Callable[[], CollectorRegistry]) -> APIRouter:
-    """Return ``/metrics``: Prometheus' own text, or OpenMetrics where asked for."""
+def scrape_router(scrape: Callable[[str], tuple[bytes, str]]) -> APIRouter:
+    """Return ``/metrics``.
+
+    Args:
+        scrape: Answers an ``Accept`` header with a body and its content type.
+    """
     api = APIRouter(tags=["operation"])
 
     @api.get("/metrics", summary="Prometheus series")
     def metrics(request: Request) -> Response:
-        encode, media_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(registry()), media_type=media_type)
+        body, media_type = scrape(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": media_type})
 
     _ = metrics
     return api

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -30,6 +32,7 @@ from metrics.plant import Plant
 from metrics.store import MetricStore
 from metrics.stores import open_store
 
+_MILESTONES = 12
 _OVER = frozenset({"finished", "stopped"})
 _OWN_FIELDS = frozenset({"experiment", "variant", "seed"})
 
@@ -43,7 +46,10 @@ class BacktestError(TurnbackError):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Something worth a line in the timeline: ``what`` is ``start``, ``check`` or a new state."""
+    """Something worth a line in the timeline.
+
+    ``what`` is ``start``, ``check`` (another decision), ``evidence``, ``end`` or a new state.
+    """
 
     at: datetime
     what: str
@@ -117,8 +123,8 @@ def backtest(
         seed: In place of the file's ``seed``.
         plant: An effect to plant; every output must then say so.
         source: Name of the spec file in problems.
-        store: Where events go; a store in memory by default.
-        control: Where states go; a database in memory by default.
+        store: Where events go; closed at the end. A temporary file by default.
+        control: Where states go; closed at the end. A database in memory by default.
         show_core: Whether the twelve core KPIs are measured too, for display.
 
     Raises:
@@ -133,14 +139,15 @@ def backtest(
         )
     in_order = sorted(events, key=lambda event: (event.happened_at, event.id))
     started = _first_exposure(in_order, loaded)
-    metrics = store or open_store("memory:")
     plane = control or ControlPlane()
-    try:
-        replay = _Replay(loaded, metrics, plane, in_order, started, plant, show_core=show_core)
-        return replay.run(every)
-    finally:
-        plane.close()
-        metrics.close()
+    with TemporaryDirectory(prefix="turnback-") as folder:
+        metrics = store or open_store(Path(folder) / "metrics.duckdb")
+        try:
+            replay = _Replay(loaded, metrics, plane, in_order, started, plant, show_core=show_core)
+            return replay.run(every)
+        finally:
+            plane.close()
+            metrics.close()
 
 
 def _overridden(text: str, source: str, *, every: timedelta, seed: int | None) -> str:
@@ -272,6 +279,8 @@ class _Replay:
         view = engine.experiment(self.spec.experiment.key)
         first = _first_rollback(view.transitions)
         windows = [w for guardrail in view.guardrails for w in guardrail.windows]
+        self.timeline += _evidence(view, self.started, now)
+        self.timeline.sort(key=lambda moment: moment.at)
         self._note(now, "end", f"{view.state}, {self.checks} checks")
         return BacktestResult(
             experiment=view.key,
@@ -292,6 +301,22 @@ class _Replay:
             timeline=tuple(self.timeline),
             view=view,
         )
+
+
+def _evidence(view: ExperimentView, started: datetime, ended: datetime) -> Iterator[Moment]:
+    """Yield how strong the strongest evidence was, at a dozen instants of the replay."""
+    for part in range(1, _MILESTONES):
+        at = started + (ended - started) * part / _MILESTONES
+        newest = [
+            (points[-1][1], points[-1][0], guardrail.guardrail)
+            for guardrail in view.guardrails
+            if (points := [point for point in guardrail.history if point[0] <= at])
+        ]
+        if newest:
+            evidence, seen_at, name = max(newest)
+            yield Moment(
+                seen_at, "evidence", f"strongest: {name} at {evidence:.0%} of its boundary"
+            )
 
 
 def _first_rollback(transitions: Iterable[TransitionView]) -> TransitionView | None:

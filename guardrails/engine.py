@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from threading import RLock
 
@@ -127,7 +128,15 @@ class Engine:
                 )
             self._swap()
         self.deliver()
-        return view
+        return replace(view, warnings=(*view.warnings, *self._unknown_channels(loaded, source)))
+
+    def _unknown_channels(self, loaded: Loaded, source: str) -> tuple[str, ...]:
+        return tuple(
+            f"{source}: notify: this service has no channel named `{name}`; messages for it are "
+            "not delivered until its settings name one"
+            for name in loaded.spec.experiment.notify
+            if name not in self._channels
+        )
 
     def run_due(self, *, now: datetime | None = None) -> tuple[CheckReport, ...]:
         """Run every check that is due, of every experiment; late ones collapse to the newest."""

@@ -94,7 +94,7 @@ GUARDRAIL_KEYS: Final = (
         "What may not get worse, and what happens when it does.",
         [
             {"kpi": "satisfaction", "max_drop": "3%"},
-            {"kpi": "refund_hours", "max_rise": "10%"},
+            {"kpi": "cancel_success_rate", "max_drop": "5%"},
         ],
         default="none, which has to be acknowledged",
     ),

@@ -1,12 +1,23 @@
 """Prometheus: states are read when scraped, events of the engine are counted as they happen."""
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib.metadata import PackageNotFoundError, version
+from itertools import accumulate
+from threading import Lock
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from guardrails.outcome import Outcome
@@ -18,6 +29,7 @@ KEEP_ENDED = timedelta(hours=24)
 """An ended experiment's state and rollbacks stay this long, so that alerts on them can fire."""
 
 CHECK_RESULTS = ("ok", "error", "taken")
+CHECK_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 DELIVERIES = ("delivered", "retry", "given_up")
 NAN = float("nan")
 
@@ -47,44 +59,63 @@ class Intake:
     evaluations: int
 
 
-class EngineMetrics:
+class EngineMetrics(Collector):
     """Counts checks and notifications as the engine reports them: an `EngineHook`.
 
     Args:
-        registry: Where the counters live.
         channels: Names of the channels, so that their series exist from the start.
     """
 
-    def __init__(self, registry: CollectorRegistry, channels: Iterable[str] = ("log",)) -> None:
-        self._checks = Counter(
-            "turnback_checks", "Checks run, by result.", ["result"], registry=registry
+    def __init__(self, channels: Iterable[str] = ("log",)) -> None:
+        self._lock = Lock()
+        self._checks: Counter[str] = Counter(dict.fromkeys(CHECK_RESULTS, 0))
+        self._told: Counter[tuple[str, str]] = Counter(
+            {(c, result): 0 for c in channels for result in DELIVERIES}
         )
-        self._seconds = Histogram(
-            "turnback_check_duration_seconds",
-            "Duration of one check of one experiment.",
-            buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30),
-            registry=registry,
-        )
-        self._notifications = Counter(
-            "turnback_notifications",
-            "Tries to deliver a message, by channel and result.",
-            ["channel", "result"],
-            registry=registry,
-        )
-        for result in CHECK_RESULTS:
-            self._checks.labels(result)
-        for channel in channels:
-            for result in DELIVERIES:
-                self._notifications.labels(channel, result)
+        self._buckets = [0] * (len(CHECK_SECONDS) + 1)
+        self._seconds = 0.0
 
     def on_check(self, report: CheckReport) -> None:
         """Count one check."""
-        self._checks.labels(report.result).inc()
-        self._seconds.observe(report.seconds)
+        with self._lock:
+            self._checks[report.result] += 1
+            self._buckets[bisect_left(CHECK_SECONDS, report.seconds)] += 1
+            self._seconds += report.seconds
 
     def on_notification(self, channel: str, result: str) -> None:
         """Count one try to deliver."""
-        self._notifications.labels(channel, result).inc()
+        with self._lock:
+            self._told[channel, result] += 1
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing in advance."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what was counted so far."""
+        with self._lock:
+            checks, told = dict(self._checks), dict(self._told)
+            cumulative = list(accumulate(self._buckets))
+            seconds = self._seconds
+        total = CounterMetricFamily("turnback_checks", "Checks run, by result.", labels=["result"])
+        for result, count in checks.items():
+            total.add_metric([result], count)
+        yield total
+        edges = [*(str(edge) for edge in CHECK_SECONDS), "+Inf"]
+        yield HistogramMetricFamily(
+            "turnback_check_duration_seconds",
+            "Duration of one check of one experiment.",
+            buckets=list(zip(edges, cumulative, strict=True)),
+            sum_value=seconds,
+        )
+        tries = CounterMetricFamily(
+            "turnback_notifications",
+            "Tries to deliver a message, by channel and result.",
+            labels=["channel", "result"],
+        )
+        for labels, count in told.items():
+            tries.add_metric(list(labels), count)
+        yield tries
 
 
 class StateCollector(Collector):
@@ -166,6 +197,12 @@ class StateCollector(Collector):
         yield InfoMetricFamily(
             "turnback_build", "Version of the service.", value={"version": build_version()}
         )
+
+
+def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """Return every series as Prometheus' text, or OpenMetrics where asked for, and its type."""
+    encode, media_type = choose_encoder(accept)
+    return encode(registry), media_type
 
 
 def build_version() -> str:

@@ -1,0 +1,1 @@
+"""What is measured: KPIs, events, stores and pure statistics. Knows nothing of experiments."""

@@ -52,6 +52,31 @@ NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/j
 LARGE = 262_144
 """Bodies from here on are parsed in a thread, so that evaluations do not wait for them."""
 
+_JSON_BODY = {"application/json": {"schema": {"type": "object"}}}
+DESCRIBED: dict[str, Any] = {
+    PATH: {
+        "post": {
+            "tags": ["events"],
+            "summary": "Send events: a JSON array or NDJSON, gzip allowed",
+            "description": "Acknowledged means durable and counted once. Bad events are kept in "
+            "quarantine and named in the answer; the others count.",
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+                    "application/x-ndjson": {"schema": {"type": "string"}},
+                },
+            },
+            "responses": {
+                "200": {"description": "What became of every event", "content": _JSON_BODY},
+                "413": {"description": "Too large", "content": _JSON_BODY},
+                "503": {"description": "Not now; Retry-After says when", "content": _JSON_BODY},
+            },
+        }
+    }
+}
+"""The route as OpenAPI describes it."""
+
 Screen = Callable[[Event], Event | Rejection]
 """Checks what only an experiment can know, for instance whether an exposure fits the hash."""
 

@@ -150,10 +150,11 @@ def scaled(value: float) -> int | None:
         return None
     else:
         product = value * MICRO
-        exact = round(product)
-        if abs(product) >= _EXACT_FLOAT or abs(product - exact) >= _QUARTER:
+        if abs(product) >= _EXACT_FLOAT or abs(product - round(product)) >= _QUARTER:
             digits = Decimal(repr(value)).scaleb(6)
             exact = int(digits.to_integral_value(ROUND_HALF_EVEN))
+        else:
+            exact = round(product)
     return exact if -INT64_MAX <= exact <= INT64_MAX else None
 
 
@@ -340,14 +341,14 @@ def _instant(record: Mapping[str, Any], now: datetime, limits: EventLimits) -> d
             f"happened_at: {text[:64]!r} is no RFC 3339 instant; "
             "write it as 2026-01-31T12:00:00.000000Z",
         ) from error
-    if instant > now + limits.clock_skew:
+    if instant - now > limits.clock_skew:
         raise _RefusedError(
             "happened_at",
             "in_future",
             f"happened_at: {text} is more than {limits.clock_skew} ahead of the server's clock "
             f"({now.isoformat()}); check the sender's clock",
         )
-    if instant < now - limits.retention:
+    if now - instant > limits.retention:
         raise _RefusedError(
             "happened_at",
             "too_late",

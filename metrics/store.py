@@ -27,7 +27,8 @@ class Frame:
         seed: Exposures count for one seed; a raised seed starts the analysis over.
         unit: Unit type that is analysed, for instance ``order_id``.
         variants: Arms in order, control first.
-        origin: Start of the first cohort (the start of the analysis).
+        origin: Start of the first cohort. The analysis starts here: exposures more than
+            ``clock_tolerance`` earlier do not count.
         cohort: Length of a cohort of first exposures.
         until: First exposures from here on do not count; ``None`` while open.
         phases: Instants at which the shares between arms changed, ascending;

@@ -28,7 +28,7 @@ def at(hours: float) -> datetime:
     return START + timedelta(hours=hours)
 
 
-def event(event_id, name, hours, unit="o1", *, trusted=True, **fields) -> Event:
+def event(event_id, name, when, unit="o1", /, *, trusted=True, **fields) -> Event:
     """Return an event of one order; numbers (not booleans) are given as people write them."""
     exact = {
         key: round(value * 1_000_000)
@@ -36,7 +36,7 @@ def event(event_id, name, hours, unit="o1", *, trusted=True, **fields) -> Event:
         else value
         for key, value in fields.items()
     }
-    return Event(event_id, name, at(hours), {"order_id": unit}, exact, trusted)
+    return Event(event_id, name, at(when), {"order_id": unit}, exact, trusted)
 
 
 def exposed(hours, unit="o1", variant="control", *, experiment="x", seed=1, tag="") -> Event:

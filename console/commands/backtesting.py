@@ -1,5 +1,7 @@
 """``backtest``: an event file through the engine, and the timeline in words."""
 
+import logging
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,11 +20,13 @@ from guardrails.words import duration
 from metrics.events import Event, EventLimits, Rejection, parse_event
 from metrics.importers.files import EventFileError, read_events
 from metrics.plant import Plant, PlantError
+from metrics.store import StoreError
 from metrics.stores import open_store
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _FAR = datetime(9000, 1, 1, tzinfo=UTC)
 _SHOWN = 5
+_COLUMNS = ("guardrail", "window", "units", "effect", "interval", "evidence", "outcome")
 
 
 def run(
@@ -41,16 +45,13 @@ def run(
     text = read_text(spec)
     recorded, rejected = load_events(events)
     stores = _kept(data) if data is not None else {}
-    result = backtest(
-        text,
-        recorded,
-        every=interval,
-        seed=seed,
-        plant=planted,
-        source=str(spec),
-        show_core=True,
-        **stores,
-    )
+    logging.getLogger("turnback").addHandler(logging.NullHandler())  # the timeline tells it
+    try:
+        result = backtest(
+            text, recorded, every=interval, seed=seed, plant=planted, source=str(spec), **stores
+        )
+    except StoreError as error:
+        raise CommandError(str(error), code="store") from error
     if as_json:
         print_json({**_plain(result), "rejected": len(rejected)})
         return
@@ -139,13 +140,13 @@ def _show(result: BacktestResult) -> None:
         say(banner)
     say(
         f"{result.experiment}, seed {result.seed}: {result.events:,} events, "
-        f"a look every {duration(result.every)}, {result.checks} looks"
+        f"a check every {duration(result.every)}"
     )
     for moment in result.timeline:
         say(f"{moment.at:%Y-%m-%d %H:%M}  {moment.what.replace('_', ' ')}: {moment.words}")
     say()
     table = Table(box=None, pad_edge=False)
-    for column in ("guardrail", "window", "units", "effect", "interval", "evidence", "outcome"):
+    for column in _COLUMNS:
         table.add_column(column)
     for guardrail in result.view.guardrails:
         for w in guardrail.windows:
@@ -153,8 +154,8 @@ def _show(result: BacktestResult) -> None:
                 f"{guardrail.guardrail} ({guardrail.treatment})",
                 duration(w.window),
                 f"{w.units[0]:,} / {w.units[1]:,}",
-                f"{w.effect:+.1%}",
-                f"{w.effect_low:+.1%} to {w.effect_high:+.1%}",
+                _percent(w.effect),
+                f"{_percent(w.effect_low)} to {_percent(w.effect_high)}",
                 f"{w.evidence:.0%}",
                 w.outcome.value.replace("_", " "),
             )
@@ -166,3 +167,7 @@ def _show(result: BacktestResult) -> None:
         say("nothing was turned back")
     if result.planted:
         say(banner)
+
+
+def _percent(share: float) -> str:
+    return "?" if math.isnan(share) else f"{share:+.1%}"

@@ -16,7 +16,6 @@ from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 
-from console.dashboard import words
 from console.dashboard.charts import effect_chart, evidence_chart
 from console.dashboard.lines import GuardrailLine, KpiText
 from console.dashboard.views import ExperimentPage, Overview, experiment_page, overview
@@ -25,8 +24,9 @@ from guardrails.api import encoded, known_parameters
 from service import Services
 
 POLICY = (
-    "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; script-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 PAGE_HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -41,57 +41,65 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 @cache
 def _templates() -> Environment:
-    environment = Environment(
+    return Environment(
         loader=PackageLoader("console.dashboard"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["state_words"] = words.state_words
-    return environment
 
 
-def attach(app: FastAPI, services: Services) -> None:
-    """Put the pages onto the application."""
+class _Pages:
+    """The handlers; what they show is read in a thread, so that evaluations never wait."""
 
-    def guarded(handler: Handler) -> Handler:
+    def __init__(self, app: FastAPI, services: Services) -> None:
+        self._app = app
+        self._services = services
+        core = {kpi.key for kpi in services.catalogue.core}
+        self._texts = {
+            kpi.key: KpiText(
+                title=kpi.title,
+                unit=kpi.unit,
+                better=kpi.better.value,
+                words=kpi.words,
+                window=min(w.length for w in kpi.windows),
+                core=kpi.key in core,
+            )
+            for kpi in services.catalogue
+        }
+
+    def guarded(self, handler: Handler) -> Handler:
+        """Let pass who may look, and no unknown query parameter."""
+
         async def guard(request: Request) -> Response:
-            services.guard.may_read(request)
+            self._services.guard.may_read(request)
             known_parameters(request)
             return await handler(request)
 
         return guard
 
-    def overview_now() -> Overview:
-        return overview(services.engine.experiments(), now=services.clock.now())
+    async def home(self, request: Request) -> Response:
+        return _html(request, "overview.html", page=await run_in_threadpool(self._overview))
 
-    def page_now(key: str) -> ExperimentPage:
-        return experiment_page(services.engine.experiment(key), _kpi_texts(services))
+    async def home_json(self, _request: Request) -> Response:
+        return _json(await run_in_threadpool(self._overview))
 
-    async def home(request: Request) -> Response:
-        page = await run_in_threadpool(overview_now)
-        return _html(request, "overview.html", page=page)
-
-    async def home_json(_request: Request) -> Response:
-        return _json(await run_in_threadpool(overview_now))
-
-    async def experiment(request: Request) -> Response:
-        key = request.path_params["key"]
+    async def experiment(self, request: Request) -> Response:
         try:
-            page = await run_in_threadpool(page_now, key)
+            page = await run_in_threadpool(self._page, request.path_params["key"])
         except UnknownExperimentError as error:
             return _html(request, "missing.html", status=404, error=error)
         leading = page.leading
         drawn = await run_in_threadpool(_charts, leading) if leading is not None else ()
         return _html(request, "experiment.html", page=page, charts=drawn)
 
-    async def experiment_json(request: Request) -> Response:
-        return _json(await run_in_threadpool(page_now, request.path_params["key"]))
+    async def experiment_json(self, request: Request) -> Response:
+        return _json(await run_in_threadpool(self._page, request.path_params["key"]))
 
-    async def chart(request: Request) -> Response:
+    async def chart(self, request: Request) -> Response:
         params = request.path_params
-        page = await run_in_threadpool(page_now, params["key"])
+        page = await run_in_threadpool(self._page, params["key"])
         for line in page.guardrails:
             if (line.guardrail, line.treatment) == (params["guardrail"], params["treatment"]):
                 drawn = await run_in_threadpool(_charts, line)
@@ -100,18 +108,32 @@ def attach(app: FastAPI, services: Services) -> None:
             f"{page.key} has no guardrail '{params['guardrail']}' of '{params['treatment']}'"
         )
 
-    async def routes(request: Request) -> Response:
-        return _html(request, "docs.html", paths=app.openapi()["paths"], version=app.version)
+    async def routes(self, request: Request) -> Response:
+        paths = self._app.openapi()["paths"]
+        return _html(request, "docs.html", paths=paths, version=self._app.version)
 
-    pages = {
-        "/": home,
-        "/overview.json": home_json,
-        "/experiments/{key}.json": experiment_json,
-        "/experiments/{key}/charts/{guardrail}/{treatment}": chart,
-        "/experiments/{key}": experiment,
-        "/docs": routes,
+    def _overview(self) -> Overview:
+        services = self._services
+        return overview(services.engine.experiments(), now=services.clock.now())
+
+    def _page(self, key: str) -> ExperimentPage:
+        return experiment_page(self._services.engine.experiment(key), self._texts)
+
+
+def attach(app: FastAPI, services: Services) -> None:
+    """Put the pages onto the application."""
+    pages = _Pages(app, services)
+    handlers: dict[str, Handler] = {
+        "/": pages.home,
+        "/overview.json": pages.home_json,
+        "/experiments/{key}.json": pages.experiment_json,
+        "/experiments/{key}/charts/{guardrail}/{treatment}": pages.chart,
+        "/experiments/{key}": pages.experiment,
+        "/docs": pages.routes,
     }
-    app.router.routes.extend(Route(path, guarded(handler)) for path, handler in pages.items())
+    app.router.routes.extend(
+        Route(path, pages.guarded(handler)) for path, handler in handlers.items()
+    )
     app.router.routes.append(Route("/static/{name}", _static))
 
 
@@ -120,10 +142,6 @@ class _UnknownGuardrailError(TurnbackError):
 
     code = "unknown_guardrail"
     status = 404
-
-
-def _kpi_texts(services: Services) -> dict[str, KpiText]:
-    return {kpi.key: KpiText(kpi.unit, kpi.words) for kpi in services.catalogue}
 
 
 def _charts(line: GuardrailLine) -> tuple[Markup, ...]:

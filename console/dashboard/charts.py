@@ -99,7 +99,8 @@ def effect_chart(points: Sequence[Point], margin: float | None) -> str:
         },
     ]
     if margin:
-        layers.append(_boundary(margin, "margin", "--bad", above=margin > 0))
+        # on the harmless side and at the end, where the estimates are seldom
+        layers.append(_boundary(margin, "margin", "--bad", above=margin < 0, right=True))
     return _svg({"layer": layers})
 
 
@@ -133,15 +134,18 @@ def _time_axis() -> dict[str, Any]:
 
 
 def _axis(field: str, domain: list[float], numbers: str, title: str) -> dict[str, Any]:
+    label = f"datum.value == 0 ? '0%' : format(datum.value, '{numbers}')"
     return {
         "field": field,
         "type": "quantitative",
         "scale": {"domain": domain, "nice": False, "clamp": True},
-        "axis": {"format": numbers, "tickCount": 5, "title": title},
+        "axis": {"labelExpr": label, "tickCount": 5, "title": title},
     }
 
 
-def _boundary(at: float, text: str, colour: str, *, above: bool) -> dict[str, Any]:
+def _boundary(
+    at: float, text: str, colour: str, *, above: bool, right: bool = False
+) -> dict[str, Any]:
     y = {"datum": at, "type": "quantitative"}
     dashed: dict[str, Any] = {
         "mark": {"type": "rule", "color": f"var({colour})", "strokeDash": [5, 4]},
@@ -154,9 +158,9 @@ def _boundary(at: float, text: str, colour: str, *, above: bool) -> dict[str, An
             "type": "text",
             "text": text,
             "color": f"var({colour})",
-            "align": "left",
-            "x": 6,
-            "dy": -7 if above else 9,
+            "align": "right" if right else "left",
+            "x": WIDTH - 66 if right else 6,
+            "dy": -8 if above else 10,
             "fontSize": 12,
         },
         "encoding": {"y": y},

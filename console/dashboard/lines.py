@@ -22,6 +22,13 @@ from guardrails.views import (
 Point = tuple[datetime, float, float | None, float | None, float | None]
 """A stored look: when, evidence, effect and its interval."""
 
+NOT_ENOUGH = "not enough yet"
+BETTER = {
+    "higher": "higher is better",
+    "lower": "lower is better",
+    "either": "either direction matters",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class VariantLine:
@@ -78,7 +85,7 @@ class KpiCell:
 
 @dataclass(frozen=True, slots=True)
 class KpiRow:
-    """A KPI of every variant over one window."""
+    """A KPI of every variant over one window; ``empty`` says why no variant has a value."""
 
     kpi: str
     title: str
@@ -86,6 +93,7 @@ class KpiRow:
     better: str
     window: str
     cells: tuple[KpiCell, ...]
+    empty: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,15 +121,17 @@ class RollbackLine:
 
 @dataclass(frozen=True, slots=True)
 class KpiText:
-    """How a KPI is shown: the unit of its value and its definition in words."""
+    """How a KPI is shown: title, unit of its value, direction, definition, shortest window.
 
+    ``core`` ones have a row in every experiment, without data too.
+    """
+
+    title: str
     unit: str
+    better: str
     words: str
-
-
-def percent_of_proof(evidence: float) -> str:
-    """Return how much of the needed evidence there is; 100% only when harm is proven."""
-    return f"{min(99, math.floor(100 * evidence))}%" if evidence < 1 else "all"
+    window: timedelta
+    core: bool
 
 
 def variant_line(variant: VariantView, view: ExperimentView) -> VariantLine:
@@ -199,7 +209,17 @@ def _evidence_words(view: GuardrailView) -> str:
         return words.UNKNOWN
     if view.evidence >= 1:
         return "harm is proven"
+    window = main_window(view)
+    if window is None or not math.isfinite(window.effect):
+        return NOT_ENOUGH
+    if view.evidence <= 0:
+        return "no evidence of harm"
     return f"{percent_of_proof(view.evidence)} of what would prove harm"
+
+
+def percent_of_proof(evidence: float) -> str:
+    """Return how much of the needed evidence there is; all only when harm is proven."""
+    return f"{min(99, math.floor(100 * evidence))}%" if evidence < 1 else "all"
 
 
 def _acts(view: GuardrailView) -> str:
@@ -232,49 +252,56 @@ def kpi_rows(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiRow
 
     Where no window has, the shortest one is shown, with words instead of numbers.
     """
-    by_kpi: dict[str, dict[timedelta, dict[str, KpiView]]] = {}
+    by_kpi: dict[str, dict[timedelta, dict[str, KpiView]]] = {
+        key: {} for key, text in texts.items() if text.core
+    }
     for kpi in view.kpis:
         by_kpi.setdefault(kpi.kpi, {}).setdefault(kpi.window, {})[kpi.variant] = kpi
     names = tuple(v.name for v in view.variants)
-    return tuple(_kpi_row(key, windows, names, texts) for key, windows in by_kpi.items())
+    return tuple(_kpi_row(key, windows, names, texts.get(key)) for key, windows in by_kpi.items())
 
 
 def _kpi_row(
     key: str,
     windows: Mapping[timedelta, Mapping[str, KpiView]],
     names: tuple[str, ...],
-    texts: Mapping[str, KpiText],
+    text: KpiText | None,
 ) -> KpiRow:
     full = [
         w
         for w, cells in windows.items()
         if all(n in cells and cells[n].value is not None for n in names)
     ]
-    window = max(full) if full else min(windows)
-    cells = windows[window]
-    sample = next(iter(cells.values()))
-    text = texts.get(key, KpiText("", ""))
-    better = {
-        "higher": "higher is better",
-        "lower": "lower is better",
-        "either": "either direction matters",
-    }
+    window = max(full) if full else min(windows, default=None)
+    cells = windows[window] if window is not None else {}
+    sample = next(iter(cells.values()), None)
+    if window is None and text is not None:
+        window = text.window
+    title, better = (text.title, text.better) if text is not None else (key, "")
+    if sample is not None:
+        title, better = sample.title, sample.better
+    unit = text.unit if text is not None else ""
+    shown = tuple(_kpi_cell(cells.get(n), n, unit) for n in names)
+    reasons = {cell.units for cell in shown}
     return KpiRow(
         kpi=key,
-        title=sample.title,
-        words=text.words,
-        better=better.get(sample.better, sample.better),
-        window=words.duration(window),
-        cells=tuple(_kpi_cell(cells.get(n), n, text.unit) for n in names),
+        title=title,
+        words=text.words if text is not None else "",
+        better=BETTER.get(better, better),
+        window=words.duration(window) if window is not None else words.UNKNOWN,
+        cells=shown,
+        empty=f"{NOT_ENOUGH}: {reasons.pop()}"
+        if len(reasons) == 1 and all(cell.value == NOT_ENOUGH for cell in shown)
+        else "",
     )
 
 
 def _kpi_cell(kpi: KpiView | None, variant: str, unit: str) -> KpiCell:
     if kpi is None:
-        return KpiCell(variant, words.UNKNOWN, "", "quiet", "")
+        return KpiCell(variant, NOT_ENOUGH, "", "quiet", "no window has closed")
     if kpi.value is None:
         said = "no window has closed" if not kpi.entered else "no unit has a value"
-        return KpiCell(variant, "not enough yet", "", "quiet", said)
+        return KpiCell(variant, NOT_ENOUGH, "", "quiet", said)
     tone = "quiet"
     if kpi.effect is not None and abs(kpi.effect) >= words.SMALLEST_EFFECT:
         worse = (kpi.effect < 0) == (kpi.better == "higher")
@@ -316,8 +343,7 @@ def rollback_line(view: RollbackView) -> RollbackLine:
     if view.effective is None:
         said = f"Whether clients follow is verified after {words.instant(view.verify_after)}."
         return RollbackLine(view.variant, "quiet", said)
-    after = "unknown" if view.rate_after is None else f"{view.rate_after:,.1f}"
-    before = "unknown" if view.rate_before is None else f"{view.rate_before:,.1f}"
+    before, after = words.rate(view.rate_before), words.rate(view.rate_after)
     rates = f"units an hour meeting {view.variant}: {before} before, {after} since"
     if view.effective:
         return RollbackLine(view.variant, "good", f"Verified: clients follow ({rates}).")

@@ -24,6 +24,9 @@ from console.dashboard.lines import (
 from guardrails.outcome import Outcome
 from guardrails.views import ExperimentView, TransitionView
 
+ENGINE = "turnback"
+"""Actor of what the engine did by itself."""
+
 NEAREST = 3
 RECENT = 12
 
@@ -199,7 +202,7 @@ def _turned_back(view: ExperimentView, variant: str) -> str:
             f"{words.moved(window.effect)}."
         )
     newest = _rollback_of(view, variant)
-    by = f" by {newest.actor}" if newest is not None and newest.actor != "engine" else ""
+    by = f" by {newest.actor}" if newest is not None and newest.actor != ENGINE else ""
     return f"{variant} was turned back{by}."
 
 

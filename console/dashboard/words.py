@@ -73,6 +73,13 @@ def value(number: float | None, unit: str) -> str:
     return f"{number:,.2f}"
 
 
+def rate(number: float | None) -> str:
+    """Return units an hour: ``103``, ``0.4``."""
+    if number is None or not math.isfinite(number):
+        return "unknown"
+    return f"{number:,.1f}".removesuffix(".0")
+
+
 def effect(size: float | None) -> str:
     """Return a relative effect: ``5.1% lower``, ``unchanged``."""
     if size is None or not math.isfinite(size):

@@ -80,6 +80,11 @@ class Exits:
 
 def _standardised(progress: Progress, information: float, drift: float) -> tuple[Array, float]:
     """Return ``c`` and ``r`` such that a path from u ends above b if N(0,1) > r b - c(u)."""
+    if not information > progress.information:
+        raise ValueError(
+            f"information must grow from look to look: {information!r} after "
+            f"{progress.information!r}; merge looks without new units"
+        )
     gained = information - progress.information
     root = math.sqrt(gained)
     centre = (progress.grid * math.sqrt(progress.information) + drift * gained) / root
@@ -162,11 +167,6 @@ def advance(
     Raises:
         ValueError: Information did not grow.
     """
-    if not information > progress.information:
-        raise ValueError(
-            f"information must grow from look to look: {information!r} after "
-            f"{progress.information!r}; merge looks without new units"
-        )
     centre, scale = _standardised(progress, information, drift)
     above = float(progress.mass @ ndtr(centre - scale * bound))
     below = float(progress.mass @ ndtr(scale * lower - centre))

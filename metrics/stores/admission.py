@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from metrics.events import DERIVED, EXPOSURE, Event, Rejection, as_json, from_micros, to_micros
+from metrics.events import DERIVED, EXPOSURE, Event, Rejection, as_json, from_micros
 
 REUSE = 86_400_000_000
 """The same id with another time is refused within this many microseconds (24 h)."""
@@ -24,11 +24,14 @@ class Admission:
     rejected: tuple[Rejection, ...]
 
 
-def admit(events: Sequence[Event], known: Mapping[str, Iterable[int]]) -> Admission:
+def admit(
+    events: Sequence[Event], at_times: Sequence[int], known: Mapping[str, Iterable[int]]
+) -> Admission:
     """Sort a batch out against what is stored, and against itself.
 
     Args:
         events: The batch in the order received.
+        at_times: Their ``happened_at`` in microseconds.
         known: Times (microseconds) of stored events by id, at least for the ids and the
             24 h around the times of the batch.
     """
@@ -36,8 +39,7 @@ def admit(events: Sequence[Event], known: Mapping[str, Iterable[int]]) -> Admiss
     rejected: list[Rejection] = []
     repeated: list[int] = []
     times: dict[str, list[int]] = {}
-    for index, event in enumerate(events):
-        at = to_micros(event.happened_at)
+    for index, (event, at) in enumerate(zip(events, at_times, strict=True)):
         seen = times.get(event.id)
         if seen is None:
             seen = times[event.id] = list(known.get(event.id, ()))

@@ -101,17 +101,42 @@ class EventColumns:
         """Number of events."""
         return self.at.size
 
-    def extend(self, batch: "Batch") -> None:
-        """Append the events of a batch."""
+    def extend(self, batch: "Batch", heads: Column) -> None:
+        """Append the events of a batch and make each the head of its unit's chain."""
+        if not batch.at:
+            return
+        start, count = self.size, len(batch.at)
         self.at.extend(batch.at)
         self.name.extend(batch.name)
         self.flags.extend(batch.flags)
         self.seq.extend(batch.seq)
-        self.previous.extend(batch.previous)
-        for column, values in zip(self.numbers, batch.numbers, strict=True):
-            column.extend(values)
-        for column, values in zip(self.cases, batch.cases, strict=True):
-            column.extend(values)
+        self._chain(np.array(batch.unit, np.int64), start, heads)
+        for column, sparse in zip(
+            [*self.numbers, *self.cases], [*batch.numbers, *batch.cases], strict=True
+        ):
+            column.grow(start + count)
+            if sparse.rows:
+                column.data[np.array(sparse.rows) + start] = sparse.values
+
+    def _chain(self, units: Ints, start: int, heads: Column) -> None:
+        order = np.argsort(units, kind="stable")
+        by_unit, rows = units[order], order + start
+        previous = np.empty(units.shape[0], np.int64)
+        previous[1:] = rows[:-1]
+        new = np.ones(units.shape[0], np.bool_)
+        new[1:] = by_unit[1:] != by_unit[:-1]
+        previous[new] = heads.data[by_unit[new]]
+        end = self.previous.size + units.shape[0]
+        self.previous.grow(end)
+        self.previous.data[rows] = previous
+        heads.data[by_unit] = rows  # of one unit's rows the last is written last
+
+    def link(self, rows: Ints, unit: int, heads: Column) -> None:
+        """Make these rows the whole chain of a unit."""
+        self.previous.data[rows[1:]] = rows[:-1]
+        if rows.shape[0]:
+            self.previous.data[rows[0]] = NONE
+        heads.data[unit] = rows[-1] if rows.shape[0] else NONE
 
     def gather(self, heads: Ints) -> Gathered:
         """Return the events of the chains that start at ``heads``, one chain per owner."""
@@ -140,28 +165,30 @@ class EventColumns:
 
 
 @dataclass(slots=True)
+class Sparse:
+    """Values of the few events that have one; the others are 0."""
+
+    rows: list[int] = field(default_factory=list[int])
+    values: list[int] = field(default_factory=list[int])
+
+
+@dataclass(slots=True)
 class Batch:
     """Events about to be appended, one list per column."""
 
-    at: list[int]
-    name: list[int]
-    flags: list[int]
-    seq: list[int]
-    previous: list[int]
-    numbers: list[list[int]]
-    cases: list[list[int]]
+    numbers: list[Sparse]
+    cases: list[Sparse]
+    unit: list[int] = field(default_factory=list[int])
+    at: list[int] = field(default_factory=list[int])
+    name: list[int] = field(default_factory=list[int])
+    flags: list[int] = field(default_factory=list[int])
+    seq: list[int] = field(default_factory=list[int])
 
     @classmethod
     def empty(cls, number_columns: int, case_columns: int) -> "Batch":
         """Return a batch without events."""
         return cls(
-            [],
-            [],
-            [],
-            [],
-            [],
-            [[] for _ in range(number_columns)],
-            [[] for _ in range(case_columns)],
+            [Sparse() for _ in range(number_columns)], [Sparse() for _ in range(case_columns)]
         )
 
 

@@ -10,7 +10,7 @@ from metrics.events import Event, Rejection, to_micros
 from metrics.store import Appended, Frame
 from metrics.stores.admission import REUSE, admit
 from metrics.stores.exposures import of_experiment
-from metrics.stores.frames import FrameState, identity
+from metrics.stores.frames import FrameState, Row, identity
 from metrics.stores.log import EventLog
 from metrics.stores.recent import EVERYTHING, RecentIds
 
@@ -38,26 +38,27 @@ class DuckDBMetricStore:
         self._reads = threading.RLock()
         self._seq = self._log.one("SELECT coalesce(max(seq), 0) FROM events")
         self._recent = self._remember(recent_ids)
-        self._tail: list[Event] = []  # the newest events, the last one has seq == self._seq
+        self._tail: list[Row] = []  # the newest rows, the last one has seq == self._seq
         self._frames: dict[object, FrameState] = {}
 
     def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:
         """Make events durable: one look-up, one transaction, one fsync."""
+        times = [to_micros(event.happened_at) for event in events]
         with self._writes:
-            admission = admit(events, self._known(events))
-            stamped = [
-                (self._seq + number, event, at)
+            admission = admit(events, times, self._known(events, times))
+            rows = [
+                (self._seq + number, at, event)
                 for number, (event, at) in enumerate(admission.accepted, 1)
             ]
-            if stamped or admission.rejected:
-                self._log.write(stamped, admission.rejected, to_micros(received_at))
-            self._recent.add((event.id, at) for _, event, at in stamped)
-            self._tail += [event for _, event, _ in stamped]
-            self._seq += len(stamped)
+            if rows or admission.rejected:
+                self._log.write(rows, admission.rejected, to_micros(received_at))
+            self._recent.add((event.id, at) for _, at, event in rows)
+            self._tail += rows
+            self._seq += len(rows)
             if len(self._tail) > 2 * TAIL_EVENTS:
                 del self._tail[:-TAIL_EVENTS]
             return Appended(
-                accepted=len(stamped),
+                accepted=len(rows),
                 duplicates=len(admission.repeated),
                 rejected=admission.rejected,
                 watermark=self._seq,
@@ -85,8 +86,9 @@ class DuckDBMetricStore:
             newest = self.watermark()
             upto = newest if as_of is None else max(0, min(as_of, newest))
             state = self._state(frame, upto)
-            for chunk in self._rows(state.processed, upto):
+            for chunk in self._rows(state, upto):
                 state.ingest(chunk, chunk[-1][0])
+            state.processed = max(state.processed, upto)
             return state.snapshot(to_micros(now))
 
     def exposure_counts(
@@ -121,18 +123,19 @@ class DuckDBMetricStore:
         newest = self._log.one("SELECT max(happened_at) FROM events")
         return RecentIds(capacity, newest + 1)
 
-    def _known(self, events: Sequence[Event]) -> Mapping[str, Iterable[int]]:
+    def _known(self, events: Sequence[Event], times: Sequence[int]) -> Mapping[str, Iterable[int]]:
         """Return the stored times of a batch's ids, from memory or by one look-up."""
-        pairs = [(event.id, to_micros(event.happened_at)) for event in events]
         known: dict[str, Iterable[int]] = {
-            event_id: times for event_id, _ in pairs if (times := self._recent.get(event_id))
+            event.id: stored for event in events if (stored := self._recent.get(event.id))
         }
-        missing = self._recent.missing(pairs, REUSE)
-        if missing:
-            times = [at for _, at in missing]
-            known |= self._log.times_of(
-                [event_id for event_id, _ in missing], min(times) - REUSE, max(times) + REUSE
-            )
+        if times and min(times) - REUSE < self._recent.horizon:
+            old = [
+                (event.id, at)
+                for event, at in zip(events, times, strict=True)
+                if at - REUSE < self._recent.horizon
+            ]
+            since, until = min(times) - REUSE, max(at for _, at in old) + REUSE
+            known |= self._log.times_of([event_id for event_id, _ in old], since, until)
         return known
 
     def _state(self, frame: Frame, upto: int) -> FrameState:
@@ -148,21 +151,18 @@ class DuckDBMetricStore:
             self._frames[key] = state
         return state
 
-    def _rows(self, after: int, upto: int) -> Iterator[list[tuple[int, Event]]]:
-        """Return the events with after < seq <= upto, from memory when they are recent."""
+    def _rows(self, state: FrameState, upto: int) -> Iterator[list[Row]]:
+        """Return the rows a state needs to reach ``upto``, from memory when they are recent."""
+        after = state.processed
         if after >= upto:
             return
         with self._writes:
             oldest = self._seq - len(self._tail)  # the seq before the first of the tail
-            if after >= oldest:
-                events = self._tail[after - oldest : upto - oldest]
-                rows = list(enumerate(events, after + 1))
-            else:
-                rows = None
+            rows = self._tail[after - oldest : upto - oldest] if after >= oldest else None
         if rows is not None:
             yield rows
         else:
-            yield from self._log.read(after, upto)
+            yield from self._log.read(after, upto, since=state.earliest)
 
 
 def _variants(

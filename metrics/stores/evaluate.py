@@ -1,6 +1,6 @@
 """Values of many units at once, from columns: the same integers as `metrics.values`. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,30 @@ def _counted(code: int, mask: int, events: Gathered, ids_of: IdsOf) -> Ints:
         mine = events.owner[rows] == owner
         rows = np.concatenate([rows[~mine], _earliest(rows[mine], events, ids_of)])
     return rows
+
+
+def may_count(
+    events: Gathered, start: int, selections: Sequence[tuple[int, int]]
+) -> NDArray[np.bool_]:
+    """Return which events of one unit may still count for some KPI and window.
+
+    An event with 20 earlier ones of its name and KPI after ``start`` never will: the first
+    exposure can only move to an earlier instant, which brings more events before it.
+
+    Args:
+        events: All events of the unit.
+        start: First exposure minus the clock tolerance; earlier events are all kept.
+        selections: (name code, bits) of every KPI.
+    """
+    after = events.at >= start
+    keep = ~after
+    for code, mask in selections:
+        rows = np.flatnonzero(after & (events.name == code) & ((events.flags & mask) != 0))
+        if rows.size > PER_UNIT_CAP:
+            at = events.at[rows]
+            rows = rows[at <= np.partition(at, PER_UNIT_CAP - 1)[PER_UNIT_CAP - 1]]
+        keep[rows] = True
+    return keep
 
 
 def _earliest(rows: Ints, events: Gathered, ids_of: IdsOf) -> Ints:

@@ -38,12 +38,21 @@ class FrameTimes:
         """Return the same times with other phases."""
         return replace(self, phases=phases)
 
+    def admits(self, at: int) -> bool:
+        """Return whether an exposure at this instant counts: between the origin and ``until``."""
+        return at >= self.origin - self.tolerance and (self.until is None or at < self.until)
+
+    @property
+    def earliest(self) -> int:
+        """Events before this instant can never count, whatever else arrives."""
+        return self.origin - 2 * self.tolerance
+
     def phase_of(self, first: int) -> int:
         """Return the number of phase changes at or before a first exposure."""
         return bisect_right(self.phases, first)
 
     def cohort_of(self, first: int) -> int:
-        """Return the cohort of a first exposure; those before the origin belong to cohort 0."""
+        """Return the cohort of a first exposure; cohort 0 includes the clock tolerance."""
         return max(0, (first - self.origin) // self.cohort)
 
 

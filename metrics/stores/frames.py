@@ -6,8 +6,7 @@ entered units it touches out of the ledger, apply it, book them again. Nothing d
 order of arrival, and the cost depends on the units touched, never on the history.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -15,10 +14,10 @@ from metrics.cells import Snapshot
 from metrics.events import EXPOSURE, Event, from_micros, to_micros
 from metrics.store import Frame
 from metrics.stores.columns import Batch, EventColumns, IdsOf, Ints
-from metrics.stores.evaluate import unit_values
+from metrics.stores.evaluate import may_count, unit_values
 from metrics.stores.exposures import FrameTimes, exposure_of
 from metrics.stores.ledger import Ledger
-from metrics.stores.plan import NO_CASE, FramePlan, plan_of
+from metrics.stores.plan import FramePlan, plan_of
 from metrics.stores.units import Units
 from metrics.values import case_of
 
@@ -27,13 +26,23 @@ CHUNK = 16_384
 
 _UNKNOWN_NAME = 0
 
-Row = tuple[int, Event]
-"""Sequence number and event."""
+Row = tuple[int, int, Event]
+"""Sequence number, time in microseconds, event."""
 
 
-def identity(frame: Frame) -> Frame:
-    """Return what must not change for a `FrameState` to go on: all but phases and ``until``."""
-    return replace(frame, phases=(), until=None)
+def identity(frame: Frame) -> object:
+    """Return what names a frame's state; `FrameState.accepts` compares the rest."""
+    return (
+        frame.experiment,
+        frame.seed,
+        frame.unit,
+        frame.variants,
+        frame.origin,
+        frame.cohort,
+        frame.lag,
+        frame.clock_tolerance,
+        tuple((kpi.key, windows) for kpi, windows in frame.kpis),
+    )
 
 
 class FrameState:
@@ -51,12 +60,19 @@ class FrameState:
         self._now: int | None = None
         self._newest_exposure: int | None = None
 
+    @property
+    def earliest(self) -> int:
+        """Rows that happened before this instant need not be read."""
+        return self._units.times.earliest
+
     def accepts(self, frame: Frame) -> bool:
         """Take a frame that may differ in phases and ``until``.
 
         Returns:
             Whether the state goes on; if not, it must be built again from the log.
         """
+        if frame.kpis != self._frame.kpis:
+            return False
         if frame.until != self._frame.until:
             bounds = [to_micros(each) for each in (frame.until, self._frame.until) if each]
             if self._newest_exposure is not None and self._newest_exposure >= min(bounds):
@@ -69,15 +85,29 @@ class FrameState:
 
     def ingest(self, rows: Iterable[Row], upto: int) -> None:
         """Take new log rows, ascending; ``upto`` is the newest sequence number then known."""
-        mine = [
-            (seq, event, self._units.find(unit))
-            for seq, event in rows
-            if (unit := event.units.get(self._frame.unit)) is not None
+        batch = Batch.empty(self._plan.number_columns, len(self._plan.case_fields))
+        exposures: list[tuple[int, int, int]] = []
+        earliest = self.earliest
+        for seq, at, event in rows:
+            unit = event.units.get(self._frame.unit)
+            if unit is None or at < earliest:
+                continue
+            if event.name != EXPOSURE:
+                self._read(batch, seq, at, event, unit)
+            elif (variant := self._variant_of(event, at)) is not None:
+                exposures.append((self._units.find(unit), at, variant))
+        units, times = np.array(batch.unit, np.int64), np.array(batch.at, np.int64)
+        touched = self._touched(units, times, [position for position, _, _ in exposures])
+        self._book_entered(touched, take_away=True)
+        again = [
+            position for position, at, variant in exposures if self._expose(position, at, variant)
         ]
-        touched = np.unique(np.array([position for _, _, position in mine], np.int64))
-        self._book_entered(self._ledger, touched, self._now, take_away=True)
-        self._append(mine)
-        self._book_entered(self._ledger, touched, self._now)
+        self._events.extend(batch, self._units.head)
+        self._units.see(units, times)
+        for position in again:
+            self._units.recount(position, self._events.gather(self._head(position)).at)
+        self._book_entered(touched, take_away=False)
+        self._prune(units)
         self.processed = max(self.processed, upto)
 
     def snapshot(self, now: int) -> Snapshot:
@@ -109,17 +139,31 @@ class FrameState:
             entering = self._units.between(None if before is None else before - age, now - age)
             self._book(ledger, window, entering, take_away=False)
 
-    def _book_entered(
-        self, ledger: Ledger, touched: Ints, now: int | None, *, take_away: bool = False
-    ) -> None:
+    def _touched(self, units: Ints, times: Ints, exposed: list[int]) -> dict[int, Ints]:
+        """Return by window the units whose booked value may change.
+
+        An event changes an entered unit's value only when it is late: it happened before the
+        window closed and arrives after. An exposure may change everything.
+        """
+        if self._now is None:
+            return {}
+        first = self._units.first.data[units]
+        exposures = np.array(exposed, np.int64)
+        touched: dict[int, Ints] = {}
+        for window in self._plan.by_window:
+            closed = self._now - window - self._units.times.lag
+            late = units[(first <= closed) & (times < first + window)]
+            touched[window] = np.unique(np.concatenate([late, exposures]))
+        return touched
+
+    def _book_entered(self, touched: Mapping[int, Ints], *, take_away: bool) -> None:
+        now, units = self._now, self._units
         if now is None:
             return
-        units = self._units
-        counted = touched[units.variant.data[touched] >= 0]
-        first = units.first.data[counted]
-        for window in self._plan.by_window:
-            entered = counted[first <= now - window - units.times.lag]
-            self._book(ledger, window, entered, take_away=take_away)
+        for window, positions in touched.items():
+            counted = positions[units.variant.data[positions] >= 0]
+            entered = counted[units.first.data[counted] <= now - window - units.times.lag]
+            self._book(self._ledger, window, entered, take_away=take_away)
 
     def _book(self, ledger: Ledger, window: int, positions: Ints, *, take_away: bool) -> None:
         for start in range(0, positions.shape[0], CHUNK):
@@ -136,58 +180,59 @@ class FrameState:
                 values = unit_values(plan, events, ends, self._ids_of)
                 ledger.book(plan, values, places, take_away=take_away)
 
-    def _append(self, rows: Sequence[tuple[int, Event, int]]) -> None:
-        batch = Batch.empty(self._plan.number_columns, len(self._plan.case_fields))
-        recount: set[int] = set()
-        size = self._events.size
-        for seq, event, position in rows:
-            at = to_micros(event.happened_at)
-            if event.name == EXPOSURE:
-                if self._expose(event, position, at):
-                    recount.add(position)
-                continue
-            self._read(batch, seq, event, at)
-            batch.previous.append(int(self._units.head.data[position]))
-            self._units.head.data[position] = size + len(batch.at) - 1
-            self._units.see(position, at)
-        self._events.extend(batch)
-        for position in recount:
-            self._recount(position)
+    def _prune(self, units: Ints) -> None:
+        """Shorten the chains of units with more events than can ever count.
 
-    def _recount(self, position: int) -> None:
-        head = self._units.head.data[position : position + 1]
-        if head[0] >= 0:
-            self._units.recount(position, self._events.gather(head).at)
+        The totals of a unit whose id is ``unknown`` or who is a robot must not cost more with
+        every event.
+        """
+        for position in self._units.longer(np.unique(units)).tolist():
+            start = int(self._units.first.data[position]) - self._units.times.tolerance
+            events = self._events.gather(self._head(position))
+            alive = may_count(events, start, self._plan.selections)
+            self._events.link(events.rows[alive], position, self._units.head)
+            self._units.shorten(position, events.at[~alive], int(alive.sum()))
 
-    def _expose(self, event: Event, position: int, at: int) -> bool:
+    def _head(self, position: int) -> Ints:
+        return self._units.head.data[position : position + 1]
+
+    def _expose(self, position: int, at: int, variant: int) -> bool:
+        """Record an exposure; returns whether earlier events of the unit must be counted again."""
+        changed = self._units.expose(position, at, variant)
+        return changed and bool(self._head(position)[0] >= 0)
+
+    def _variant_of(self, event: Event, at: int) -> int | None:
+        """Return the variant's position when an exposure counts."""
         seen = exposure_of(event, self._frame)
         if seen is None:
-            return False
+            return None
         if self._newest_exposure is None or at > self._newest_exposure:
             self._newest_exposure = at
-        until = self._units.times.until
-        if until is not None and at >= until:
-            return False
-        return self._units.expose(position, at, self._frame.variants.index(seen[1]))
+        if not self._units.times.admits(at):
+            return None
+        return self._frame.variants.index(seen[1])
 
-    def _read(self, batch: Batch, seq: int, event: Event, at: int) -> None:
+    def _read(self, batch: Batch, seq: int, at: int, event: Event, unit: str) -> None:
         """Add one event's columns to the batch."""
         plan = self._plan.names.get(event.name)
+        batch.unit.append(self._units.find(unit))
         batch.at.append(at)
         batch.seq.append(seq)
-        batch.name.append(_UNKNOWN_NAME if plan is None else plan.code)
-        fields = event.fields
-        flags = 0 if plan is None else plan.flags(event, event.units[self._frame.unit])
-        batch.flags.append(flags)
-        for numbers in batch.numbers:
-            numbers.append(0)
-        if plan is not None:
-            for key, column in plan.numbers.items():
-                value = fields.get(key)
-                if isinstance(value, int) and not isinstance(value, bool):
-                    batch.numbers[column][-1] = value
-        for key, cases in zip(self._plan.case_fields, batch.cases, strict=True):
-            case = case_of(fields.get(key))
-            cases.append(
-                NO_CASE if case is None else self._cases.setdefault(case, len(self._cases) + 1)
-            )
+        if plan is None:
+            batch.name.append(_UNKNOWN_NAME)
+            batch.flags.append(0)
+            return
+        row = len(batch.name)
+        batch.name.append(plan.code)
+        batch.flags.append(plan.flags(event, unit))
+        for key, column in plan.numbers.items():
+            value = event.fields.get(key)
+            if isinstance(value, int) and not isinstance(value, bool):
+                batch.numbers[column].rows.append(row)
+                batch.numbers[column].values.append(value)
+        for key, column in plan.cases.items():
+            case = case_of(event.fields.get(key))
+            if case is not None:
+                batch.cases[column].rows.append(row)
+                number = self._cases.setdefault(case, len(self._cases) + 1)
+                batch.cases[column].values.append(number)

@@ -58,8 +58,8 @@ _fields = msgspec.json.Decoder(dict[str, str | bool | int]).decode
 _open_here: set[Path] = set()
 _open_lock = threading.Lock()
 
-Stamped = tuple[int, Event, int]
-"""Sequence number, event, time in microseconds."""
+Stamped = tuple[int, int, Event]
+"""Sequence number, time in microseconds, event."""
 
 
 class EventLog:
@@ -101,13 +101,13 @@ class EventLog:
                 "check free disk space, then send it again"
             ) from error
 
-    def read(self, after: int, upto: int) -> Iterator[list[tuple[int, Event]]]:
-        """Return the events with after < seq <= upto in order, in chunks."""
+    def read(self, after: int, upto: int, *, since: int) -> Iterator[list[Stamped]]:
+        """Return the events with after < seq <= upto and since <= happened_at, in chunks."""
         cursor = self.cursor()
         cursor.execute(
             "SELECT seq, id, happened_at, name, units, fields, trusted FROM events "
-            "WHERE seq > ? AND seq <= ? ORDER BY seq",
-            [after, upto],
+            "WHERE seq > ? AND seq <= ? AND happened_at >= ? ORDER BY seq",
+            [after, upto, since],
         )
         while rows := cursor.fetchmany(_READ):
             yield [_event(row) for row in rows]
@@ -121,7 +121,7 @@ class EventLog:
             [since, until],
         )
         while rows := cursor.fetchmany(_READ):
-            yield from (_event(row)[1] for row in rows)
+            yield from (_event(row)[2] for row in rows)
 
     def times_of(self, wanted: Sequence[str], since: int, until: int) -> dict[str, list[int]]:
         """Return the stored times of ids within since <= happened_at <= until."""
@@ -163,8 +163,9 @@ class EventLog:
 
     def one(self, query: str) -> int:
         """Return the single number a query gives."""
-        row: Any = self._open().execute(query).fetchone()
-        return int(row[0])
+        # fetchall: a result with rows left blocks the next statement of its connection
+        ((number,),) = self._open().execute(query).fetchall()
+        return int(number)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a cursor for reading from any thread."""
@@ -205,12 +206,13 @@ class EventLog:
     def _prepare(self) -> None:
         for statement in _CREATE:
             self._connection.execute(statement)
-        row = self._connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-        if row is None:
+        query = "SELECT value FROM meta WHERE key = 'schema'"
+        rows = self._connection.execute(query).fetchall()
+        if not rows:
             self._connection.execute("INSERT INTO meta VALUES ('schema', ?)", [SCHEMA_VERSION])
-        elif row[0] != SCHEMA_VERSION:
+        elif rows[0][0] != SCHEMA_VERSION:
             raise StoreError(
-                f"{self._path}: written by another version (schema {row[0]}, this one reads "
+                f"{self._path}: written by another version (schema {rows[0][0]}, this one reads "
                 f"{SCHEMA_VERSION}); open it with the version that wrote it, or use a new file"
             )
 
@@ -251,21 +253,21 @@ def _release(path: Path) -> None:
         _open_here.discard(path)
 
 
-def _event(row: Sequence[Any]) -> tuple[int, Event]:
+def _event(row: Sequence[Any]) -> Stamped:
     seq, event_id, at, name, units, fields, trusted = row
-    return seq, Event(event_id, name, from_micros(at), _units(units), _fields(fields), trusted)
+    return seq, at, Event(event_id, name, from_micros(at), _units(units), _fields(fields), trusted)
 
 
 def _event_table(events: Sequence[Stamped], received_at: int) -> Any:
     columns: list[Any] = [
         [seq for seq, _, _ in events],
-        [event.id for _, event, _ in events],
-        [at for _, _, at in events],
+        [event.id for _, _, event in events],
+        [at for _, at, _ in events],
         [received_at] * len(events),
-        [event.name for _, event, _ in events],
-        [_encode(event.units).decode() for _, event, _ in events],
-        [_encode(event.fields).decode() for _, event, _ in events],
-        [event.trusted for _, event, _ in events],
+        [event.name for _, _, event in events],
+        [_encode(event.units).decode() for _, _, event in events],
+        [_encode(event.fields).decode() for _, _, event in events],
+        [event.trusted for _, _, event in events],
     ]
     return _table(columns, _EVENTS)
 

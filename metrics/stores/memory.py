@@ -40,7 +40,8 @@ class MemoryMetricStore:
         """Keep events, each (id, happened_at) once."""
         with self._lock:
             self._check_open()
-            admission = admit(events, self._known)
+            times = [to_micros(event.happened_at) for event in events]
+            admission = admit(events, times, self._known)
             for event, at in admission.accepted:
                 self._log.append(event)
                 self._known.setdefault(event.id, []).append(at)
@@ -126,7 +127,7 @@ class MemoryMetricStore:
 
 def _units(frame: Frame, log: Iterable[Event]) -> dict[str, _Unit]:
     units: dict[str, _Unit] = {}
-    until = FrameTimes.of(frame).until
+    times = FrameTimes.of(frame)
     for event in log:
         unit = event.units.get(frame.unit)
         if unit is None:
@@ -134,7 +135,7 @@ def _units(frame: Frame, log: Iterable[Event]) -> dict[str, _Unit]:
         at = to_micros(event.happened_at)
         if event.name != EXPOSURE:
             units.setdefault(unit, _Unit()).events.append((at, event))
-        elif (seen := exposure_of(event, frame)) and (until is None or at < until):
+        elif (seen := exposure_of(event, frame)) and times.admits(at):
             known = units.setdefault(unit, _Unit())
             known.first = at if known.first is None else min(known.first, at)
             known.variants.add(seen[1])

@@ -24,7 +24,6 @@ from metrics.values import (
 )
 
 MOST_SELECTORS = 62
-NO_CASE = 0
 
 Predicate = Callable[[Mapping[str, FieldValue], str], bool]
 
@@ -73,6 +72,7 @@ class NamePlan:
         always: Bits of selectors that match every event (of any trust, of trusted ones).
         tests: (bit, needs trust, predicate) of the others.
         numbers: Number field to column.
+        cases: Case field to column.
     """
 
     code: int
@@ -82,6 +82,7 @@ class NamePlan:
         default_factory=list[tuple[int, bool, Predicate]]
     )
     numbers: dict[str, int] = field(default_factory=dict[str, int])
+    cases: dict[str, int] = field(default_factory=dict[str, int])
     bits: dict[object, int] = field(default_factory=dict[object, int])
 
     def flags(self, event: Event, unit: str) -> int:
@@ -105,6 +106,7 @@ class FramePlan:
         by_window: The same by window length in microseconds, ascending.
         number_columns: How many number columns there are.
         case_fields: Field of each case column.
+        selections: (name code, bits) of every KPI, each once.
     """
 
     names: Mapping[str, NamePlan]
@@ -112,6 +114,7 @@ class FramePlan:
     by_window: Mapping[int, tuple[KpiPlan, ...]]
     number_columns: int
     case_fields: tuple[str, ...]
+    selections: tuple[tuple[int, int], ...]
 
 
 def plan_of(frame: Frame) -> FramePlan:
@@ -128,8 +131,11 @@ def _plan(kpis: tuple[tuple[KpiDefinition, tuple[int, ...]], ...]) -> FramePlan:
     plans: list[KpiPlan] = []
     for kpi, windows in kpis:
         measures = tuple(_measure(measure, kpi.trust, names) for measure in kpi.measures)
-        if kpi.per is not None and kpi.per not in case_fields:
-            case_fields.append(kpi.per)
+        if kpi.per is not None:
+            if kpi.per not in case_fields:
+                case_fields.append(kpi.per)
+            for measure in kpi.measures:
+                names[measure.event].cases[kpi.per] = case_fields.index(kpi.per)
         masks: dict[int, int] = {}
         for measure in measures:
             masks[measure.code] = masks.get(measure.code, 0) | measure.bit
@@ -156,6 +162,7 @@ def _plan(kpis: tuple[tuple[KpiDefinition, tuple[int, ...]], ...]) -> FramePlan:
         by_window={w: tuple(plan for plan in plans if plan.window == w) for w in lengths},
         number_columns=max((len(name.numbers) for name in names.values()), default=0),
         case_fields=tuple(case_fields),
+        selections=tuple(sorted({pair for plan in plans for pair in plan.masks.items()})),
     )
 
 

@@ -1,6 +1,6 @@
 """Ids of recent events in memory, so that most batches need no look-up in the log."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 HOUR = 3_600_000_000
 EVERYTHING = -(2**62)
@@ -28,10 +28,6 @@ class RecentIds:
             self._hours.setdefault(at // HOUR, []).append(event_id)
         while len(self._times) > self._capacity and len(self._hours) > 1:
             self._forget(min(self._hours))
-
-    def missing(self, events: Sequence[tuple[str, int]], reach: int) -> list[tuple[str, int]]:
-        """Return those events whose surroundings (``reach`` microseconds) are not all here."""
-        return [(event_id, at) for event_id, at in events if at - reach < self.horizon]
 
     def _forget(self, hour: int) -> None:
         for event_id in self._hours.pop(hour):

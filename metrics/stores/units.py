@@ -15,6 +15,9 @@ UNEXPOSED = -1
 CONFLICTED = -2
 NEVER = -(2**62)
 EVER = 2**62
+PRUNE_ABOVE = 512
+"""Events of one unit above which those that can no longer count are let go."""
+
 _SHIFT = 32
 _MASK = (1 << _SHIFT) - 1
 
@@ -40,6 +43,10 @@ class Units:
         self._events = [0] * len(variants)
         self._count = Column()
         self._last = Column(NEVER)
+        self._chain = Column()  # events in the unit's chain, and how many before it is pruned
+        self._limit = Column(PRUNE_ABOVE)
+        self._pruned = Column()  # events no longer in the chain, and the newest of them
+        self._pruned_last = Column(NEVER)
         self._stale = False
         self._waiting: list[int] | None = None  # units exposed after _waiting_since, by variant
         self._waiting_since = NEVER
@@ -56,6 +63,10 @@ class Units:
                 self.head,
                 self._count,
                 self._last,
+                self._chain,
+                self._limit,
+                self._pruned,
+                self._pruned_last,
             ):
                 column.grow(position + 1)
         return position
@@ -84,15 +95,22 @@ class Units:
         self._settle(position, at)
         return True
 
-    def see(self, position: int, at: int) -> None:
-        """Count an event of a unit for the reach."""
-        variant = int(self.variant.data[position])
-        if variant < 0 or at < self.first.data[position] - self.times.tolerance:
+    def see(self, positions: Ints, at: Ints) -> None:
+        """Count events of units for the reach."""
+        np.add.at(self._chain.data, positions, 1)
+        variant = self.variant.data[positions]
+        mine = (variant >= 0) & (at >= self.first.data[positions] - self.times.tolerance)
+        seen, variant, at = positions[mine], variant[mine], at[mine]
+        if not seen.shape[0]:
             return
-        self._count.data[position] += 1
-        self._events[variant] += 1
-        self._last.data[position] = max(self._last.data[position], at)
-        self._newest_event[variant] = max(self._newest_event[variant], at)
+        np.add.at(self._count.data, seen, 1)
+        np.maximum.at(self._last.data, seen, at)
+        for index in range(len(self.variants)):
+            times = at[variant == index]
+            self._events[index] += times.shape[0]
+            self._newest_event[index] = max(
+                self._newest_event[index], int(times.max(initial=NEVER))
+            )
 
     def recount(self, position: int, times: Ints) -> None:
         """Count all events of a unit again, given their times."""
@@ -100,12 +118,26 @@ class Units:
         if variant < 0:
             return
         mine = times[times >= self.first.data[position] - self.times.tolerance]
-        self._events[variant] += mine.shape[0] - int(self._count.data[position])
-        self._count.data[position] = mine.shape[0]
-        if mine.shape[0]:
-            last = int(mine.max())
+        count = mine.shape[0] + int(self._pruned.data[position])
+        self._events[variant] += count - int(self._count.data[position])
+        self._count.data[position] = count
+        if count:
+            last = max(int(mine.max(initial=NEVER)), int(self._pruned_last.data[position]))
             self._last.data[position] = last
             self._newest_event[variant] = max(self._newest_event[variant], last)
+
+    def longer(self, positions: Ints) -> Ints:
+        """Return the counted units among these whose chains are longer than they should be."""
+        long = self._chain.data[positions] > self._limit.data[positions]
+        return positions[long & (self.variant.data[positions] >= 0)]
+
+    def shorten(self, position: int, gone: Ints, left: int) -> None:
+        """Note that events (their times) left a unit's chain for good, and how many are left."""
+        self._chain.data[position] = left
+        self._limit.data[position] = left + PRUNE_ABOVE
+        self._pruned.data[position] += gone.shape[0]
+        last = int(gone.max(initial=NEVER))
+        self._pruned_last.data[position] = max(last, int(self._pruned_last.data[position]))
 
     def between(self, after: int | None, until: int) -> Ints:
         """Return counted units with after < first exposure <= until, as positions."""

@@ -1,7 +1,7 @@
 """Random histories of one experiment: everything that makes counting hard, seeded."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from metrics.events import Event
@@ -62,8 +62,8 @@ def events_of(rng: random.Random, start: datetime, units: int, count: int) -> li
             )
         busy = rng.random() < 0.08
         name = rng.choice(list(NAMES)) if busy else None
-        for position in range(rng.randrange(21, 45) if busy else rng.randrange(count)):
-            made.append(_event(rng, f"{unit}-{position}", name, unit, first))
+        size = rng.randrange(21, 45) if busy else rng.randrange(count)
+        made += [_event(rng, f"{unit}-{position}", name, unit, first) for position in range(size)]
     return made
 
 
@@ -94,7 +94,10 @@ def steps_of(rng: random.Random, start: datetime, events: list[Event]) -> list[S
             order.append(order.pop(rng.randrange(len(order))))
     else:
         rng.shuffle(order)
-    order += rng.sample(order, len(order) // 10)
+    repeats = rng.sample(order, len(order) // 10)
+    reused = rng.sample(order, len(order) // 30)
+    order += repeats
+    order += [replace(e, happened_at=e.happened_at + timedelta(hours=1)) for e in reused]
     now, steps, taken = start, [], 0
     while taken < len(order):
         size = rng.choice([0, 1, 3, 20, 100])

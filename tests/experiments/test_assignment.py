@@ -37,9 +37,7 @@ def spec_of(weights, *, key="checkout", seed=1, audience=(), unit="order_id"):
         owner="",
         hypothesis="",
         unit=unit,
-        variants=tuple(
-            VariantSpec(n, w, {"arm": n}) for n, w in zip(names, weights, strict=True)
-        ),
+        variants=tuple(VariantSpec(n, w, {"arm": n}) for n, w in zip(names, weights, strict=True)),
         ramp=(RampStep(),),
         goal=None,
         watch=(),
@@ -366,7 +364,9 @@ def test_no_traffic_means_nobody_takes_part():
         st.sampled_from(["order_id", "targetingKey", "platform", "order", "country", "vip"]),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+            lambda inner: (
+                st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+            ),
             max_leaves=5,
         ),
     )

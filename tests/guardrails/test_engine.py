@@ -249,6 +249,13 @@ def test_a_broken_file_changes_nothing(world):
     assert w.engine.apply(SPEC, source="same.yaml", actor="tester").result == "unchanged"
 
 
+def test_a_channel_the_service_does_not_have_is_named_when_the_file_is_applied(world):
+    w = world()
+    applied = w.engine.apply(SPEC + "notify: [ops, log]\n", source="n.yaml", actor="tester")
+    assert [words for words in applied.warnings if "`ops`" in words] == list(applied.warnings)
+    assert len(applied.warnings) == 1
+
+
 def test_a_resumed_treatment_counts_only_what_comes_after_at_a_fresh_level(world):
     w = world(treatment=0.3)
     w.hours(30)

@@ -1,0 +1,107 @@
+"""Twenty seeds of every scenario of the demo, as real processes, two at a time.
+
+Each run's numbers are kept as a line of ``build/acceptance/demo-SCENARIO.jsonl``; a test that
+was interrupted goes on where it stopped, as long as the code is the same.
+"""
+
+import hashlib
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from console.demo import START
+from metrics.simulate import LATE_HARM_HOUR, OUTAGE_HOUR
+
+pytestmark = pytest.mark.acceptance
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / "build" / "acceptance"
+SEEDS = range(1, 21)
+
+
+def code():
+    """What the numbers depend on."""
+    digest = hashlib.sha256()
+    for folder in ("metrics", "experiments", "guardrails", "console", "examples"):
+        for path in sorted((ROOT / folder).rglob("*.*")):
+            if path.suffix in {".py", ".yaml"}:
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(scenario, seed, version):
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "console.cli", "demo", "--json"]
+        command += ["--scenario", scenario, "--seed", str(seed), "--port", str(free_port())]
+        command += ["--data", f"{folder}/data"]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+        )
+    assert done.returncode in {0, 1}, done.stderr
+    result = json.loads(done.stdout)
+    result |= {"code": version, "exit": done.returncode, "words": done.stderr.strip()}
+    with (KEPT / f"demo-{scenario}.jsonl").open("a") as out:
+        out.write(json.dumps(result) + "\n")
+    return result
+
+
+def results(scenario):
+    KEPT.mkdir(parents=True, exist_ok=True)
+    version, path = code(), KEPT / f"demo-{scenario}.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    known = {r["seed"]: r for r in map(json.loads, lines) if r["code"] == version}
+    missing = [seed for seed in SEEDS if seed not in known]
+    with ThreadPoolExecutor(2) as pool:
+        known |= {r["seed"]: r for r in pool.map(lambda s: run(scenario, s, version), missing)}
+    assert max(r["wall_seconds"] for r in known.values()) < 60, "longer than a minute"
+    return [known[seed] for seed in SEEDS]
+
+
+def hours(result):
+    return (datetime.fromisoformat(result["at"]) - START) / timedelta(hours=1)
+
+
+def test_a_drop_of_satisfaction_is_turned_back_by_every_seed_and_verified():
+    for result in results("satisfaction-drop"):
+        assert result["exit"] == 0, result
+        named = (result["variant"], result["kpi"], result["effective"])
+        assert named == ("three_step", "satisfaction", True)
+
+
+def test_an_outage_is_turned_back_within_three_hours_by_every_seed():
+    for result in results("outage"):
+        assert result["exit"] == 0, result
+        assert OUTAGE_HOUR < hours(result) <= OUTAGE_HOUR + 3, result
+
+
+def test_late_harm_is_turned_back_within_a_day_by_nineteen_of_twenty_seeds():
+    found = [
+        r
+        for r in results("late-harm")
+        if r["rolled_back"] and LATE_HARM_HOUR < hours(r) <= LATE_HARM_HOUR + 24
+    ]
+    assert len(found) >= 19
+
+
+@pytest.mark.parametrize("scenario", ["harmless", "tolerated"])
+def test_what_does_no_harm_beyond_the_tolerated_is_left_alone(scenario):
+    assert sum(r["rolled_back"] for r in results(scenario)) <= 1
+
+
+def test_missing_data_turn_nothing_back_and_are_told():
+    for result in results("no-data"):
+        assert result["exit"] == 0, result  # 0 only when a guardrail said no_data
+        assert not result["rolled_back"]

@@ -1,0 +1,147 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import ndtri
+
+from metrics.stats import spending
+from metrics.stats.group_sequential import (
+    Progress,
+    advance,
+    boundaries,
+    exit_probabilities,
+    look,
+    solve_boundary,
+)
+
+GROWTHS = st.lists(st.floats(1.02, 4.0), min_size=1, max_size=12)
+ALPHAS = st.floats(1e-4, 0.2)
+
+
+def schedule(growths):
+    """Return information that grows by the given factors from 50 on."""
+    return [50.0, *(50.0 * np.cumprod(growths)).tolist()]
+
+
+def log_time(information, alpha, horizon=1e4):
+    return [spending.reserve(i / horizon, alpha, tau=50.0 / horizon) for i in information]
+
+
+@settings(max_examples=60, deadline=None)
+@given(growths=GROWTHS, alpha=ALPHAS, two_sided=st.booleans())
+def test_exit_probabilities_of_any_schedule_sum_to_the_alpha_spent(growths, alpha, two_sided):
+    information = schedule(growths)
+    cumulative = log_time(information, alpha)
+    upper = boundaries(information, cumulative, two_sided=two_sided)
+    lower = [-b for b in upper] if two_sided else None
+    exits = exit_probabilities(information, upper, lower)
+    assert exits.total == pytest.approx(cumulative[-1], abs=1e-9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(growths=GROWTHS, alpha=ALPHAS)
+def test_a_smaller_alpha_never_lowers_the_first_boundary_and_needs_more_evidence(growths, alpha):
+    information = schedule(growths)
+    strict = boundaries(information, log_time(information, alpha / 2))
+    loose = boundaries(information, log_time(information, alpha))
+    assert all(a > b for a, b in zip(strict, loose, strict=True))
+
+
+@settings(max_examples=40, deadline=None)
+@given(growths=st.lists(st.floats(1.02, 3.0), min_size=3, max_size=8), drop=st.integers(1, 3))
+def test_leaving_out_a_look_never_raises_the_error_of_the_other_boundaries(growths, drop):
+    information = schedule(growths)
+    upper = boundaries(information, log_time(information, 0.05))
+    kept = [k for k in range(len(information)) if k != drop]
+    with_all = exit_probabilities(information, upper).total
+    merged = exit_probabilities([information[k] for k in kept], [upper[k] for k in kept]).total
+    assert merged <= with_all + 1e-9
+
+
+@settings(max_examples=30, deadline=None)
+@given(growths=GROWTHS, scale=st.floats(1e-3, 1e3))
+def test_only_ratios_of_information_matter(growths, scale):
+    information = schedule(growths)
+    cumulative = log_time(information, 0.05)
+    scaled = boundaries([i * scale for i in information], cumulative)
+    assert scaled == pytest.approx(boundaries(information, cumulative), abs=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(growths=GROWTHS, drift=st.floats(-0.1, 0.1))
+def test_both_sides_of_a_symmetric_test_are_mirror_images(growths, drift):
+    information = schedule(growths)
+    upper = boundaries(information, log_time(information, 0.05), two_sided=True)
+    lower = [-b for b in upper]
+    one = exit_probabilities(information, upper, lower, drift=drift)
+    other = exit_probabilities(information, upper, lower, drift=-drift)
+    assert one.upper == pytest.approx(other.lower, abs=1e-9)
+
+
+def test_a_state_that_was_stored_and_read_gives_the_same_boundaries_as_one_that_was_not():
+    information = schedule([1.02, 1.5, 1.02, 1.3, 1.1])
+    cumulative = log_time(information, 0.00625)
+    uninterrupted = boundaries(information, cumulative)
+    progress, resumed = Progress(), []
+    for now, alpha in zip(information, cumulative, strict=True):
+        stored = (progress.grid.tolist(), progress.mass.tolist())
+        progress = Progress(
+            progress.information, progress.spent, np.array(stored[0]), np.array(stored[1])
+        )
+        bound, progress = look(progress, now, alpha)
+        resumed.append(bound)
+    assert resumed == pytest.approx(uninterrupted, abs=1e-8)
+
+
+def test_a_grid_that_does_not_know_the_next_look_is_fine_enough_for_growth_of_two_percent():
+    information = [50.0 * 1.02**k for k in range(120)]
+    cumulative = log_time(information, 0.00625)
+    progress, ignorant = Progress(), []
+    for now, alpha in zip(information, cumulative, strict=True):
+        bound, progress = look(progress, now, alpha)
+        ignorant.append(bound)
+    progress, fine = Progress(), []
+    for now, alpha in zip(information, cumulative, strict=True):
+        bound = solve_boundary(progress, now, alpha)
+        progress, _, _ = advance(progress, now, bound, spacing=0.01)
+        fine.append(bound)
+    assert ignorant == pytest.approx(fine, abs=1e-4)
+
+
+def test_the_first_boundary_is_the_normal_quantile():
+    bound, progress = look(Progress(), 80.0, 0.003)
+    assert bound == pytest.approx(float(ndtri(1 - 0.003)), abs=1e-10)
+    assert progress.spent == pytest.approx(0.003, abs=1e-14)
+    assert float(progress.mass.sum()) == pytest.approx(0.997, abs=1e-7)
+
+
+def test_a_look_with_nothing_left_to_spend_cannot_cross_and_changes_no_error():
+    first, progress = look(Progress(), 100.0, 0.01)
+    second, after = look(progress, 120.0, 0.01)
+    assert math.isfinite(first)
+    assert second == math.inf
+    assert after.spent == progress.spent
+    third, last = look(after, 150.0, 0.02)
+    assert math.isfinite(third)
+    assert last.spent == pytest.approx(0.02, abs=1e-12)
+
+
+def test_information_that_does_not_grow_is_refused_with_what_to_do():
+    _, progress = look(Progress(), 100.0, 0.01)
+    with pytest.raises(ValueError, match="information must grow from look to look"):
+        look(progress, 100.0, 0.02)
+
+
+def test_exit_probabilities_are_those_of_simulated_paths():
+    information = [50.0, 75.0, 120.0, 200.0]
+    upper = boundaries(information, log_time(information, 0.1))
+    drift = 0.15
+    rng = np.random.default_rng(20260302)
+    steps = np.diff([0.0, *information])
+    paths = np.cumsum(rng.normal(drift * steps, np.sqrt(steps), (400_000, 4)), axis=1)
+    crossed = paths / np.sqrt(information) >= upper
+    simulated = [float((crossed[:, k] & ~crossed[:, :k].any(axis=1)).mean()) for k in range(4)]
+    exits = exit_probabilities(information, upper, drift=drift)
+    assert exits.upper == pytest.approx(simulated, abs=4 * math.sqrt(0.25 / 400_000))

@@ -1,0 +1,281 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+import service
+from metrics.store import StoreError
+from tests.running import KEY, SPEC, START, running
+
+ROOT = Path(__file__).parents[1]
+KEYS = {"admin_key": "adm-1", "ingest_key": "ing-1", "client_key": "cli-1"}
+CONTEXT = {"context": {"targetingKey": "u1"}}
+
+
+@pytest.fixture(scope="module")
+def local():
+    with running() as it:
+        assert it.apply().status_code == 201
+        yield it
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    # the address decides what is open; the socket of the test listens on loopback all the same
+    with running(host="0.0.0.0", **KEYS) as it:  # noqa: S104 - see above
+        assert it.apply(headers={"X-API-Key": "adm-1"}).status_code == 201
+        yield it
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        pytest.param({"host": "0.0.0.0"}, "without keys", id="public address without keys"),  # noqa: S104
+        pytest.param(
+            {"host": "10.0.0.1", "client_key": "c"}, "without keys", id="a client key alone"
+        ),
+        pytest.param({"ingest_key": "i"}, "no admin key", id="nobody could administer"),
+    ],
+)
+def test_unsafe_settings_are_refused_with_what_to_do(tmp_path, settings, words):
+    with pytest.raises(service.SettingsError, match=words) as refused:
+        service.build(service.Settings(data=tmp_path / "x", **settings))
+    assert "TURNBACK_ADMIN_KEY" in refused.value.hint
+    assert not (tmp_path / "x").exists()
+
+
+def test_settings_come_from_the_environment_and_never_show_a_key(monkeypatch):
+    monkeypatch.setenv("TURNBACK_ADMIN_KEY", "very-secret")
+    monkeypatch.setenv("TURNBACK_WEBHOOKS", '{"ops": "https://hooks.example/very-secret"}')
+    settings = service.Settings()
+    assert settings.admin_key is not None
+    assert settings.admin_key.get_secret_value() == "very-secret"
+    assert "very-secret" not in repr(settings)
+
+
+@pytest.mark.parametrize("key", [None, "cli-1", "ing-1", "adm-1", "nobody's"])
+@pytest.mark.parametrize(
+    ("method", "path", "needs"),
+    [
+        ("POST", f"/ofrep/v1/evaluate/flags/{KEY}", "cli-1"),
+        ("POST", "/ofrep/v1/evaluate/flags", "cli-1"),
+        ("POST", "/api/v1/events", "cli-1"),
+        ("GET", "/metrics", "ing-1"),
+        ("GET", "/", "ing-1"),
+        ("GET", "/api/v1/experiments", "ing-1"),
+        ("GET", "/api/v1/quarantine", "ing-1"),
+        ("POST", "/api/v1/experiments", "adm-1"),
+        ("POST", "/api/v1/demo/clock", "adm-1"),
+    ],
+)
+def test_each_key_opens_its_scope_and_those_below(guarded, method, path, needs, key):
+    order = [None, "cli-1", "ing-1", "adm-1"]
+    body = {
+        "/api/v1/events": [],
+        "/api/v1/experiments": SPEC,
+        "/api/v1/demo/clock": {"to": START.isoformat()},
+    }.get(path, CONTEXT)
+    content = body if isinstance(body, str) else json.dumps(body)
+    headers = {"Content-Type": "application/json"}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    answer = guarded.http.request(
+        method, path, content=content if method == "POST" else None, headers=headers
+    )
+    if key == "nobody's" or key is None:
+        assert answer.status_code == 401
+        assert "WWW-Authenticate" in answer.headers
+        assert (key or "nothing") not in answer.text
+    elif order.index(key) < order.index(needs):
+        assert answer.status_code == 403
+    else:
+        assert answer.status_code == 200, answer.text
+
+
+def test_a_browser_may_send_the_key_as_a_password(guarded):
+    assert guarded.http.get("/", auth=("", "adm-1")).status_code == 200
+    assert guarded.http.get("/", auth=("adm-1", "wrong")).status_code == 401
+
+
+def test_health_needs_no_key(guarded):
+    assert guarded.http.get("/healthz").json()["status"] == "ok"
+    assert guarded.http.get("/readyz").json()["status"] == "ready"
+
+
+def test_an_admin_key_alone_leaves_a_local_service_open_for_applications():
+    with running(admin_key="adm-1") as it:
+        assert it.apply().status_code == 401
+        assert it.apply(headers={"X-API-Key": "adm-1"}).status_code == 201
+        assert it.evaluate("u1").status_code == 200
+        assert it.http.post("/api/v1/events", json=[]).status_code == 200
+        assert it.http.get("/").status_code == 200
+
+
+def test_pages_of_other_sites_change_nothing_in_a_service_without_keys(local):
+    far = local.act("pause", reason="x").request
+    answer = httpx.post(far.url, content=far.content, headers={"Origin": "https://evil.example"})
+    assert answer.status_code == 403
+    assert local.act("continue", reason="x").status_code == 200
+    near = local.http.post(
+        f"/api/v1/experiments/{KEY}/actions",
+        json={"action": "pause", "reason": "x"},
+        headers={"Origin": "http://localhost:3000"},
+    )
+    assert near.status_code == 200
+    assert local.act("continue", reason="x").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("GET", "/nowhere", None, 404, "not_found"),
+        ("DELETE", "/api/v1/experiments", None, 405, "method_not_allowed"),
+        ("GET", "/api/v1/experiments/none", None, 404, "unknown_experiment"),
+        ("GET", "/api/v1/experiments?limt=3", None, 400, "unknown_parameter"),
+        ("GET", "/?page=2", None, 400, "unknown_parameter"),
+        ("GET", "/api/v1/quarantine?limit=many", None, 422, "invalid_request"),
+        ("POST", "/api/v1/experiments", "experiment: [", 422, "invalid_spec"),
+        ("POST", "/api/v1/experiments", b"\xff\xfe", 400, "invalid_request"),
+        ("POST", "/api/v1/experiments", "x" * 1_000_001, 413, "too_large"),
+        ("POST", f"/api/v1/experiments/{KEY}/actions", "{", 422, "invalid_request"),
+        (
+            "POST",
+            f"/api/v1/experiments/{KEY}/actions",
+            '{"action": "dance"}',
+            422,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            f"/api/v1/experiments/{KEY}/actions",
+            '{"action": "roll_back", "reason": "x"}',
+            400,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            f"/api/v1/experiments/{KEY}/actions",
+            '{"action": "roll_back", "variant": "none", "reason": "x"}',
+            404,
+            "unknown_variant",
+        ),
+        (
+            "POST",
+            f"/api/v1/experiments/{KEY}/actions",
+            '{"action": "continue", "reason": "x"}',
+            409,
+            "illegal_transition",
+        ),
+        ("POST", "/api/v1/demo/clock", '{"to": "2001-01-01T00:00:00Z"}', 400, "invalid_request"),
+        ("POST", "/api/v1/demo/clock", '{"to": "2030-01-01T00:00:00"}', 422, "invalid_request"),
+    ],
+)
+def test_every_error_has_the_one_shape(local, method, path, body, *, status, code):
+    headers = {"Content-Type": "application/json"}
+    answer = local.http.request(method, path, content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error["code"] == code
+    assert error["message"]
+    assert {"code", "message", "hint", "path"} <= set(error)
+
+
+def test_a_broken_file_lists_every_problem_and_shows_in_the_series(local):
+    broken = SPEC.replace("max_drop: 3%", "max_dropp: 3%").replace("title:", "titel:")
+    answer = local.apply(broken)
+    problems = answer.json()["error"]["problems"]
+    assert len(problems) >= 2
+    assert all(p["file"] == "spec.yaml" and p["line"] for p in problems)
+    assert "turnback_config_valid 0.0" in local.http.get("/metrics").text
+    assert local.apply().json()["result"] == "unchanged"
+    assert "turnback_config_valid 1.0" in local.http.get("/metrics").text
+
+
+def test_views_are_json_without_nan_and_with_lengths_as_iso_durations(local):
+    view = local.http.get(f"/api/v1/experiments/{KEY}").json()
+    assert view["check_every"] == "PT1H" or view["check_every"] == "PT3600S"
+    assert local.http.get("/api/v1/experiments").json()["experiments"][0]["key"] == KEY
+    assert local.http.get(f"/api/v1/experiments/{KEY}/transitions").json()["transitions"]
+    assert local.http.get(f"/api/v1/experiments/{KEY}/explain").json()["headline"]
+
+
+def test_the_clock_of_a_demo_is_moved_and_checks_run():
+    with running() as it:
+        it.apply()
+        answer = it.http.post("/api/v1/demo/clock", json={"to": "2026-01-05T03:00:00Z"}).json()
+        assert answer == {"now": "2026-01-05T03:00:00Z", "checks": 1, "transitions": []}
+        assert 'turnback_checks_total{result="ok"} 1.0' in it.http.get("/metrics").text
+
+
+def test_time_cannot_be_moved_outside_of_a_demo():
+    with running(demo=False, checks=False) as it:
+        answer = it.http.post("/api/v1/demo/clock", json={"to": "2030-01-01T00:00:00Z"})
+        assert answer.status_code == 404
+
+
+def test_the_actor_of_an_action_is_kept(local):
+    body = {"action": "pause", "reason": "a sale begins"}
+    url = f"/api/v1/experiments/{KEY}/actions"
+    done = local.http.post(url, json=body, headers={"X-Turnback-Actor": "ada"}).json()
+    assert (done["actor"], done["reason"], done["after"]) == ("ada", "a sale begins", "paused")
+    assert local.act("continue").json()["actor"] == "api"
+
+
+def test_the_description_names_the_hot_routes_too(local):
+    paths = local.http.get("/openapi.json").json()["paths"]
+    assert {"/api/v1/events", "/ofrep/v1/evaluate/flags/{key}", "/metrics"} <= set(paths)
+
+
+def test_kpis_are_told_in_words(local):
+    kpis = {k["key"]: k for k in local.http.get("/api/v1/kpis").json()["kpis"]}
+    assert kpis["satisfaction"]["words"]
+    assert kpis["satisfaction"]["better"] == "higher"
+
+
+def test_a_second_service_on_the_same_files_is_refused(local):
+    with pytest.raises(StoreError):
+        service.build(service.Settings(data=local.services.settings.data))
+
+
+def test_a_terminated_service_ends_open_streams_and_keeps_what_it_received(tmp_path):
+    code = (
+        "import service; from pathlib import Path; "
+        f"service.serve(service.Settings(data=Path({str(tmp_path)!r}), port={free_port()}, "
+        "exposure_flush_ms=60000))"
+    )
+    port = code.partition("port=")[2].partition(",")[0]
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    try:
+        transport = httpx.HTTPTransport(retries=8)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport) as http:
+            assert http.post("/api/v1/experiments", content=SPEC).status_code == 201
+            for unit in range(10):
+                context = {"context": {"targetingKey": f"u{unit}"}}
+                http.post(f"/ofrep/v1/evaluate/flags/{KEY}", json=context)
+            with http.stream("GET", "/ofrep/v1/stream", timeout=20) as stream:
+                lines = stream.iter_lines()
+                assert next(lines) == ": open"
+                process.send_signal(signal.SIGTERM)
+                rest = list(lines)  # the stream ends, without an error
+                assert rest.count("event: message") == 1
+        assert process.wait(15) in {0, -signal.SIGTERM}
+    finally:
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+    again = service.build(service.Settings(data=tmp_path))
+    try:
+        assert len(again.store.exposed_units(KEY, 1)) == 10
+    finally:
+        again.close()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return held.getsockname()[1]
