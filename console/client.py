@@ -1,5 +1,6 @@
 """A running service, as the command line sees it."""
 
+import getpass
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,7 +20,9 @@ class ServiceClient:
 
     def __init__(self, url: str, key: str | None = None, *, timeout: float = 30.0) -> None:
         self.url = url.rstrip("/")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        headers = {"X-Turnback-Actor": _actor()}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
         self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
 
     def __enter__(self) -> Self:
@@ -78,6 +81,15 @@ class ServiceClient:
         if response.is_success:
             return _body(response, self.url)
         raise _refusal(response)
+
+
+def _actor() -> str:
+    """Return who is asking, for the record: the name of the account."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        return "cli"
+    return name.encode("ascii", "replace").decode()[:200] or "cli"
 
 
 def _body(response: httpx.Response, url: str) -> Any:

@@ -78,6 +78,15 @@ class DemoResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A service that goes on after its demo: where, which process, and the key of the run."""
+
+    url: str
+    pid: int
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Hour:
     """What happened in one simulated hour.
 
@@ -209,7 +218,7 @@ def run(
     data: Path,
     keep: bool,
     watcher: Watcher,
-) -> tuple[DemoResult, str, ServiceProcess | None]:
+) -> tuple[DemoResult, str, Kept | None]:
     """Run a scenario to its end; the service is ended whatever happens, unless it is kept.
 
     Returns:
@@ -238,7 +247,7 @@ def run(
         finally:
             if not kept:
                 service.end()
-    return result, words, service if kept else None
+    return result, words, Kept(service.url, service.pid, key) if kept else None
 
 
 def _environment(key: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ Usage: ``make screenshots``
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import sync_playwright
 
+from console.child import MARKER
+
 IMAGES = Path(__file__).parent / "images"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 QUIET = [
@@ -24,10 +27,11 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PAGES = {"rollback": "/experiments/three-step-cancel", "overview": "/"}
+PAGES = {"rollback": "/experiments/three-step-cancel"}
 
 
 def free_port() -> int:
+    """Return a TCP port nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -48,7 +52,16 @@ def wait_for_rollback(url: str, process: subprocess.Popen[bytes]) -> None:
     raise SystemExit("no verified rollback within four minutes")
 
 
+def end_service(data: Path) -> None:
+    """End the service that the demo left running; its folder says which process it is."""
+    pid = int((data / MARKER).read_text(encoding="ascii"))
+    os.kill(pid, signal.SIGTERM)
+    while Path(f"/proc/{pid}").exists():
+        time.sleep(0.05)
+
+
 def main() -> None:
+    """Take every picture."""
     IMAGES.mkdir(exist_ok=True)
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -62,15 +75,16 @@ def main() -> None:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
                 page = browser.new_page(
-                    viewport={"width": 1200, "height": 900}, device_scale_factor=1.5
+                    viewport={"width": 1100, "height": 1010}, device_scale_factor=1.5
                 )
                 for name, path in PAGES.items():
                     page.goto(url + path)
-                    page.screenshot(path=IMAGES / f"{name}.png", full_page=True)
+                    page.screenshot(path=IMAGES / f"{name}.png")
                 browser.close()
         finally:
             process.terminate()
             process.wait(timeout=30)
+            end_service(data)
 
 
 if __name__ == "__main__":

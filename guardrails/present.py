@@ -178,21 +178,22 @@ def _guardrail(
         evidence=finding.evidence if finding is not None else 0.0,
         checked_at=monitor.checked_at if monitor is not None else None,
         windows=finding.windows if finding is not None else (),
-        history=_history(known, comparison, monitor.attempt if monitor is not None else 1),
+        history=_history(known, comparison, monitor) if monitor is not None else (),
+        blind_since=monitor.blind_since if monitor is not None else None,
     )
 
 
-def _history(known: Known, comparison: Comparison, attempt: int) -> tuple[Point, ...]:
+def _history(known: Known, comparison: Comparison, monitor: Monitor) -> tuple[Point, ...]:
+    """Return stored looks; the effect is that of the window which says most now, all along."""
+    shown = main_window(monitor.finding)
     points: list[Point] = []
-    for at, of_attempt, finding in known.findings:
-        same = (finding.guardrail, finding.treatment, of_attempt) == (
-            comparison.guardrail,
-            comparison.treatment,
-            attempt,
-        )
-        if not same:
+    for at, attempt, finding in known.findings:
+        named = (finding.guardrail, finding.treatment, attempt)
+        if named != (comparison.guardrail, comparison.treatment, monitor.attempt):
             continue
-        window = main_window(finding)
+        window = next(
+            (w for w in finding.windows if shown is not None and w.window == shown.window), None
+        )
         if window is None:
             points.append((at, finding.evidence, None, None, None))
             continue

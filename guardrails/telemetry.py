@@ -161,6 +161,7 @@ class StateCollector(Collector):
         yield from _traffic(live)
         yield from _kpis(live)
         yield from _guardrails(live)
+        yield from _blind(live, now)
         yield from _rollbacks(views)
         yield from self._service()
 
@@ -315,6 +316,23 @@ def _guardrails(views: list[ExperimentView]) -> Iterator[Metric]:
             evidence.add_metric(names, _evidence(guardrail))
     yield outcome
     yield evidence
+
+
+def _blind(views: list[ExperimentView], now: datetime) -> Iterator[Metric]:
+    family = GaugeMetricFamily(
+        "turnback_guardrail_blind_seconds",
+        "How long the engine has not seen a guardrail of any treatment; 0 while it does.",
+        labels=["experiment", "guardrail"],
+    )
+    for view in views:
+        longest: dict[str, float] = {}
+        for guardrail in view.guardrails:
+            since = guardrail.blind_since
+            seconds = 0.0 if since is None else max(0.0, (now - since).total_seconds())
+            longest[guardrail.guardrail] = max(seconds, longest.get(guardrail.guardrail, 0.0))
+        for name, seconds in longest.items():
+            family.add_metric([view.key, name], seconds)
+    yield family
 
 
 def _evidence(guardrail: GuardrailView) -> float:

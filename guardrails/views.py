@@ -50,7 +50,8 @@ class GuardrailView:
     ``rule`` and ``limit`` say the promise in words (``satisfaction may not drop by more than 3%``);
     ``margin`` is relative unless ``absolute``; ``side`` is ``drop`` or ``rise``;
     ``evidence`` 1 is a breach; ``history`` holds (at, evidence, effect, effect_low, effect_high)
-    of stored looks for the chart.
+    of stored looks for the chart, the effect always of one window; ``blind_since`` is set while
+    the engine cannot see it (``no_data`` or ``error``).
     """
 
     guardrail: str
@@ -73,6 +74,7 @@ class GuardrailView:
     checked_at: datetime | None
     windows: tuple[WindowFinding, ...] = ()
     history: tuple[tuple[datetime, float, float | None, float | None, float | None], ...] = ()
+    blind_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

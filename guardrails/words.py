@@ -111,6 +111,7 @@ _CODE_WORDS = {
     Code.TOO_FEW: "not enough units yet for a decision",
     Code.INSIDE_MARGIN: "the estimate is inside the margin, nothing is proven",
     Code.UNDECIDED: "the estimate is beyond the margin, nothing is proven yet",
+    Code.CONTROL_NOT_POSITIVE: "control's value is not positive, so a relative margin says nothing",
     Code.NO_VALUES: "units arrive, but none of one arm has a value: is its source broken?",
     Code.EVENTS_STOPPED: "events no longer arrive: is their source broken?",
     Code.QUERY_FAILED: "the store could not be read",
@@ -121,8 +122,20 @@ def outcome_words(finding: Finding, comparison: Comparison, title: str) -> str:
     """Return what a check found, in one sentence."""
     if finding.outcome is Outcome.BREACH:
         return breach_words(finding, comparison, title)
+    deciding = next((w for w in finding.windows if w.code is finding.code), None)
+    passed = [w for w in finding.windows if w.outcome is Outcome.PASS]
+    if deciding is None or (finding.outcome is not Outcome.PASS and not passed):
+        text = _CODE_WORDS.get(finding.code, finding.code.value.replace("_", " "))
+        return text if deciding is None else _measured(deciding, title, text)
+    if finding.outcome is Outcome.PASS:
+        return _measured(deciding, title, _CODE_WORDS[finding.code])
+    over = " and ".join(duration(w.window) for w in passed)
     text = _CODE_WORDS.get(finding.code, finding.code.value.replace("_", " "))
-    window = main_window(finding)
-    if window is None or not math.isfinite(window.effect):
+    safe = _measured(passed[0], title, f"{_CODE_WORDS[Code.PROVEN_SAFE]} over {over}")
+    return f"{safe}; over {duration(deciding.window)}: {text}"
+
+
+def _measured(window: WindowFinding, title: str, text: str) -> str:
+    if not math.isfinite(window.effect):
         return text
     return f"{title} is {effect_words(window)}; {text}"

@@ -7,18 +7,44 @@ becomes a `Rejection` that says which field is wrong and what was given.
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
-from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
 
-from metrics.catalogue import FieldType, load_catalogue
-from metrics.cells import MICRO
+from metrics.wire import (
+    EventLimits,
+    FieldValue,
+    RefusedError,
+    encodable,
+    fields_of,
+    instant_of,
+    kind_of,
+    scaled,
+    text_of,
+    units_of,
+)
+
+__all__ = [
+    "DERIVED",
+    "EXPOSURE",
+    "Event",
+    "EventLimits",
+    "FieldValue",
+    "MalformedBodyError",
+    "MalformedLine",
+    "Rejection",
+    "as_json",
+    "decode_events",
+    "excerpt",
+    "exposure",
+    "from_micros",
+    "parse_event",
+    "scaled",
+    "to_micros",
+]
 
 EXPOSURE = "exposure"
 """Name of the event that says a unit met its variant."""
@@ -26,14 +52,9 @@ EXPOSURE = "exposure"
 DERIVED = "exposure:"
 """Ids of exposures derived from experiment, seed, unit and variant start with this."""
 
-INT64_MAX = 2**63 - 1
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_EXACT_FLOAT = 2**52
-_QUARTER = 0.25
 _EXCERPT = 4096
-
-FieldValue = str | bool | int
 
 
 class MalformedBodyError(ValueError):
@@ -91,43 +112,6 @@ class MalformedLine:
     reason: str
 
 
-@lru_cache(maxsize=1)
-def default_schema() -> Mapping[str, Mapping[str, FieldType]]:
-    """Return the field types of the built-in catalogue's events."""
-    return load_catalogue().events
-
-
-@dataclass(frozen=True, slots=True)
-class EventLimits:
-    """What is accepted.
-
-    Attributes:
-        default_unit: Unit type meant by ``unit``.
-        clock_skew: How far in the future ``happened_at`` may lie.
-        retention: Older events are refused as ``too_late``: what is forgotten never returns.
-        max_id: Longest event id, unit id or name in characters.
-        max_text: Longest text field in characters.
-        max_fields: Most fields (and most unit types) of one event.
-        schema: Field types by event name; fields not named there keep their JSON type.
-    """
-
-    default_unit: str = "order_id"
-    clock_skew: timedelta = timedelta(minutes=5)
-    retention: timedelta = timedelta(days=400)
-    max_id: int = 256
-    max_text: int = 4096
-    max_fields: int = 64
-    schema: Mapping[str, Mapping[str, FieldType]] = field(default_factory=default_schema)
-
-
-class _RefusedError(Exception):
-    """One field of one event cannot be accepted."""
-
-    def __init__(self, path: str, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.path, self.code, self.reason = path, code, reason
-
-
 def to_micros(instant: datetime) -> int:
     """Return whole microseconds since 1970-01-01 UTC, exactly."""
     return (instant - EPOCH) // _MICROSECOND
@@ -136,26 +120,6 @@ def to_micros(instant: datetime) -> int:
 def from_micros(micros: int) -> datetime:
     """Return the aware UTC instant of microseconds since 1970-01-01."""
     return EPOCH + timedelta(microseconds=micros)
-
-
-def scaled(value: float) -> int | None:
-    """Return a number as an integer of 1e-6, ``None`` when it is not finite or beyond 64 bits.
-
-    The shortest decimal that reads back as ``value`` is what the sender wrote; it is rounded
-    half to even at the sixth digit.
-    """
-    if isinstance(value, int):
-        exact = value * MICRO
-    elif not math.isfinite(value):
-        return None
-    else:
-        product = value * MICRO
-        if abs(product) >= _EXACT_FLOAT or abs(product - round(product)) >= _QUARTER:
-            digits = Decimal(repr(value)).scaleb(6)
-            exact = int(digits.to_integral_value(ROUND_HALF_EVEN))
-        else:
-            exact = round(product)
-    return exact if -INT64_MAX <= exact <= INT64_MAX else None
 
 
 def decode_events(body: bytes, *, ndjson: bool) -> list[Any]:
@@ -224,9 +188,9 @@ def parse_event(
     """
     try:
         return _parse(raw, now=now, limits=limits, trusted=trusted)
-    except _RefusedError as refused:
+    except RefusedError as refused:
         given: Any = cast("dict[Any, Any]", raw).get("id") if isinstance(raw, dict) else None
-        readable = given if isinstance(given, str) and _encodable(given) else None
+        readable = given if isinstance(given, str) and encodable(given) else None
         readable = readable if readable is None else readable[: limits.max_id]
         return Rejection(
             index=index,
@@ -292,182 +256,16 @@ def excerpt(raw: Any) -> str:
 
 def _parse(raw: Any, *, now: datetime, limits: EventLimits, trusted: bool) -> Event:
     if isinstance(raw, MalformedLine):
-        raise _RefusedError("", "malformed", f"no JSON ({raw.reason}); send one object per line")
+        raise RefusedError("", "malformed", f"no JSON ({raw.reason}); send one object per line")
     if not isinstance(raw, dict):
-        raise _RefusedError("", "wrong_type", f"expected an object, got {_kind(raw)}")
+        raise RefusedError("", "wrong_type", f"expected an object, got {kind_of(raw)}")
     record = cast("dict[str, Any]", raw)
-    name = _text(record, "name", limits.max_id)
+    name = text_of(record, "name", limits.max_id)
     return Event(
-        id=_text(record, "id", limits.max_id),
+        id=text_of(record, "id", limits.max_id),
         name=name,
-        happened_at=_instant(record, now, limits),
-        units=_units(record, limits),
-        fields=_fields(record.get("fields"), limits.schema.get(name, {}), limits),
+        happened_at=instant_of(record, now, limits),
+        units=units_of(record, limits),
+        fields=fields_of(record.get("fields"), limits.schema.get(name, {}), limits),
         trusted=trusted,
     )
-
-
-def _text(record: Mapping[str, Any], key: str, longest: int, path: str = "") -> str:
-    value = record.get(key)
-    path = path or key
-    if value is None:
-        raise _RefusedError(path, "missing", f"{path} is missing; every event needs one")
-    if not isinstance(value, str):
-        raise _RefusedError(path, "wrong_type", f"{path}: expected text, got {_kind(value)}")
-    if not 1 <= len(value) <= longest:
-        raise _RefusedError(
-            path, "bad_length", f"{path}: must have 1 to {longest} characters, got {len(value)}"
-        )
-    if not _encodable(value):
-        raise _RefusedError(path, "bad_text", f"{path}: holds half a surrogate pair, no Unicode")
-    return value
-
-
-def _instant(record: Mapping[str, Any], now: datetime, limits: EventLimits) -> datetime:
-    text = _text(record, "happened_at", limits.max_id)
-    try:
-        instant = msgspec.convert(text, datetime)
-        if instant.tzinfo is None:
-            raise _RefusedError(
-                "happened_at",
-                "no_time_zone",
-                f"happened_at: {text!r} has no time zone; end it with Z or +00:00",
-            )
-        instant = instant.astimezone(UTC)
-    except (msgspec.ValidationError, OverflowError, ValueError) as error:
-        raise _RefusedError(
-            "happened_at",
-            "bad_time",
-            f"happened_at: {text[:64]!r} is no RFC 3339 instant; "
-            "write it as 2026-01-31T12:00:00.000000Z",
-        ) from error
-    if instant - now > limits.clock_skew:
-        raise _RefusedError(
-            "happened_at",
-            "in_future",
-            f"happened_at: {text} is more than {limits.clock_skew} ahead of the server's clock "
-            f"({now.isoformat()}); check the sender's clock",
-        )
-    if now - instant > limits.retention:
-        raise _RefusedError(
-            "happened_at",
-            "too_late",
-            f"happened_at: {text} is older than the retention of {limits.retention}",
-        )
-    return instant
-
-
-def _units(record: Mapping[str, Any], limits: EventLimits) -> dict[str, str]:
-    given: Any = record.get("units")
-    if given is None:
-        given = {}
-    if not isinstance(given, dict):
-        raise _RefusedError(
-            "units", "wrong_type", f"units: expected an object of ids, got {_kind(given)}"
-        )
-    ids = cast("dict[str, Any]", given)
-    if len(ids) > limits.max_fields:
-        raise _RefusedError("units", "too_many", f"units: at most {limits.max_fields} unit types")
-    units: dict[str, str] = {}
-    for key in ids:
-        _checked_key(key, "units", limits)
-        units[key] = _text(ids, key, limits.max_id, f"units.{key}")
-    if record.get("unit") is not None:
-        units.setdefault(limits.default_unit, _text(record, "unit", limits.max_id))
-    return units
-
-
-def _fields(
-    given: Any, types: Mapping[str, FieldType], limits: EventLimits
-) -> dict[str, FieldValue]:
-    if given is None:
-        return {}
-    if not isinstance(given, dict):
-        raise _RefusedError(
-            "fields", "wrong_type", f"fields: expected an object, got {_kind(given)}"
-        )
-    items = cast("dict[str, Any]", given)
-    if len(items) > limits.max_fields:
-        raise _RefusedError("fields", "too_many", f"fields: at most {limits.max_fields}")
-    fields: dict[str, FieldValue] = {}
-    for key, value in items.items():
-        if value is None:
-            continue
-        _checked_key(key, "fields", limits)
-        fields[key] = _field(f"fields.{key}", value, types.get(key), limits)
-    return fields
-
-
-def _checked_key(key: str, path: str, limits: EventLimits) -> None:
-    if not 1 <= len(key) <= limits.max_id or not _encodable(key):
-        raise _RefusedError(
-            path, "bad_text", f"{path}: a name must have 1 to {limits.max_id} Unicode characters"
-        )
-
-
-def _field(path: str, value: Any, expected: FieldType | None, limits: EventLimits) -> FieldValue:
-    if expected is not None and not _fits(value, expected):
-        raise _RefusedError(
-            path, "wrong_type", f"{path}: expected {expected.value}, got {_kind(value)}"
-        )
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, int | float):
-        if expected is FieldType.INTEGER:
-            return _whole(path, cast("int", value))
-        exact = scaled(value)
-        if exact is None:
-            raise _RefusedError(
-                path,
-                "out_of_range",
-                f"{path}: {value!r:.40} is no finite number of at most 9.2e12 with 6 digits",
-            )
-        return exact
-    text = value if isinstance(value, str) else _nested(path, value)
-    if len(text) > limits.max_text:
-        raise _RefusedError(
-            path, "bad_length", f"{path}: at most {limits.max_text} characters, got {len(text)}"
-        )
-    if not _encodable(text):
-        raise _RefusedError(path, "bad_text", f"{path}: holds half a surrogate pair, no Unicode")
-    return text
-
-
-def _fits(value: Any, expected: FieldType) -> bool:
-    if expected is FieldType.BOOLEAN:
-        return isinstance(value, bool)
-    if expected is FieldType.TEXT:
-        return isinstance(value, str)
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, int if expected is FieldType.INTEGER else (int, float))
-
-
-def _whole(path: str, value: int) -> int:
-    if not -INT64_MAX <= value <= INT64_MAX:
-        raise _RefusedError(path, "out_of_range", f"{path}: must fit 64 bits")
-    return value
-
-
-def _nested(path: str, value: Any) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise _RefusedError(path, "wrong_type", f"{path}: cannot be kept as JSON") from error
-
-
-def _encodable(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _kind(value: Any) -> str:
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list"}
-    if value is None:
-        return "null"
-    return names.get(cast("type[Any]", type(value)), "an object")

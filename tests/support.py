@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 
 from metrics.catalogue import KpiDefinition, load_catalogue
+from metrics.cells import MICRO, Sums
 from metrics.events import Event
-from metrics.store import Frame
+from metrics.store import Appended, Frame, MetricStore
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
+DAY = timedelta(days=1)
+LATE = START + timedelta(days=60)
+"""After every window of units exposed on the first days has closed."""
 
 
 def data_dir() -> Path:
@@ -70,3 +74,18 @@ def frame_of(
             (kpi, tuple(windows or [window.length for window in kpi.windows])) for kpi in chosen
         ),
     )
+
+
+def put(store: MetricStore, *events: Event) -> Appended:
+    """Append events to a store."""
+    return store.append(list(events), received_at=LATE)
+
+
+def value_of(store, kpi, window=None, *, now=LATE, variant="control", frame=None):
+    """Return (entered, n, y, x) of one arm, the numbers as people read them."""
+    frame = frame or frame_of(kpi)
+    definition, windows = frame.kpis[0]
+    cells = store.snapshot(frame, now=now).cells[definition.key, window or windows[0]]
+    mine = [cell for cell in cells if cell.variant == variant]
+    total = sum((cell.sums for cell in mine), Sums())
+    return sum(cell.entered for cell in mine), total.n, total.y / MICRO, total.x / MICRO

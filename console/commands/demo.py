@@ -33,7 +33,8 @@ def run_demo(
         say(f"{result.wall_seconds:.1f} s")
     if kept is not None:
         tell = warn if as_json else say
-        tell(f"the service goes on at {kept.url}; `kill {kept.pid}` ends it")
+        tell(f"the service goes on at {kept.url}/ with TURNBACK_ADMIN_KEY={kept.key}")
+        tell(f"`turnback status --url {kept.url}` asks it, `kill {kept.pid}` ends it")
     return not verdict
 
 

@@ -127,7 +127,8 @@ def _time_axis() -> dict[str, Any]:
             "title": None,
             "tickCount": 5,
             "grid": False,
-            "labelOverlap": True,
+            "labelOverlap": "greedy",
+            "labelSeparation": 10,
             "labelExpr": "utcFormat(datum.value, utchours(datum.value) ? '%H:%M' : '%e %b')",
         },
     }

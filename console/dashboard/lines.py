@@ -205,8 +205,10 @@ def guardrail_line(view: GuardrailView) -> GuardrailLine:
 
 
 def _evidence_words(view: GuardrailView) -> str:
-    if view.outcome is None or view.outcome in {Outcome.NO_DATA, Outcome.ERROR}:
+    if view.outcome is None:
         return words.UNKNOWN
+    if view.outcome in {Outcome.NO_DATA, Outcome.ERROR}:
+        return "cannot be judged now"
     if view.evidence >= 1:
         return "harm is proven"
     window = main_window(view)

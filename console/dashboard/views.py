@@ -21,8 +21,8 @@ from console.dashboard.lines import (
     transition_line,
     variant_line,
 )
-from guardrails.outcome import Outcome
-from guardrails.views import ExperimentView, TransitionView
+from guardrails.outcome import Code, Outcome
+from guardrails.views import ExperimentView, GuardrailView, TransitionView
 
 ENGINE = "turnback"
 """Actor of what the engine did by itself."""
@@ -175,8 +175,7 @@ def headline(view: ExperimentView) -> str:
         return " ".join(_turned_back(view, v.name) for v in turned)
     blind = [g for g in view.guardrails if g.outcome in {Outcome.ERROR, Outcome.NO_DATA}]
     if blind:
-        names = words.joined(tuple(dict.fromkeys(g.title for g in blind)))
-        return f"The engine cannot judge {names}: {blind[0].words}. Nothing was turned back."
+        return _cannot_judge(view, blind)
     arms = words.joined(tuple(v.name for v in view.variants if v.state == "live"))
     if view.state == "running":
         if view.last_check_at is None:
@@ -187,6 +186,19 @@ def headline(view: ExperimentView) -> str:
     return (
         f"{words.state_words(view.state)}: everybody gets control. No harm was proven for {arms}."
     )
+
+
+def _cannot_judge(view: ExperimentView, blind: Sequence[GuardrailView]) -> str:
+    names = words.joined(tuple(dict.fromkeys(_lower_first(g.title) for g in blind)))
+    what = "any guardrail" if len(blind) == len(view.guardrails) > 1 else names
+    why = {
+        Code.EVENTS_STOPPED: "Events no longer arrive",
+        Code.NO_VALUES: "Units arrive without values",
+        Code.QUERY_FAILED: "The store could not be read",
+    }
+    code = blind[0].code
+    reason = why.get(code, "There is no data") if code is not None else "There is no data"
+    return f"{reason}: the engine cannot judge {what}. Nothing was turned back."
 
 
 def _turned_back(view: ExperimentView, variant: str) -> str:
@@ -227,6 +239,10 @@ def lead(view: ExperimentView) -> str:
 
 
 def _nearest_words(view: ExperimentView) -> str:
+    safe = sum(g.outcome is Outcome.PASS for g in view.guardrails)
+    if safe:
+        total = words.count(len(view.guardrails), "guardrail")
+        return f"{safe} of {total} {'is' if safe == 1 else 'are'} proven safe."
     judged = [g for g in view.guardrails if g.outcome is not None and g.evidence > 0]
     if not judged:
         return "There is not enough evidence yet to say more."

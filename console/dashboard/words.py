@@ -7,6 +7,9 @@ UNKNOWN = "not known yet"
 SMALLEST_EFFECT = 0.0005
 """Effects that round to 0.0%."""
 
+LARGEST_EFFECT = 10
+"""Beyond tenfold the digits say nothing: the interval is as good as open."""
+
 STATE_WORDS = {
     "running": "Running",
     "paused": "Paused",
@@ -100,7 +103,15 @@ def interval(low: float, high: float) -> str:
     """Return an effect's interval: ``-7.3% to -2.9%``; empty where it is unbounded."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    return f"{100 * low:+.1f}% to {100 * high:+.1f}%".replace("-", "\u2212")
+    return f"{_signed(low)} to {_signed(high)}".replace("-", "\u2212")
+
+
+def _signed(size: float) -> str:
+    if abs(size) > LARGEST_EFFECT:
+        return (
+            f"more than {LARGEST_EFFECT:+.0%}" if size > 0 else f"less than {-LARGEST_EFFECT:+.0%}"
+        )
+    return f"{100 * size:+.1f}%"
 
 
 def joined(words: tuple[str, ...]) -> str:

@@ -15,7 +15,7 @@ from metrics.stores.log import EventLog
 from metrics.stores.recent import EVERYTHING, RecentIds
 
 RECENT_IDS = 300_000
-TAIL_EVENTS = 50_000
+TAIL_EVENTS = 10_000
 FRAMES_KEPT = 256
 _ALL_TIME = 2**62
 

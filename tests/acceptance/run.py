@@ -30,15 +30,19 @@ def git(*arguments: str) -> str:
 
 
 def commit() -> str:
-    """Return the commit of the code: changes of the page itself do not count."""
-    dirty = [
-        line
-        for line in git("status", "--porcelain").splitlines()
-        if not line.endswith("docs/acceptance.md")
-    ]
-    return git("log", "-1", "--format=%h", "--", ".", ":!docs/acceptance.md") + (
-        "+changes" if dirty else ""
-    )
+    """Return the newest commit that changed the program or its tests; prose does not count."""
+    prose = (":!docs", ":!*.md")
+    dirty = git("status", "--porcelain", "--", ".", *prose)
+    return git("log", "-1", "--format=%h", "--", ".", *prose) + ("+changes" if dirty else "")
+
+
+def forget_other_commits(at: str) -> None:
+    """Drop what tests kept of single runs when it was measured on other code."""
+    mark = KEPT / "commit"
+    if not mark.exists() or mark.read_text() != at:
+        for file in KEPT.glob("*.jsonl"):
+            file.unlink()
+    mark.write_text(at)
 
 
 def collect() -> list[str]:
@@ -97,13 +101,17 @@ def page(results: list[dict], at: str) -> str:
     lines = [
         "# Acceptance",
         "",
-        (f"Written by `make acceptance` on {when}, commit `{at}`, Python "
-        f"{platform.python_version()}, {platform.machine()}. Every number comes from the run."),
+        (
+            f"Written by `make acceptance` on {when}, commit `{at}`, Python "
+            f"{platform.python_version()}, {platform.machine()}. Every number comes from the run."
+        ),
         "",
-        (f"{sum(r['verdict'] == 'passed' for r in results)} passed, "
-        f"{sum(r['verdict'] == 'failed' for r in results)} failed, "
-        f"{sum(r['verdict'] == 'skipped' for r in results)} skipped, "
-        f"{sum(r['seconds'] for r in results) / 60:.0f} minutes in all."),
+        (
+            f"{sum(r['verdict'] == 'passed' for r in results)} passed, "
+            f"{sum(r['verdict'] == 'failed' for r in results)} failed, "
+            f"{sum(r['verdict'] == 'skipped' for r in results)} skipped, "
+            f"{sum(r['seconds'] for r in results) / 60:.0f} minutes in all."
+        ),
         "",
     ]
     for r in results:
@@ -123,6 +131,7 @@ def main() -> int:
     chosen = parser.parse_args()
     KEPT.mkdir(parents=True, exist_ok=True)
     at = commit()
+    forget_other_commits(at)
     kept = KEPT / f"results-{at}.json"
     results = json.loads(kept.read_text()) if kept.exists() and not chosen.again else {}
     nodes = collect()

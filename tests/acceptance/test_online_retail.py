@@ -50,7 +50,7 @@ def code():
 
 
 def load(path):
-    global _events  # noqa: PLW0603 - one copy per worker process
+    global _events  # one copy per worker process
     _events, rejected = load_events(path)
     assert not rejected
 

@@ -165,17 +165,22 @@ def test_a_running_experiment_says_what_is_nearest_to_its_limit():
         "No harm is proven for b. Nearest to its limit is satisfaction, with 99% of the evidence "
         "that would turn it back."
     )
+    safe = judged(Outcome.PASS, 0.0, window(effect=0.01))
+    both = page_of(last_check_at=T, guardrails=(near, safe))
+    assert both.headline == "No harm is proven for b. 1 of 2 guardrails is proven safe."
     assert page_of().headline == "b has just started; the first check is still to come."
 
 
 def test_blindness_is_said_and_is_no_harm():
-    blind = judged(Outcome.NO_DATA, 0.0, words="events no longer arrive")
+    blind = replace(judged(Outcome.NO_DATA, 0.0), code=Code.EVENTS_STOPPED)
     page = page_of(last_check_at=T, guardrails=(blind,))
     assert page.tone == "warn"
     assert page.headline == (
-        "The engine cannot judge Satisfaction: events no longer arrive. Nothing was turned back."
+        "Events no longer arrive: the engine cannot judge satisfaction. Nothing was turned back."
     )
-    assert page.guardrails[0].evidence_words == words.UNKNOWN
+    assert page.guardrails[0].evidence_words == "cannot be judged now"
+    both = page_of(last_check_at=T, guardrails=(blind, blind))
+    assert "cannot judge any guardrail" in both.headline
 
 
 def test_unknown_numbers_are_words_never_zero():
@@ -287,6 +292,7 @@ def test_a_line_needs_two_looks(looks):
         (words.effect(0.0001), "unchanged"),
         (words.interval(-0.073, -0.029), "\u22127.3% to \u22122.9%"),
         (words.interval(-float("inf"), 0.1), ""),
+        (words.interval(-0.25, 136.5), "\u221225.0% to more than +1000%"),
         (words.share(0.125), "12.5%"),
         (words.share(1.0), "100%"),
         (words.value(None, "share"), words.UNKNOWN),

@@ -1,0 +1,253 @@
+"""The checks of one event's parts: text, instants, units and fields. Pure.
+
+Each raises `RefusedError` with the path of the part, a code, and words that say what was given.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
+from typing import Any, cast
+
+import msgspec
+
+from metrics.catalogue import FieldType, load_catalogue
+from metrics.cells import MICRO
+
+INT64_MAX = 2**63 - 1
+_EXACT_FLOAT = 2**52
+_QUARTER = 0.25
+
+FieldValue = str | bool | int
+
+
+@lru_cache(maxsize=1)
+def default_schema() -> Mapping[str, Mapping[str, FieldType]]:
+    """Return the field types of the built-in catalogue's events."""
+    return load_catalogue().events
+
+
+@dataclass(frozen=True, slots=True)
+class EventLimits:
+    """What is accepted.
+
+    Attributes:
+        default_unit: Unit type meant by ``unit``.
+        clock_skew: How far in the future ``happened_at`` may lie.
+        retention: Older events are refused as ``too_late``: what is forgotten never returns.
+        max_id: Longest event id, unit id or name in characters.
+        max_text: Longest text field in characters.
+        max_fields: Most fields (and most unit types) of one event.
+        schema: Field types by event name; fields not named there keep their JSON type.
+    """
+
+    default_unit: str = "order_id"
+    clock_skew: timedelta = timedelta(minutes=5)
+    retention: timedelta = timedelta(days=400)
+    max_id: int = 256
+    max_text: int = 4096
+    max_fields: int = 64
+    schema: Mapping[str, Mapping[str, FieldType]] = field(default_factory=default_schema)
+
+
+class RefusedError(Exception):
+    """One field of one event cannot be accepted."""
+
+    def __init__(self, path: str, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path, self.code, self.reason = path, code, reason
+
+
+def scaled(value: float) -> int | None:
+    """Return a number as an integer of 1e-6, ``None`` when it is not finite or beyond 64 bits.
+
+    The shortest decimal that reads back as ``value`` is what the sender wrote; it is rounded
+    half to even at the sixth digit.
+    """
+    if isinstance(value, int):
+        exact = value * MICRO
+    elif not math.isfinite(value):
+        return None
+    else:
+        product = value * MICRO
+        if abs(product) >= _EXACT_FLOAT or abs(product - round(product)) >= _QUARTER:
+            digits = Decimal(repr(value)).scaleb(6)
+            exact = int(digits.to_integral_value(ROUND_HALF_EVEN))
+        else:
+            exact = round(product)
+    return exact if -INT64_MAX <= exact <= INT64_MAX else None
+
+
+def text_of(record: Mapping[str, Any], key: str, longest: int, path: str = "") -> str:
+    """Return a required text of 1 to ``longest`` characters; ``path`` names it in messages."""
+    value = record.get(key)
+    path = path or key
+    if value is None:
+        raise RefusedError(path, "missing", f"{path} is missing; every event needs one")
+    if not isinstance(value, str):
+        raise RefusedError(path, "wrong_type", f"{path}: expected text, got {kind_of(value)}")
+    if not 1 <= len(value) <= longest:
+        raise RefusedError(
+            path, "bad_length", f"{path}: must have 1 to {longest} characters, got {len(value)}"
+        )
+    if not encodable(value):
+        raise RefusedError(path, "bad_text", f"{path}: holds half a surrogate pair, no Unicode")
+    return value
+
+
+def instant_of(record: Mapping[str, Any], now: datetime, limits: EventLimits) -> datetime:
+    """Return ``happened_at`` in UTC, neither ahead of the clock nor beyond the retention."""
+    text = text_of(record, "happened_at", limits.max_id)
+    try:
+        instant = msgspec.convert(text, datetime)
+        if instant.tzinfo is None:
+            raise RefusedError(
+                "happened_at",
+                "no_time_zone",
+                f"happened_at: {text!r} has no time zone; end it with Z or +00:00",
+            )
+        instant = instant.astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError, ValueError) as error:
+        raise RefusedError(
+            "happened_at",
+            "bad_time",
+            f"happened_at: {text[:64]!r} is no RFC 3339 instant; "
+            "write it as 2026-01-31T12:00:00.000000Z",
+        ) from error
+    if instant - now > limits.clock_skew:
+        raise RefusedError(
+            "happened_at",
+            "in_future",
+            f"happened_at: {text} is more than {limits.clock_skew} ahead of the server's clock "
+            f"({now.isoformat()}); check the sender's clock",
+        )
+    if now - instant > limits.retention:
+        raise RefusedError(
+            "happened_at",
+            "too_late",
+            f"happened_at: {text} is older than the retention of {limits.retention}",
+        )
+    return instant
+
+
+def units_of(record: Mapping[str, Any], limits: EventLimits) -> dict[str, str]:
+    """Return the ids by unit type; ``unit`` fills the default type where it is not named."""
+    given: Any = record.get("units")
+    if given is None:
+        given = {}
+    if not isinstance(given, dict):
+        raise RefusedError(
+            "units", "wrong_type", f"units: expected an object of ids, got {kind_of(given)}"
+        )
+    ids = cast("dict[str, Any]", given)
+    if len(ids) > limits.max_fields:
+        raise RefusedError("units", "too_many", f"units: at most {limits.max_fields} unit types")
+    units: dict[str, str] = {}
+    for key in ids:
+        _checked_key(key, "units", limits)
+        units[key] = text_of(ids, key, limits.max_id, f"units.{key}")
+    if record.get("unit") is not None:
+        units.setdefault(limits.default_unit, text_of(record, "unit", limits.max_id))
+    return units
+
+
+def fields_of(
+    given: Any, types: Mapping[str, FieldType], limits: EventLimits
+) -> dict[str, FieldValue]:
+    """Return the fields, exact and of the types the schema asks for; nulls are dropped."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise RefusedError(
+            "fields", "wrong_type", f"fields: expected an object, got {kind_of(given)}"
+        )
+    items = cast("dict[str, Any]", given)
+    if len(items) > limits.max_fields:
+        raise RefusedError("fields", "too_many", f"fields: at most {limits.max_fields}")
+    fields: dict[str, FieldValue] = {}
+    for key, value in items.items():
+        if value is None:
+            continue
+        _checked_key(key, "fields", limits)
+        fields[key] = _field(f"fields.{key}", value, types.get(key), limits)
+    return fields
+
+
+def _checked_key(key: str, path: str, limits: EventLimits) -> None:
+    if not 1 <= len(key) <= limits.max_id or not encodable(key):
+        raise RefusedError(
+            path, "bad_text", f"{path}: a name must have 1 to {limits.max_id} Unicode characters"
+        )
+
+
+def _field(path: str, value: Any, expected: FieldType | None, limits: EventLimits) -> FieldValue:
+    if expected is not None and not _fits(value, expected):
+        raise RefusedError(
+            path, "wrong_type", f"{path}: expected {expected.value}, got {kind_of(value)}"
+        )
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        if expected is FieldType.INTEGER:
+            return _whole(path, cast("int", value))
+        exact = scaled(value)
+        if exact is None:
+            raise RefusedError(
+                path,
+                "out_of_range",
+                f"{path}: {value!r:.40} is no finite number of at most 9.2e12 with 6 digits",
+            )
+        return exact
+    text = value if isinstance(value, str) else _nested(path, value)
+    if len(text) > limits.max_text:
+        raise RefusedError(
+            path, "bad_length", f"{path}: at most {limits.max_text} characters, got {len(text)}"
+        )
+    if not encodable(text):
+        raise RefusedError(path, "bad_text", f"{path}: holds half a surrogate pair, no Unicode")
+    return text
+
+
+def _fits(value: Any, expected: FieldType) -> bool:
+    if expected is FieldType.BOOLEAN:
+        return isinstance(value, bool)
+    if expected is FieldType.TEXT:
+        return isinstance(value, str)
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, int if expected is FieldType.INTEGER else (int, float))
+
+
+def _whole(path: str, value: int) -> int:
+    if not -INT64_MAX <= value <= INT64_MAX:
+        raise RefusedError(path, "out_of_range", f"{path}: must fit 64 bits")
+    return value
+
+
+def _nested(path: str, value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RefusedError(path, "wrong_type", f"{path}: cannot be kept as JSON") from error
+
+
+def encodable(text: str) -> bool:
+    """Return whether a text is Unicode that can be stored: no half of a surrogate pair."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def kind_of(value: Any) -> str:
+    """Return what a JSON value is, in words."""
+    names = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list"}
+    if value is None:
+        return "null"
+    return names.get(cast("type[Any]", type(value)), "an object")

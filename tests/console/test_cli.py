@@ -1,0 +1,378 @@
+"""The command line: results on stdout, errors on stderr with what to do, exit codes that mean it."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from typer.testing import CliRunner
+
+from console import cli, client
+from console.client import ServiceClient
+
+ROOT = Path(__file__).parents[2]
+GOOD = str(ROOT / "examples" / "three-step-cancel.yaml")
+NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
+
+VIEW = {
+    "key": "e",
+    "title": "An experiment",
+    "state": "running",
+    "traffic": 1.0,
+    "seed": 1,
+    "revision": 2,
+    "checks": 7,
+    "last_check_at": "2026-01-05T10:00:00Z",
+    "attention": [],
+    "variants": [
+        {"name": "control", "state": "control", "share": 0.5, "exposed": 10},
+        {"name": "t", "state": "live", "share": 0.5, "exposed": 12},
+    ],
+    "guardrails": [
+        {
+            "guardrail": "satisfaction",
+            "limit": "Satisfaction may not drop by more than 3% against control",
+            "treatment": "t",
+            "outcome": "inconclusive",
+            "evidence": 0.25,
+            "words": "nothing is proven",
+        }
+    ],
+    "transitions": [
+        {
+            "at": "2026-01-05T09:00:00Z",
+            "variant": None,
+            "before": "draft",
+            "after": "running",
+            "reason": "applied",
+        }
+    ],
+}
+MOVED = {
+    "before": "live",
+    "after": "rolled_back",
+    "at": "2026-01-05T10:00:00Z",
+    "reason": "complaints",
+    "actor": "ada",
+}
+
+
+def turnback(*arguments, **env):
+    return CliRunner(env=env).invoke(cli.app, list(arguments))
+
+
+@pytest.fixture
+def service(monkeypatch):
+    """A service that answers from a table; what it was asked is kept."""
+    asked = []
+    answers = {}
+
+    def handle(request):
+        asked.append(request)
+        status, body = answers.get((request.method, request.url.path), (404, None))
+        if body is None:
+            error = {
+                "code": "unknown_experiment",
+                "message": "no experiment 'x'",
+                "hint": "known: e",
+            }
+            body = {"error": error}
+        return httpx.Response(status, json=body)
+
+    real = httpx.Client
+    monkeypatch.setattr(
+        client.httpx, "Client", lambda **kw: real(transport=httpx.MockTransport(handle), **kw)
+    )
+    return asked, answers
+
+
+def test_help_lists_every_command():
+    result = turnback("--help")
+    assert result.exit_code == 0
+    listed = [line.split()[0] for line in result.stdout.split("Commands:")[1].splitlines() if line]
+    assert listed == [
+        *["demo", "serve", "validate", "schema", "apply", "status"],
+        *["explain", "roll-back", "resume", "backtest", "import"],
+    ]
+
+
+def test_help_is_fast_because_work_is_imported_late():
+    heavy = [
+        "numpy",
+        "scipy",
+        "duckdb",
+        "fastapi",
+        "uvicorn",
+        "sqlmodel",
+        "httpx",
+        "aiohttp",
+        "pyarrow",
+        "statsmodels",
+    ]
+    code = f"import sys, console.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_good_file_is_ok():
+    result = turnback("validate", GOOD)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{GOOD}: ok (three-step-cancel, 5 guardrails)\n"
+
+
+def test_every_problem_of_every_file_is_told_with_its_line(tmp_path):
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text("experiment: one\nguardrials: []\n")
+    two.write_text("experiment: [\n")
+    result = turnback("validate", str(one), GOOD, str(two))
+    assert result.exit_code == 1
+    assert f"{one}:2:1: guardrials: unknown key; did you mean `guardrails`?" in result.stderr
+    assert f"{one}:1:1: the file needs `unit`" in result.stderr
+    assert f"{two}:" in result.stderr
+    assert result.stdout == f"{GOOD}: ok (three-step-cancel, 5 guardrails)\n"
+
+
+def test_json_holds_every_problem_and_nothing_else(tmp_path):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("experiment: one\nguardrials: []\n")
+    result = turnback("validate", str(bad), GOOD, "--json")
+    assert (result.exit_code, result.stderr) == (1, "")
+    body = json.loads(result.stdout)
+    assert [(f["file"], f["ok"]) for f in body["files"]] == [(str(bad), False), (GOOD, True)]
+    assert {"line": 2, "path": "guardrials"}.items() <= body["files"][0]["problems"][-1].items()
+
+
+def test_a_missing_file_is_a_usage_error_that_says_what_to_give(tmp_path):
+    result = turnback("validate", str(tmp_path / "none.yaml"))
+    assert result.exit_code == 2
+    assert "none.yaml: no such file\n  give the path of a spec file" in result.stderr
+
+
+def test_the_schema_is_one_json_object():
+    body = json.loads(turnback("schema").stdout)
+    assert "guardrails" in body["properties"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["status"],
+        ["explain", "e"],
+        ["apply", GOOD],
+        ["roll-back", "e", "--reason", "r"],
+        ["resume", "e", "t", "--reason", "r"],
+    ],
+)
+def test_without_a_service_the_exit_code_is_3_and_the_hint_says_how_to_start_one(command):
+    result = turnback(*command, "--url", NOBODY)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert f"no service answers at {NOBODY}" in result.stderr
+    assert "start one with `turnback serve`" in result.stderr
+
+
+def test_json_errors_are_the_one_error_shape_on_stderr():
+    result = turnback("status", "--json", TURNBACK_URL=NOBODY)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert json.loads(result.stderr)["error"]["code"] == "unreachable"
+
+
+def test_what_is_no_address_is_a_usage_error():
+    result = turnback("status", "--url", "here")
+    assert result.exit_code == 2
+    assert "here is no address" in result.stderr
+
+
+def test_status_lists_experiments_in_a_line_each(service):
+    asked, answers = service
+    answers["GET", "/api/v1/experiments"] = (200, {"experiments": [VIEW]})
+    result = turnback("status", TURNBACK_ADMIN_KEY="secret")
+    assert result.exit_code == 0
+    line = result.stdout.splitlines()[1]
+    assert line.split()[:3] == ["e", "running", "100%"]
+    assert "satisfaction at 25% of its boundary" in line
+    assert asked[0].headers["authorization"] == "Bearer secret"
+
+
+def test_status_says_what_to_do_when_there_is_nothing(service):
+    service[1]["GET", "/api/v1/experiments"] = (200, {"experiments": []})
+    assert "no experiments yet; `turnback apply FILE` starts one" in turnback("status").stdout
+
+
+def test_status_of_one_experiment_shows_variants_guardrails_and_transitions(service):
+    service[1]["GET", "/api/v1/experiments/e"] = (200, VIEW)
+    shown = turnback("status", "e").stdout
+    for words in ("7 checks", "t        live", "may not drop by more than 3%", "draft -> running"):
+        assert words in shown
+    assert json.loads(turnback("status", "e", "--json").stdout) == VIEW
+
+
+def test_a_refusal_of_the_service_is_told_in_its_words(service):
+    result = turnback("status", "x")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "turnback: no experiment 'x'\n  known: e\n"
+
+
+def test_a_refused_key_says_where_to_give_it(service):
+    error = {"error": {"code": "unauthorized", "message": "this needs a key", "hint": None}}
+    service[1]["GET", "/api/v1/experiments"] = (401, error)
+    result = turnback("status")
+    assert "give the admin key with --key or TURNBACK_ADMIN_KEY" in result.stderr
+
+
+def test_apply_sends_the_file_as_it_is_and_prints_what_it_did(service):
+    asked, answers = service
+    view = {"key": "e", "result": "created", "revision": 1, "words": ["starts"], "warnings": ["w"]}
+    answers["POST", "/api/v1/experiments"] = (201, view)
+    result = turnback("apply", GOOD)
+    assert result.stdout == "e: created, revision 1\n  starts\n"
+    assert result.stderr == "w (warning)\n"
+    assert asked[0].content.decode() == Path(GOOD).read_text()
+    assert asked[0].url.params["source"] == GOOD
+
+
+@pytest.mark.parametrize(("command", "action"), [("roll-back", "roll_back"), ("resume", "resume")])
+def test_the_only_treatment_needs_no_name(service, command, action):
+    asked, answers = service
+    answers["GET", "/api/v1/experiments/e"] = (200, VIEW)
+    answers["POST", "/api/v1/experiments/e/actions"] = (200, MOVED)
+    result = turnback(command, "e", "--reason", "complaints")
+    assert result.stdout.startswith("e: t live -> rolled_back at 2026-01-05T10:00:00Z\n")
+    body = json.loads(asked[-1].content)
+    assert body == {"action": action, "variant": "t", "reason": "complaints"}
+
+
+def test_with_several_treatments_the_command_asks_which(service):
+    more = [*VIEW["variants"], {"name": "u", "state": "live", "share": 0.0, "exposed": 0}]
+    service[1]["GET", "/api/v1/experiments/e"] = (200, {**VIEW, "variants": more})
+    result = turnback("roll-back", "e", "--reason", "r")
+    assert result.exit_code == 2
+    assert "several treatments: t, u" in result.stderr
+    assert "`turnback roll-back e t`" in result.stderr
+
+
+def test_a_reason_is_required():
+    result = turnback("roll-back", "e")
+    assert result.exit_code == 2
+    assert "--reason" in result.stderr
+
+
+def test_another_service_on_the_port_is_named_as_such(monkeypatch):
+    real = httpx.Client
+    page = httpx.MockTransport(lambda _: httpx.Response(200, text="<html>"))
+    monkeypatch.setattr(client.httpx, "Client", lambda **kw: real(transport=page, **kw))
+    with pytest.raises(client.CommandError, match="answered, but not as Turnback does"):
+        ServiceClient("http://127.0.0.1:1").get("/")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--every", "often"], "--every: 'often' is no length of time"),
+        (["--plant", "refund_hours"], "--plant: 'refund_hours' is no effect"),
+    ],
+)
+def test_a_backtest_says_what_is_wrong_with_its_options(tmp_path, options, words):
+    events = tmp_path / "events.jsonl"
+    events.write_text("")
+    result = turnback("backtest", GOOD, "--events", str(events), *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_a_backtest_prints_a_timeline_and_says_that_an_effect_is_planted(tmp_path):
+    spec, events = tmp_path / "spec.yaml", tmp_path / "events.jsonl"
+    spec.write_text(
+        "experiment: e\nunit: order_id\nvariants: {control: {weight: 50%}, t: {weight: 50%}}\n"
+        "guardrails:\n  - {kpi: refund_hours, max_rise: 10%, windows: {3d: 100%}}\n"
+        "ends: {after: 4d, observe_for: 4d}\nexpect_units: 2000\n"
+    )
+    lines = []
+    for number in range(1_000):
+        at = f"2026-01-{5 + number // 500:02d}T{number % 24:02d}:00:00Z"
+        paid = f"2026-01-{6 + number // 500:02d}T{number % 24:02d}:00:00Z"
+        units, variant = {"order_id": f"o{number}"}, ("control", "t")[number % 2]
+        events_ = [
+            ("exposure", at, {"variant": variant}),
+            ("refund_requested", at, {"amount": 1}),
+            ("refund_paid", paid, {"amount": 1, "hours": 20 + number % 9}),
+        ]
+        lines += [
+            {"id": f"{name}{number}", "name": name, "happened_at": t, "units": units, "fields": f}
+            for name, t, f in events_
+        ]
+    lines.append({"id": "bad", "name": "refund_paid", "happened_at": "soon"})
+    events.write_text("\n".join(map(json.dumps, lines)))
+    command = ["backtest", str(spec), "--events", str(events), "--every", "12h"]
+    shown = turnback(*command, "--plant", "refund_hours*2@t")
+    assert shown.exit_code == 0, shown.stderr
+    first, *_, last = shown.stdout.splitlines()
+    assert first == last
+    assert first.startswith("*** PLANTED: refund_hours of t was multiplied by 2")
+    assert "rolled back: Hours until the refund of t is" in shown.stdout
+    assert "happened_at: 'soon' is no RFC 3339 instant" in shown.stderr
+    body = json.loads(turnback(*command, "--json", "--data", str(tmp_path / "kept")).stdout)
+    assert (body["rolled_back"], body["planted"], body["rejected"]) == (False, None, 1)
+    assert body["exposed"] == {"control": 500, "t": 500}
+    assert (tmp_path / "kept" / "metrics.duckdb").exists()
+    again = turnback(*command, "--data", str(tmp_path / "kept"))
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert "is not empty" in again.stderr
+
+
+def test_import_needs_an_event_file_to_write(tmp_path):
+    result = turnback("import", "online-retail", str(tmp_path), "--out", str(tmp_path / "x.csv"))
+    assert result.exit_code == 2
+    assert "name it *.parquet or *.jsonl" in result.stderr
+    result = turnback("import", "online-retail", str(tmp_path), "--out", str(tmp_path / "x.jsonl"))
+    assert result.exit_code == 1
+    assert "orders.csv.gz: no such file" in result.stderr
+
+
+def test_serve_names_a_wrong_setting_by_its_variable(tmp_path):
+    result = turnback("serve", "--data", str(tmp_path), TURNBACK_RING_SECONDS="often")
+    assert result.exit_code == 2
+    assert "TURNBACK_RING_SECONDS" in result.stderr
+    assert "got 'often'" in result.stderr
+
+
+def test_serve_refuses_the_world_without_keys(tmp_path):
+    result = turnback("serve", "--host", "0.0.0.0", "--data", str(tmp_path))  # noqa: S104 - it is refused
+    assert result.exit_code == 1
+    assert "refusing to listen on 0.0.0.0 without keys" in result.stderr
+    assert "TURNBACK_ADMIN_KEY" in result.stderr
+
+
+def test_serve_answers_until_it_is_terminated(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "console.cli", "serve", "--port", str(port)]
+    process = subprocess.Popen([*command, "--data", str(tmp_path)], cwd=ROOT)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                if httpx.get(f"{url}/readyz").is_success:
+                    break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        applied = turnback("apply", GOOD, "--url", url)
+        assert applied.stdout.startswith("three-step-cancel: created, revision 1\n")
+        assert "three-step-cancel" in turnback("status", "--url", url).stdout
+        back = turnback("roll-back", "three-step-cancel", "--reason", "a drill", "--url", url)
+        assert "three_step live -> rolled_back" in back.stdout
+        why = turnback("explain", "three-step-cancel", "--url", url)
+        assert "a drill" in why.stdout
+        again = turnback("resume", "three-step-cancel", "--reason", "over", "--url", url)
+        assert "three_step rolled_back -> live" in again.stdout
+    finally:
+        process.terminate()
+        assert process.wait(20) in {0, -15}
