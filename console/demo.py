@@ -39,13 +39,13 @@ AFTERMATH = 3
 _VERIFY_WITHIN = 6
 HORIZON: Mapping[Scenario, int] = {
     Scenario.SATISFACTION_DROP: 168,
-    Scenario.HARMLESS: 120,
-    Scenario.TOLERATED: 120,
+    Scenario.HARMLESS: 168,
+    Scenario.TOLERATED: 168,
     Scenario.OUTAGE: OUTAGE_HOUR + 24,
     Scenario.LATE_HARM: LATE_HARM_HOUR + 48,
     Scenario.NO_DATA: SILENCE_HOUR + 12,
 }
-"""Simulated hours after which a scenario ends when nothing was turned back."""
+"""Simulated hours after which a scenario ends when nothing was turned back; the file has 168."""
 
 TREATMENT = "three_step"
 
@@ -134,7 +134,7 @@ class Run:
     Attributes:
         before: What one client of the treatment was served while it was live.
         after: What the same client was served after the rollback.
-        no_data: Guardrails that were seen without data.
+        no_data: Guardrails that were seen without data after the stream had stopped.
     """
 
     scenario: Scenario
@@ -298,18 +298,22 @@ class _Story:
 
     async def _hour(self, driver: Driver, index: int) -> None:
         now = self.shop.start + index * HOUR
-        events = self.waiting.pop(index - 1, [])
-        self.sent += await driver.send(events)
         orders = self.shop.orders(index)
-        answers = await driver.evaluate(orders)
+        # neither waits for the other: what counts is that both are there before the clock moves
+        sent, answers = await asyncio.gather(
+            driver.send(self.waiting.pop(index - 1, [])), driver.evaluate(orders)
+        )
+        self.sent += sent
         self.evaluated += len(answers)
+        step = asyncio.create_task(driver.step(now + HOUR))
+        await asyncio.sleep(0.001)  # let the request go out: the service checks while we draw
         for order, answer in zip(orders, answers, strict=True):
             self._happens(order, answer, now)
-        stepped = await driver.step(now + HOUR)
+        stepped = await step
         self._note(stepped["transitions"])
         view = await driver.experiment() if self._wants_view() else None
         if view is not None:
-            self._look(view)
+            self._look(view, index)
         served = Counter((answer.variant, answer.reason) for answer in answers)
         self.watcher.hour(
             Hour(index, now + HOUR, self.evaluated, self.sent, view, stepped["transitions"], served)
@@ -334,11 +338,11 @@ class _Story:
         silent = self.shop.scenario is Scenario.NO_DATA
         return self.watcher.wants_view or silent or self.run.rollback is not None
 
-    def _look(self, view: dict[str, Any]) -> None:
+    def _look(self, view: dict[str, Any], index: int) -> None:
         self.run.view = view
-        self.run.no_data.update(
-            g["guardrail"] for g in view["guardrails"] if g["outcome"] == "no_data"
-        )
+        if self.shop.scenario is Scenario.NO_DATA and index >= SILENCE_HOUR:
+            blind = {g["guardrail"] for g in view["guardrails"] if g["outcome"] == "no_data"}
+            self.run.no_data |= blind
 
 
 def _with_log(error: CommandError, service: ServiceProcess) -> CommandError:

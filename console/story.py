@@ -267,7 +267,7 @@ def _summary(console: Console, run: Run, verdict: str) -> None:
         lines += ["nothing was turned back"]
         lines += [f"  {g['limit']}: {g['words']}" for g in run.view["guardrails"]]
     if run.no_data:
-        lines += [f"no data was seen by: {', '.join(sorted(run.no_data))}"]
+        lines += [f"no data, and said so: {', '.join(sorted(run.no_data))}"]
     lines += [f"NOT AS IT SHOULD BE: {verdict}" if verdict else "this is how it should end"]
     for line in lines:
         console.print(Text(line), soft_wrap=True)

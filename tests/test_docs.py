@@ -3,10 +3,11 @@
 ``TURNBACK_WRITE_DOCS=1 pytest tests/test_docs.py`` writes the blocks anew.
 """
 
-import math
+import json
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,15 +18,16 @@ from scipy.special import ndtr
 
 from metrics.stats.group_sequential import Progress, exit_probabilities, look
 from metrics.stats.spending import reserve
+from tests.running import running
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 WRITE = os.environ.get("TURNBACK_WRITE_DOCS") == "1"
 OUTPUT = re.compile(
-    r"(<!-- output: turnback (?P<command>.+?) -->\n```text\n)(?P<body>.*?)(```)", re.DOTALL
+    r"(<!-- output: turnback (?P<command>[^\n]+?) -->\n```text\n)(?P<body>.*?)(```)", re.DOTALL
 )
-FILE = re.compile(r"(<!-- file: (?P<path>.+?) -->\n```yaml\n)(?P<body>.*?)(```)", re.DOTALL)
-TABLE = re.compile(r"(<!-- table: peeking -->\n)(?P<body>(?:\|.*\n)*)", re.DOTALL)
+FILE = re.compile(r"(<!-- file: (?P<path>[^\n]+?) -->\n```yaml\n)(?P<body>.*?)(```)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table: peeking -->\n)(?P<body>(?:\|[^\n]*\n)*)")
 WALL = re.compile(r"\b\d+(\.\d+)? s(econds)?\b|127\.0\.0\.1:\d+|/[^\s]*turnback-data[^\s]*")
 
 
@@ -69,7 +71,8 @@ def test_the_readme_shows_what_a_command_prints(command, tmp_path):
         env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
     )
     assert done.returncode in {0, 1}, done.stderr
-    printed = "\n".join(line.rstrip() for line in (done.stdout + done.stderr).splitlines()) + "\n"
+    shown = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8300", done.stdout + done.stderr)
+    printed = "\n".join(line.rstrip() for line in shown.splitlines()) + "\n"
     replace_or_compare(
         OUTPUT,
         position(OUTPUT, "command", command),
@@ -83,6 +86,27 @@ def test_the_readme_shows_the_file_as_it_is(path):
     replace_or_compare(
         FILE, position(FILE, "path", path), (ROOT / path).read_text(encoding="utf-8")
     )
+
+
+def test_the_requests_of_the_readme_are_answered():
+    (block,) = re.findall(r"```bash\n(curl .*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    spec = (ROOT / "examples" / "three-step-cancel.yaml").read_text(encoding="utf-8")
+    with running() as service:
+        assert service.apply(spec).is_success
+        script = block.replace("localhost:8300", service.url)
+        done = subprocess.run(
+            ["bash", "-euc", script], capture_output=True, text=True, check=True, timeout=60
+        )
+    decoder, answers, rest = json.JSONDecoder(), [], done.stdout
+    while rest.strip():
+        answer, end = decoder.raw_decode(rest.lstrip())
+        answers.append(answer)
+        rest = rest.lstrip()[end:]
+    evaluation, receipt = answers
+    assert evaluation["variant"] in {"control", "three_step"}
+    assert (receipt["accepted"], receipt["rejected"]) == (1, [])
 
 
 FIXED = 1.959963984540054
