@@ -39,8 +39,8 @@ AFTERMATH = 3
 _VERIFY_WITHIN = 6
 HORIZON: Mapping[Scenario, int] = {
     Scenario.SATISFACTION_DROP: 168,
-    Scenario.HARMLESS: 168,
-    Scenario.TOLERATED: 168,
+    Scenario.HARMLESS: 120,
+    Scenario.TOLERATED: 120,
     Scenario.OUTAGE: OUTAGE_HOUR + 24,
     Scenario.LATE_HARM: LATE_HARM_HOUR + 48,
     Scenario.NO_DATA: SILENCE_HOUR + 12,

@@ -47,7 +47,7 @@ from guardrails.ticks import Tick
 from guardrails.verify import store_verified, verify_rollbacks
 from guardrails.words import breach_words, instant
 from metrics.cells import Snapshot, Sums
-from metrics.store import MetricStore, StoreError
+from metrics.store import MetricStore
 
 logger = logging.getLogger("turnback.check")
 
@@ -123,7 +123,7 @@ def _look(
     try:
         snapshot = store.snapshot(loaded.frame(record, phases), now=at)
         step_units = _step_units(store, record, loaded, at)
-    except (StoreError, OSError) as error:
+    except Exception as error:  # whatever an engine raises: blindness is an outcome, no crash
         snapshot, step_units, failure = None, {}, str(error) or type(error).__name__
         logger.exception("%s: the store could not be read", record.key)
     findings = _judge_all(loaded, treatments, monitors, snapshot, failure)

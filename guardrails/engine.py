@@ -144,10 +144,29 @@ class Engine:
         at = now or self._clock.now()
         with self._control.reading() as session:
             keys = experiment_keys(session)
-        reports = tuple(r for key in keys if (r := self._run_one(key, at)) is not None)
+        reports = tuple(r for key in keys if (r := self._run_guarded(key, at)) is not None)
+        for report in reports:
+            for hook in self._hooks:
+                hook.on_check(report)
         if reports:
             self.deliver()
         return reports
+
+    def _run_guarded(self, key: str, now: datetime) -> CheckReport | None:
+        """Run one experiment's check: a defect in one must not blind the others."""
+        begun = time.monotonic()
+        try:
+            return self._run_one(key, now)
+        except Exception as error:
+            logger.exception("%s: the check failed", key)
+            return CheckReport(
+                experiment=key,
+                at=now,
+                result="error",
+                decision=f"the check failed: {type(error).__name__}",
+                transitions=(),
+                seconds=time.monotonic() - begun,
+            )
 
     def _run_one(self, key: str, now: datetime) -> CheckReport | None:
         with self._lock:
@@ -166,7 +185,7 @@ class Engine:
             )
             if done.transitions:
                 self._swap()
-            report = CheckReport(
+            return CheckReport(
                 experiment=key,
                 at=tick.at,
                 result=done.result,
@@ -174,9 +193,6 @@ class Engine:
                 transitions=tuple(transition_view(t) for t in done.transitions),
                 seconds=time.monotonic() - begun,
             )
-        for hook in self._hooks:
-            hook.on_check(report)
-        return report
 
     def roll_back(self, key: str, variant: str, *, reason: str, actor: str) -> TransitionView:
         """Turn a treatment back by hand, latched like the engine's own.

@@ -197,15 +197,22 @@ def _without_values(
         if min(control.entered, treatment.entered) >= MIN_UNITS:
             return Outcome.NO_DATA, Code.NO_VALUES
         return _TOO_FEW
-    if comparison.absolute or comparison.margin == 0.0 or comparison.kind is Kind.PROPORTION:
-        return None
-    # A percentage of a negative quantity has no meaning, nor of 0, unless the treatment is
-    # above it: any rise from nothing is past every margin.
-    if control.sums.y > 0 or (control.sums.y == 0 and treatment.sums.y > 0):
+    if _comparable(comparison, control, treatment):
         return None
     if min(control.sums.n, treatment.sums.n) < MIN_UNITS:
         return _TOO_FEW
     return Outcome.INCONCLUSIVE, Code.CONTROL_NOT_POSITIVE
+
+
+def _comparable(comparison: Comparison, control: _Side, treatment: _Side) -> bool:
+    """Tell whether the margin means anything for these values.
+
+    A percentage of a negative quantity has no meaning, nor of 0, unless the treatment is
+    above it: any rise from nothing is past every margin.
+    """
+    if comparison.absolute or comparison.margin == 0.0 or comparison.kind is Kind.PROPORTION:
+        return True
+    return control.sums.y > 0 or (control.sums.y == 0 and treatment.sums.y > 0)
 
 
 def _null(comparison: Comparison) -> Null:

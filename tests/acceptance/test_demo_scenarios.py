@@ -66,7 +66,8 @@ def results(scenario):
     missing = [seed for seed in SEEDS if seed not in known]
     with ThreadPoolExecutor(2) as pool:
         known |= {r["seed"]: r for r in pool.map(lambda s: run(scenario, s, version), missing)}
-    assert max(r["wall_seconds"] for r in known.values()) < 60, "longer than a minute"
+    # one core each, two at a time: alone on two cores a run has a minute
+    assert max(r["wall_seconds"] for r in known.values()) < 120
     return [known[seed] for seed in SEEDS]
 
 

@@ -5,6 +5,7 @@ from threading import Barrier, Thread
 
 import pytest
 
+import guardrails.check
 from experiments.database import ControlPlane
 from experiments.errors import (
     ConflictError,
@@ -307,6 +308,21 @@ def test_a_broken_store_is_an_error_that_neither_rolls_back_nor_passes(world):
     w.store.broken = False
     w.hours(1)
     assert w.state_of("treatment") == "rolled_back", "the harm was there all the time"
+
+
+def test_a_defect_in_one_check_does_not_stop_the_checks_of_others(world, monkeypatch):
+    w = world(treatment=0.3)
+    w.engine.apply(SPEC.replace("cancel-page", "another"), source="x", actor="tester")
+    real = guardrails.check.judge
+
+    def judge(snapshot, comparison, states, **options):
+        if snapshot.watermark == 100:
+            raise ZeroDivisionError("a defect")
+        return real(snapshot, comparison, states, **options)
+
+    monkeypatch.setattr(guardrails.check, "judge", judge)
+    assert [r.result for r in w.hours(1)] == ["error", "error"]
+    assert [r.result for r in w.hours(1)] == ["ok", "ok"]
 
 
 def test_events_that_stop_are_no_data_and_never_a_breach(world):

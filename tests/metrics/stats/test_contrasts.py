@@ -152,19 +152,20 @@ def test_the_skew_correction_never_reads_a_larger_harm_as_a_smaller_one():
     assert float(skew_corrected(np.array(40.0), np.array(0.29))) > 5
 
 
-def test_a_ratio_compares_sums_over_sums_with_the_delta_methods_error():
+@pytest.mark.parametrize("q", [1.0, 0.8])
+def test_a_ratio_compares_sums_over_sums_with_the_delta_methods_error(q):
     rng = np.random.default_rng(11)
     x_t, x_c = rng.integers(1, 5, 400) * 1.0, rng.integers(1, 5, 600) * 1.0
     y_t, y_c = x_t * 2.0 + rng.normal(0, 1, 400), x_c * 2.2 + rng.normal(0, 1, 600)
     y_t, y_c = np.round(y_t, 3), np.round(y_c, 3)
-    found = linear_statistic(arm_of(y_t, x_t), arm_of(y_c, x_c), DROP)
+    found = linear_statistic(arm_of(y_t, x_t), arm_of(y_c, x_c), Null(q, 0.0, -1.0))
     r_t, r_c = y_t.sum() / x_t.sum(), y_c.sum() / x_c.sum()
-    r0 = (y_t.sum() + y_c.sum()) / (x_t.sum() + x_c.sum())
-    e_t, e_c = (y_t - r0 * x_t) / x_t.mean(), (y_c - r0 * x_c) / x_c.mean()
+    r0 = (y_t.sum() + y_c.sum()) / (q * x_t.sum() + x_c.sum())
+    e_t, e_c = (y_t - q * r0 * x_t) / x_t.mean(), q * (y_c - r0 * x_c) / x_c.mean()
     s2 = (np.sum(e_t**2) + np.sum(e_c**2)) / 1000
     m3 = (np.sum(e_t**3) + np.sum(e_c**3)) / 1000
     se = math.sqrt(s2 * (1 / 400 + 1 / 600))
-    z0 = (r_c - r_t) / se
+    z0 = (q * r_c - r_t) / se
     kappa = -m3 * (1 / 400**2 - 1 / 600**2) / se**3
     assert float(found.kappa[0]) == pytest.approx(kappa, rel=1e-6)
     assert float(found.z[0]) == pytest.approx(z0 - kappa * (z0**2 - 1) / 6, rel=1e-9)

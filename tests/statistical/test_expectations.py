@@ -1,0 +1,154 @@
+"""What to expect of one guardrail: rollback probabilities and times, through the real ``judge``.
+
+The expected numbers are the project's design table: satisfaction 4.2 +- 1, 2,000 units a day
+and arm, 30% answering (half of them within 1 h), 1.25% for this guardrail, 14 days, hourly
+checks. It was simulated once, independently, and leaves some things open; here
+- scores are whole numbers from 1 to 5 with the mean asked for and sd 1 in both arms,
+- answers come within the hour or within the day, half and half, arrivals are Poisson,
+- windows are the KPI's own (1 h .5, 1 d .3, 14 d .2; the last one closes too late to act),
+- the planned information is that of the units that come (2,000 a day over 14 days).
+The table is taken to rest on 200 repetitions, and a median is compared as the share of
+repetitions turned back by then. Its error and ours are combined, three standard errors wide.
+"""
+
+import math
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import pytest
+
+from guardrails.levels import Comparison, WindowPlan
+from guardrails.simulate import Ratings, hours_to_breach
+from metrics.catalogue import Kind
+
+LEVEL = 0.0125
+WINDOWS = ((1, 0.5), (24, 0.3), (336, 0.2))
+TABLE_REPETITIONS = 200
+FULL = 300
+DAYS = 14
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a probability within 14 days, or a median delay in hours."""
+
+    margin: float
+    effect: float
+    probability: float | None = None
+    median: float | None = None
+    onset: int = 0
+    units_a_day: int = 2000
+    restarts: int = 27
+    few: int = 0  # repetitions in the default tier, 0: only in the full run
+
+    def __str__(self):
+        late = f" from hour {self.onset}" if self.onset else ""
+        alone = "" if self.restarts else " without restarts"
+        what = f"p {self.probability}" if self.probability is not None else f"{self.median} h"
+        units = f" {self.units_a_day} a day" if self.units_a_day != 2000 else ""
+        return f"{self.effect:+.1%}{late} margin {self.margin:.0%}{units}{alone}: {what}"
+
+
+TABLE = (
+    Row(0.05, 0.0, probability=0.0, few=12),
+    Row(0.05, -0.02, probability=0.002),
+    Row(0.05, -0.03, probability=0.04),
+    Row(0.05, -0.04, probability=0.61),
+    Row(0.05, -0.05, probability=0.996, median=118, few=30),
+    Row(0.05, -0.075, probability=1.0, median=41),
+    Row(0.05, -0.10, probability=1.0, median=21, few=60),
+    Row(0.05, -0.10, median=30, onset=72, few=40),
+    Row(0.05, -0.10, median=79, onset=72, restarts=0),
+    Row(0.03, -0.05, median=73, few=40),
+    Row(0.03, -0.05, probability=0.80, units_a_day=500),
+)
+
+
+def comparison(row, **changes):
+    information = row.units_a_day * DAYS / 2
+    plans = tuple(
+        WindowPlan(timedelta(hours=hours), LEVEL * weight, information, row.restarts)
+        for hours, weight in WINDOWS
+    )
+    plan = Comparison(
+        "satisfaction", "satisfaction", Kind.RATIO, "drop", row.margin, False, 0.5,
+        "control", "treatment", True, plans,
+    )  # fmt: skip
+    return replace(plan, **changes)
+
+
+def delays(row, repetitions, *, seed=20260302, processes=1, **changes):
+    """Return hours from the onset to the rollback, infinite without one."""
+    ratings = Ratings(
+        units_per_hour=row.units_a_day / 24, effect=row.effect, onset=row.onset, hours=24 * DAYS
+    )
+    seeds = [(seed, TABLE.index(row) if row in TABLE else 99, r) for r in range(repetitions)]
+    arguments = [[ratings] * repetitions, [comparison(row, **changes)] * repetitions, seeds]
+    if processes == 1:
+        found = list(map(hours_to_breach, *arguments))
+    else:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, mp_context=context) as pool:
+            found = list(pool.map(hours_to_breach, *arguments, chunksize=10))
+    return [math.inf if hours is None else hours - row.onset for hours in found]
+
+
+def agrees(share, expected, repetitions):
+    """Tell whether a share is the table's, within three errors of both simulations."""
+    spread = max(expected * (1 - expected), 0.002)  # a printed .000 or 1 is a rounded number
+    return abs(share - expected) <= 3 * math.sqrt(spread / repetitions + spread / TABLE_REPETITIONS)
+
+
+def problems(row, found):
+    """Return what does not agree with the table, in words."""
+    said = []
+    n = len(found)
+    turned = sum(math.isfinite(d) for d in found) / n
+    if row.probability is not None and not agrees(turned, row.probability, n):
+        said.append(f"turned back with probability {turned:.3f}, expected {row.probability}")
+    if row.median is not None:
+        by_then = (sum(d < row.median for d in found) + sum(d <= row.median for d in found)) / 2
+        if not agrees(by_then / n, 0.5, n):
+            middle = sorted(found)[n // 2]
+            said.append(f"median {middle} h, expected {row.median} ({by_then / n:.2f} by then)")
+    return said
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("row", [r for r in TABLE if r.few], ids=str)
+def test_a_reduced_simulation_agrees_with_what_to_expect(row):
+    assert problems(row, delays(row, row.few)) == []
+
+
+@pytest.mark.statistical
+def test_an_engine_without_restarts_fails_the_gate_of_late_harm():
+    late = next(r for r in TABLE if r.onset and r.restarts)
+    found = delays(replace(late, restarts=0), 15)
+    assert problems(late, found) != []
+
+
+@pytest.mark.statistical
+def test_an_engine_that_tests_against_zero_fails_the_gate_of_a_tolerated_drop():
+    # beyond any harm instead of beyond half of the margin: it kills a harmless -2%
+    tolerated = next(r for r in TABLE if r.effect == -0.02)
+    found = delays(tolerated, 6, prove_past=0.0)
+    assert problems(tolerated, found) != []
+
+
+@pytest.mark.statistical
+@pytest.mark.acceptance
+@pytest.mark.parametrize("row", TABLE, ids=str)
+def test_the_full_table_of_what_to_expect_is_reproduced(row):
+    found = delays(row, FULL, processes=min(2, os.cpu_count() or 1))
+    assert problems(row, found) == []
+
+
+@pytest.mark.statistical
+@pytest.mark.acceptance
+def test_four_times_the_units_find_a_drop_of_5_percent_within_42_hours():
+    row = Row(0.03, -0.05, units_a_day=8000)
+    found = delays(row, 100, processes=min(2, os.cpu_count() or 1))
+    assert sorted(found)[50] <= 42
