@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any, cast
 
 import uvicorn
@@ -23,6 +24,7 @@ from experiments.changes import ChangeFeed
 from experiments.database import ControlPlane
 from experiments.errors import TurnbackError
 from experiments.exposures import ExposureBuffer, screen_exposure
+from guardrails.channels.stopping import WhileRunning
 from guardrails.channels.webhook import WebhookChannel
 from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.engine import Engine
@@ -80,6 +82,7 @@ class Settings(BaseSettings):
     webhooks: dict[str, SecretStr] = Field(
         default_factory=dict, description="Notification channels: name to URL."
     )
+    instance: str = Field("", max_length=64, description="Told by /readyz, to know it again.")
     demo: bool = Field(False, description="A clock that stands still until it is moved.")
     demo_start: AwareDatetime = Field(DEMO_START, description="Where the demo's clock begins.")
 
@@ -130,21 +133,24 @@ class Services:
     counts: events.EventCounts = field(default_factory=events.EventCounts)
     config_valid: bool = True
     bell: Bell | None = None
+    stopping: Event = field(default_factory=Event)
 
     def start(self) -> None:
-        """Begin to flush exposures and, unless a demo moves time, to run checks."""
+        """Begin to flush exposures and, unless a demo moves time, to tell people and check."""
         self.exposures.start()
-        if self.settings.checks and not self.settings.demo:
-            every = timedelta(seconds=self.settings.ring_seconds)
-            jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
-                "checks": (every, self.engine.run_due),
-                "deliveries": (timedelta(seconds=5), self.engine.deliver),
-            }
-            self.bell = Bell(jobs)
-            self.bell.start()
+        if self.settings.demo:
+            return
+        jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
+            "deliveries": (timedelta(seconds=1), self.engine.deliver)
+        }
+        if self.settings.checks:
+            jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self.engine.run_due)
+        self.bell = Bell(jobs)
+        self.bell.start()
 
     def close(self) -> None:
         """Stop checks, write what waits, release the files; in that order, idempotent."""
+        self.stopping.set()
         if self.bell is not None:
             self.bell.close()
         self.exposures.close()
@@ -202,8 +208,10 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         capacity=settings.exposure_buffer,
         interval=settings.exposure_flush_ms / 1000,
     )
+    stopping = Event()
     channels = {
-        name: WebhookChannel(url.get_secret_value()) for name, url in settings.webhooks.items()
+        name: WhileRunning(WebhookChannel(url.get_secret_value()), stopping)
+        for name, url in settings.webhooks.items()
     }
 
     def flush() -> None:
@@ -220,6 +228,7 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         settings=EngineSettings(suspended=settings.suspend, channels=channels),
         catalogue=catalogue,
         hooks=(measured,),
+        deliver_inline=True,  # else a slow webhook would hold up checks and answers
     )
     for key, compiled in engine.serving().experiments.items():
         seed = compiled.spec.seed
@@ -236,6 +245,7 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         engine=engine,
         registry=registry,
         flush=flush,
+        stopping=stopping,
         evaluations=ofrep.Evaluations(
             serving=engine.serving,
             exposures=exposures,
@@ -358,7 +368,8 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
 
     for router in routers:
         app.include_router(router, dependencies=[Depends(guard)])
-    app.include_router(admin.health_router(engine, lambda: running().store))
+    health = admin.health_router(engine, lambda: running().store, settings.instance)
+    app.include_router(health)
 
 
 class _Server(uvicorn.Server):

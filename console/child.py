@@ -1,8 +1,11 @@
 """The service as a child process of the demo: started, waited for, always ended."""
 
+import errno
 import os
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -66,6 +69,27 @@ def _serves(pid: str) -> bool:
     return not command.exists() or b"console.cli" in command.read_bytes()
 
 
+def require_free_port(port: int) -> None:
+    """Make sure that a service can listen on a port of 127.0.0.1.
+
+    Raises:
+        CommandError: Something listens there already, or it may not be used.
+    """
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        what = "is taken" if taken else f"cannot be used ({error.strerror})"
+        raise CommandError(
+            f"port {port} of 127.0.0.1 {what}",
+            hint=(
+                "choose another with --port, or end what listens there: an earlier "
+                "`turnback demo --keep` or `turnback serve`?"
+            ),
+            code="port_taken" if taken else "port",
+        ) from error
+
+
 class ServiceProcess:
     """``turnback serve`` on 127.0.0.1, its log in the data folder.
 
@@ -85,13 +109,15 @@ class ServiceProcess:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("TURNBACK_")}
         root = str(Path(console.__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+        self._instance = secrets.token_hex(16)
+        mine = {"TURNBACK_INSTANCE": self._instance, "PYTHONPATH": path}
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command line
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**inherited, **environment, "PYTHONPATH": path},
+                env={**inherited, **environment, **mine},
                 start_new_session=True,
             )
         (data / MARKER).write_text(str(self.pid), encoding="ascii")
@@ -102,7 +128,7 @@ class ServiceProcess:
         return self._process.pid
 
     def wait_ready(self) -> None:
-        """Wait until the service answers.
+        """Wait until the service answers: this one, not another that holds its port.
 
         Raises:
             CommandError: It ended, or did not answer in time; its last words are told.
@@ -112,16 +138,18 @@ class ServiceProcess:
             while time.monotonic() < deadline:
                 if self._process.poll() is not None:
                     raise self._failed("ended before it was ready")
-                try:
-                    if http.get("/readyz").is_success:
-                        break
-                except httpx.HTTPError:
-                    pass
+                if self._answers(http):
+                    return
                 time.sleep(0.05)
-            else:
-                raise self._failed(f"was not ready after {_READY_SECONDS:.0f} s")
-        if self._process.poll() is not None:
-            raise self._failed("ended; another one answers on its port")
+        raise self._failed(f"was not ready after {_READY_SECONDS:.0f} s")
+
+    def _answers(self, http: httpx.Client) -> bool:
+        """Return whether the answer is this process's own: it alone knows its instance."""
+        try:
+            answer = http.get("/readyz")
+            return answer.is_success and answer.json()["instance"] == self._instance
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return False
 
     def end(self) -> None:
         """Ask the process to end, and make it if it does not; idempotent."""

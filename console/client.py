@@ -3,10 +3,12 @@
 import getpass
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
 from console.output import DEFAULT_URL, CommandError, ExitCode
+from guardrails.problems import and_more
 
 
 class ServiceClient:
@@ -16,14 +18,20 @@ class ServiceClient:
         url: Where the service listens.
         key: Admin key; ``None`` where the service has none.
         timeout: Seconds until an answer is given up.
+
+    Raises:
+        CommandError: The address is none, or the key cannot be sent.
     """
 
     def __init__(self, url: str, key: str | None = None, *, timeout: float = 30.0) -> None:
         self.url = url.rstrip("/")
         headers = {"X-Turnback-Actor": _actor()}
         if key:
-            headers["Authorization"] = f"Bearer {key}"
-        self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
+            headers["Authorization"] = f"Bearer {_header_safe(key)}"
+        try:
+            self._http = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise _no_address(self.url) from error
 
     def __enter__(self) -> Self:
         return self
@@ -63,12 +71,7 @@ class ServiceClient:
         try:
             response = self._http.request(method, path, **kwargs)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise CommandError(
-                f"{self.url} is no address",
-                hint=f"give one like {DEFAULT_URL} with --url or TURNBACK_URL",
-                code="invalid_url",
-                exit_code=ExitCode.USAGE,
-            ) from error
+            raise _no_address(self.url) from error
         except httpx.HTTPError as error:
             raise CommandError(
                 f"no service answers at {self.url} ({str(error) or type(error).__name__})",
@@ -83,13 +86,53 @@ class ServiceClient:
         raise _refusal(response)
 
 
+def experiment_path(key: str) -> str:
+    """Return the path of an experiment; what a path would take apart is quoted.
+
+    Raises:
+        CommandError: The key is empty.
+    """
+    if not key:
+        raise CommandError(
+            "the key of the experiment is empty",
+            hint="`turnback status` lists them",
+            code="usage",
+            exit_code=ExitCode.USAGE,
+        )
+    # a segment of dots alone would lead out of the folder
+    quoted = key.replace(".", "%2E") if not key.strip(".") else quote(key, safe="")
+    return f"/api/v1/experiments/{quoted}"
+
+
+def _no_address(url: str) -> CommandError:
+    return CommandError(
+        f"{url} is no address",
+        hint=f"give one like {DEFAULT_URL} with --url or TURNBACK_URL",
+        code="invalid_url",
+        exit_code=ExitCode.USAGE,
+    )
+
+
+def _header_safe(key: str) -> str:
+    """Return a key that a header can carry; errors never show it."""
+    if key.isascii() and key.isprintable() and key == key.strip():
+        return key
+    raise CommandError(
+        "the key holds characters that a header cannot carry",
+        hint="give it as it was set: printable ASCII, without spaces or line ends around it",
+        code="invalid_key",
+        exit_code=ExitCode.USAGE,
+    )
+
+
 def _actor() -> str:
     """Return who is asking, for the record: the name of the account."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError):
         return "cli"
-    return name.encode("ascii", "replace").decode()[:200] or "cli"
+    plain = "".join(c if c.isascii() and c.isprintable() else "?" for c in name)
+    return plain.strip()[:200] or "cli"
 
 
 def _body(response: httpx.Response, url: str) -> Any:
@@ -110,6 +153,8 @@ def _refusal(response: httpx.Response) -> CommandError:
         message, hint = str(error["message"]), error.get("hint") or ""
         code = str(error.get("code") or response.status_code)
         problems = tuple(_problem(p) for p in error.get("problems") or ())
+        left_out = int(error.get("left_out") or 0)
+        problems += (and_more(left_out),) if left_out else ()
     except (ValueError, KeyError, TypeError, AttributeError):
         message = f"the service answered {response.status_code}"
         hint, code, problems = "", str(response.status_code), ()

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import msgspec
 
 import console
-from console.child import ServiceProcess, fresh_folder
+from console.child import ServiceProcess, fresh_folder, require_free_port
 from console.driver import Answer, Driver
 from console.output import CommandError
 from guardrails.spec_file import SpecFile, load_spec
@@ -228,6 +228,7 @@ def run(
     path = example(SPEC)
     text = path.read_text(encoding="utf-8")
     spec = load_spec(text, source=f"examples/{SPEC}")
+    require_free_port(port)
     fresh_folder(data)
     key = secrets.token_urlsafe(24)
     environment = _environment(key)

@@ -1,13 +1,18 @@
 """How commands speak: results on stdout, errors on stderr with what to do, exit codes."""
 
 import sys
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import msgspec
 import typer
+
+from experiments.errors import SpecError, TurnbackError
+from guardrails.problems import and_more, told
 
 DEFAULT_URL = "http://127.0.0.1:8300"
 """Where ``serve`` listens and the other commands look, unless told otherwise."""
@@ -56,6 +61,17 @@ class CommandError(Exception):
             error["problems"] = self.problems
         return {"error": error}
 
+    @classmethod
+    def of(cls, error: TurnbackError) -> Self:
+        """Return what is told of an error of Turnback's own."""
+        problems: tuple[str, ...] = ()
+        message = error.message
+        if isinstance(error, SpecError):
+            first, left_out = told(error.problems)
+            problems = (*map(str, first), *([and_more(left_out)] if left_out else ()))
+            message = "\n".join(problems)
+        return cls(message, hint=error.hint, code=error.code, problems=problems)
+
 
 def print_json(value: Any) -> None:
     """Print one JSON object and nothing else; dataclasses, times and enums included."""
@@ -81,32 +97,58 @@ def reported(*, as_json: bool) -> Generator[None]:
 
     With ``as_json`` the error object is printed there instead, so stdout holds results alone.
     """
-    from experiments.errors import TurnbackError  # noqa: PLC0415 - keeps --help fast
-
     try:
         yield
-    except TurnbackError as error:
-        _report(_translated(error), as_json=as_json)
-        raise typer.Exit(ExitCode.PROBLEM) from None
-    except CommandError as error:
-        _report(error, as_json=as_json)
-        raise typer.Exit(error.exit_code) from None
+    except (typer.Exit, BrokenPipeError):
+        raise  # the reader of stdout went away: click ends quietly
     except KeyboardInterrupt:
         warn("interrupted")
         raise typer.Exit(130) from None
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told in the one shape
+        told_as = _translated(error)
+        _report(told_as, as_json=as_json)
+        raise typer.Exit(told_as.exit_code) from None
 
 
 def _translated(error: Exception) -> CommandError:
-    problems = tuple(map(str, getattr(error, "problems", ())))
+    if isinstance(error, CommandError):
+        return error
+    if isinstance(error, TurnbackError):
+        return CommandError.of(error)
+    if isinstance(error, UnicodeError):
+        return CommandError(
+            "an argument is not valid UTF-8 text",
+            hint="give names, reasons and addresses in UTF-8",
+            code="usage",
+            exit_code=ExitCode.USAGE,
+        )
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return CommandError(
+            f"{where}{error.strerror or error}",
+            hint="give a file or folder that exists and may be read and written",
+            code="os_error",
+        )
+    last = traceback.extract_tb(error.__traceback__)[-1]
     return CommandError(
-        getattr(error, "message", str(error)),
-        hint=getattr(error, "hint", ""),
-        code=getattr(error, "code", "refused"),
-        problems=problems,
+        f"this failed: {type(error).__name__}: {error}",
+        hint=f"this is a defect of Turnback, at {Path(last.filename).name}:{last.lineno}",
+        code="internal",
     )
 
 
+def _printable(text: str) -> str:
+    r"""Return text that can be written: bytes that are no UTF-8 as ``\udcff``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _report(error: CommandError, *, as_json: bool) -> None:
+    error = CommandError(
+        _printable(error.message),
+        hint=_printable(error.hint),
+        code=error.code,
+        problems=tuple(map(_printable, error.problems)),
+    )
     if as_json:
         warn(msgspec.json.encode(error.to_json()).decode())
         return

@@ -1,5 +1,6 @@
 """What the demo shows: a live picture in a terminal, plain lines elsewhere, or nothing."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ PLANTED: Mapping[Scenario, str] = {
 
 _BAR = 16
 _WIDE = 124
+_LONGEST = 100
 _STYLES = {"breach": "bold red", "error": "red", "no_data": "magenta", "pass": "green"}
 
 
@@ -59,17 +61,16 @@ class Plain:
 
     def begin(self, scenario: Scenario, seed: int, spec: SpecFile, url: str) -> None:
         """Say what is run."""
-        self.console.print(f"{spec.experiment.title}: {scenario.value}, seed {seed}, {url}")
-        self.console.print(f"planted: {PLANTED[scenario]}")
+        _tell(self.console, f"{spec.experiment.title}: {scenario.value}, seed {seed}, {url}")
+        _tell(self.console, f"planted: {PLANTED[scenario]}")
 
     def hour(self, hour: Hour) -> None:
         """Say how far it is."""
         for transition in hour.transitions:
-            self.console.print(_transition_line(transition), soft_wrap=True)
+            _tell(self.console, _transition_line(transition))
         if (hour.index + 1) % 12 == 0:
-            self.console.print(
-                f"{_clock(hour.now)}  {hour.evaluated:,} evaluations, {hour.sent:,} events"
-            )
+            so_far = f"{hour.evaluated:,} evaluations, {hour.sent:,} events"
+            _tell(self.console, f"{_clock(hour.now)}  {so_far}")
 
     def end(self, run: Run, verdict: str) -> None:
         """Say how it ended."""
@@ -270,7 +271,17 @@ def _summary(console: Console, run: Run, verdict: str) -> None:
         lines += [f"no data, and said so: {', '.join(sorted(run.no_data))}"]
     lines += [f"NOT AS IT SHOULD BE: {verdict}" if verdict else "this is how it should end"]
     for line in lines:
-        console.print(Text(line), soft_wrap=True)
+        _tell(console, line)
+
+
+def _tell(console: Console, line: str) -> None:
+    """Print a line, a long one in several of at most ``_LONGEST`` columns, the rest indented."""
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    parts = textwrap.wrap(
+        line, _LONGEST, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    for part in parts or [""]:
+        console.print(Text(part), soft_wrap=True)
 
 
 def _verified(rollback: Mapping[str, Any]) -> str:

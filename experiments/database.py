@@ -10,7 +10,7 @@ from sqlmodel import Session, create_engine
 
 from experiments.models import ExperimentRow
 
-SCHEMA_VERSION = 1
+READING = "turnback_reading"
 
 
 class ControlPlane:
@@ -31,6 +31,7 @@ class ControlPlane:
         self.engine: Engine = create_engine(url, **options)
         if url.startswith("sqlite"):
             _prepare_sqlite(self.engine, in_memory=in_memory)
+        self._reader = self.engine.execution_options(**{READING: True})
 
     def create(self) -> None:
         """Create missing tables; existing ones are left as they are."""
@@ -45,7 +46,7 @@ class ControlPlane:
     @contextmanager
     def reading(self) -> Generator[Session]:
         """Open a session for reading only."""
-        with Session(self.engine, expire_on_commit=False) as session:
+        with Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     def close(self) -> None:
@@ -69,7 +70,8 @@ def _prepare_sqlite(engine: Engine, *, in_memory: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
-        # take the write lock at once: a reader that upgrades later could deadlock
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        # a writer takes its lock at once: upgrading a read later could deadlock
+        reads = connection.get_execution_options().get(READING, False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     _ = (connect, begin)

@@ -187,12 +187,13 @@ def screen_exposure(
     """Check an exposure that a client sent against what the hash assigns.
 
     Other events come back as they are. A missing ``seed`` is filled with the current one; an
-    exposure under another seed is kept as it is, since its experiment may have been started
-    over meanwhile.
+    exposure under an earlier seed is kept as it is, since its experiment has been started
+    over meanwhile. Nobody can have been exposed under a seed that has not begun.
 
     Returns:
-        The event to append, or a rejection with code ``unknown_experiment``,
-        ``unit_missing`` or ``variant_mismatch`` (its ``index`` and ``event`` are the caller's).
+        The event to append, or a rejection with code ``unknown_experiment``, ``unknown_seed``,
+        ``unknown_variant``, ``unit_missing`` or ``variant_mismatch`` (its ``index`` and
+        ``event`` are the caller's).
     """
     if event.name != EXPOSURE:
         return event
@@ -206,11 +207,39 @@ def screen_exposure(
             "unknown_experiment",
             f"no experiment '{key}' is served; served now: {known}",
         )
-    seed = event.fields.get("seed")
-    if seed is None:
-        event = replace(event, fields={**event.fields, "seed": compiled.spec.seed})
-    elif seed != compiled.spec.seed:
+    current = compiled.spec.seed
+    seed = event.fields.get("seed", current)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed > current:
+        return _refused(
+            event,
+            "fields.seed",
+            "unknown_seed",
+            f"no seed {seed!r} of '{key}' has begun; its current seed is {current}, which is "
+            "meant where an exposure names none",
+        )
+    if seed < current:
+        return _under_an_earlier_seed(event, compiled)
+    if "seed" not in event.fields:
+        event = replace(event, fields={**event.fields, "seed": current})
+    return _as_the_hash_says(event, compiled)
+
+
+def _under_an_earlier_seed(event: Event, compiled: CompiledExperiment) -> Event | Rejection:
+    """Return the exposure as it is: its weights are not known here, only the variants."""
+    variant = event.fields.get("variant")
+    names = [arm.name for arm in compiled.spec.variants]
+    if variant in names:
         return event
+    return _refused(
+        event,
+        "fields.variant",
+        "unknown_variant",
+        f"'{compiled.key}' has no variant {variant!r}; it has {', '.join(names)}",
+    )
+
+
+def _as_the_hash_says(event: Event, compiled: CompiledExperiment) -> Event | Rejection:
+    key = compiled.key
     unit = event.units.get(compiled.spec.unit)
     if unit is None:
         return _refused(

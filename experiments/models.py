@@ -50,6 +50,7 @@ class ExperimentRow(SQLModel, table=True):
     revision: int
     step: int = 0
     step_since: datetime = instant()
+    step_exposed: dict[str, Any] = json_column()
     started_at: datetime = instant()
     ends_at: datetime = instant()
     observe_until: datetime = instant()

@@ -18,6 +18,7 @@ from experiments.assignment import (
     Reason,
     unit_id,
 )
+from experiments.exposures import LONGEST_ID
 
 PARSE_ERROR = "PARSE_ERROR"
 TARGETING_KEY_MISSING = "TARGETING_KEY_MISSING"
@@ -98,10 +99,15 @@ def missing_unit(compiled: CompiledExperiment) -> str:
     )
 
 
-def success(compiled: CompiledExperiment, assignment: Assignment) -> bytes:
+def success(compiled: CompiledExperiment, assignment: Assignment, *, exposed: bool) -> bytes:
     """Return one evaluated flag as JSON.
 
     A ``flow`` of null has no ``value``: the protocol's way to say "use the code's default".
+
+    Args:
+        compiled: The experiment.
+        assignment: What the unit gets.
+        exposed: Whether an exposure is, or may be, recorded.
     """
     serving = compiled.serving
     turned_back = assignment.assigned is not None and assignment.assigned in serving.rolled_back
@@ -114,7 +120,7 @@ def success(compiled: CompiledExperiment, assignment: Assignment) -> bytes:
         "turnback.experiment": compiled.spec.key,
         "turnback.state": ROLLED_BACK if turned_back else serving.state,
         # clients that record exposures themselves send one only where this is true
-        "turnback.exposed": assignment.exposed,
+        "turnback.exposed": exposed,
     }
     return msgspec.json.encode(item)
 
@@ -146,18 +152,26 @@ class Evaluator:
         self.experiments = served.experiments
         # by identity: the compiled experiments hold one assignment per possible answer
         self._bodies: dict[int, bytes] = {}
+        self._unexposed: dict[int, bytes] = {}
 
     def evaluate(
         self, compiled: CompiledExperiment, context: Mapping[str, Any]
     ) -> Evaluated | None:
-        """Return the answer for one experiment, ``None`` when the id it decides by is missing."""
+        """Return the answer for one experiment, ``None`` when the id it decides by is missing.
+
+        A unit whose id no event can name is served its arm, and said not to be exposed.
+        """
         assignment = compiled.assign(context)
         if assignment.reason is Reason.UNKNOWN:
             return None
-        body = self._bodies.get(id(assignment))
-        if body is None:
-            body = self._bodies[id(assignment)] = success(compiled, assignment)
         unit = unit_of(compiled, context) if assignment.exposed else None
+        bodies = self._bodies
+        if unit is not None and len(unit) > LONGEST_ID:
+            unit, bodies = None, self._unexposed
+        body = bodies.get(id(assignment))
+        if body is None:
+            exposed = unit is not None
+            body = bodies[id(assignment)] = success(compiled, assignment, exposed=exposed)
         return Evaluated(body, unit, assignment.variant)
 
 

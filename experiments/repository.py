@@ -28,6 +28,7 @@ class ExperimentRecord:
     revision: int
     step: int
     step_since: datetime
+    step_exposed: Mapping[str, int]
     started_at: datetime
     ends_at: datetime
     observe_until: datetime
@@ -85,6 +86,23 @@ def experiment_keys(session: Session) -> list[str]:
     """Return every experiment's key, oldest first."""
     rows = session.exec(select(ExperimentRow).order_by(col(ExperimentRow.started_at)))
     return [row.key for row in rows]
+
+
+def served_facts(session: Session) -> tuple[tuple[object, ...], ...]:
+    """Return everything that decides what applications are answered, in a comparable form."""
+    experiments = session.exec(select(ExperimentRow).order_by(col(ExperimentRow.key)))
+    treatments = session.exec(
+        select(TreatmentRow).order_by(
+            col(TreatmentRow.experiment),
+            col(TreatmentRow.variant),
+            col(TreatmentRow.seed),
+            col(TreatmentRow.attempt),
+        )
+    )
+    return (
+        *((e.key, e.revision, e.seed, e.state, e.step) for e in experiments),
+        *((t.experiment, t.variant, t.seed, t.attempt, t.state) for t in treatments),
+    )
 
 
 def load_experiment(session: Session, key: str) -> ExperimentRecord | None:

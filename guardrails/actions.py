@@ -18,10 +18,20 @@ from experiments.repository import (
     load_treatments,
     update_experiment,
 )
-from guardrails.check import channels_of
 from guardrails.loaded import Loaded
 from guardrails.rollback import message, record_rollback
 from guardrails.settings import EngineSettings
+
+LONGEST_TEXT = 2_000
+"""Characters of a reason or a name."""
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,13 @@ class Asked:
     at: datetime
 
     def __post_init__(self) -> None:
+        for name, text in (("reason", self.reason), ("actor", self.actor)):
+            if len(text) > LONGEST_TEXT or not _encodable(text):
+                raise InvalidRequestError(
+                    f"the {name} is not text of at most {LONGEST_TEXT:,} characters",
+                    hint="shorten it, and send valid Unicode",
+                    path=name,
+                )
         if not self.reason.strip():
             raise InvalidRequestError(
                 "a reason is needed", hint="say in a few words why; it is kept", path="reason"
@@ -60,6 +77,10 @@ def roll_back(
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     treatment = _treatment(session, record, loaded, variant)
+    if State(record.state) in {State.FINISHED, State.STOPPED}:
+        raise ConflictError(
+            f"{record.key} is {record.state}", hint="everybody gets control already"
+        )
     if treatment.state != "live":
         raise ConflictError(
             f"{variant} of {record.key} is rolled back already",
@@ -75,7 +96,7 @@ def roll_back(
         reason=asked.reason,
         evidence=None,
         evaluation=None,
-        channels=channels_of(loaded),
+        channels=loaded.channels,
     )
     update_experiment(session, record)
     return done
@@ -136,7 +157,7 @@ def resume(
         title=f"{record.key}: {variant} is live again (attempt {treatment.attempt + 1})",
         text=asked.reason,
         evidence=None,
-        channels=channels_of(loaded),
+        channels=loaded.channels,
     )
     update_experiment(session, record)
     return done

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -19,7 +19,9 @@ from experiments.errors import InvalidRequestError, SpecError, TurnbackError, Un
 from experiments.lifecycle import Move
 from guardrails.clock import SteppedClock
 from guardrails.engine import Engine
+from guardrails.problems import and_more, told
 from guardrails.telemetry import build_version
+from guardrails.texts import header_text, unicode
 from guardrails.views import TransitionView
 from metrics.access import LOOPBACK, AccessError, Keys, Role
 from metrics.api import error_body
@@ -31,7 +33,16 @@ logger = logging.getLogger("turnback.service")
 LARGEST_SPEC = 1_000_000
 """Bytes of a spec file: far beyond anything a person writes."""
 
-Actor = Annotated[str, Header(alias="X-Turnback-Actor", min_length=1, max_length=200)]
+LONGEST_REASON = 2_000
+"""Characters of a reason: it is kept, shown and sent to channels."""
+
+
+Text = Annotated[str, AfterValidator(unicode)]
+Actor = Annotated[
+    str,
+    Header(alias="X-Turnback-Actor", min_length=1, max_length=200),
+    AfterValidator(header_text),
+]
 SPEC_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -57,8 +68,8 @@ class Action(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     action: ActionName
-    variant: str | None = None
-    reason: str = ""
+    variant: Text | None = None
+    reason: Text = Field("", max_length=LONGEST_REASON)
 
 
 class DemoTime(BaseModel):
@@ -205,8 +216,16 @@ def scrape_router(scrape: Callable[[str], tuple[bytes, str]]) -> APIRouter:
     return api
 
 
-def health_router(engine: Callable[[], Engine], store: Callable[[], MetricStore]) -> APIRouter:
-    """Return the routes for whoever keeps the service running; they need no key."""
+def health_router(
+    engine: Callable[[], Engine], store: Callable[[], MetricStore], instance: str = ""
+) -> APIRouter:
+    """Return the routes for whoever keeps the service running; they need no key.
+
+    Args:
+        engine: Returns the running engine.
+        store: Returns the metric store.
+        instance: Told by ``/readyz``, so that whoever started a service knows it.
+    """
     api = APIRouter(tags=["operation"])
 
     @api.get("/healthz", summary="Whether the process answers")
@@ -222,7 +241,8 @@ def health_router(engine: Callable[[], Engine], store: Callable[[], MetricStore]
             raise UnavailableError(
                 f"the files cannot be read ({type(error).__name__})", hint="see the service's log"
             ) from error
-        return to_json({"status": "ready", "watermark": watermark, "experiments": known})
+        state = {"status": "ready", "watermark": watermark, "experiments": known}
+        return to_json({**state, "instance": instance or None})
 
     _ = (healthz, readyz)
     return api
@@ -301,7 +321,7 @@ def install_errors(app: FastAPI) -> None:
         if isinstance(error, UnavailableError):
             headers["Retry-After"] = str(error.retry_after)
         return Response(
-            msgspec.json.encode(error.to_json()),
+            msgspec.json.encode(_shape(error)),
             status_code=error.status,
             media_type="application/json",
             headers=headers,
@@ -329,6 +349,7 @@ def install_errors(app: FastAPI) -> None:
         error = cast("RequestValidationError", error)
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        where = where.encode("utf-8", "backslashreplace").decode()[:200]
         return _refusal(422, "invalid_request", str(first["msg"]), path=where)
 
     async def unforeseen(_request: Request, _error: Exception) -> Response:
@@ -341,6 +362,18 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unforeseen)
+
+
+def _shape(error: TurnbackError) -> dict[str, Any]:
+    """Return the one error shape; of a file with many problems the first, and how many more."""
+    if not isinstance(error, SpecError):
+        return error.to_json()
+    first, left_out = told(error.problems)
+    shape = SpecError(first).to_json()
+    if left_out:
+        shape["error"]["message"] += f"\n{and_more(left_out)}"
+        shape["error"]["left_out"] = left_out
+    return shape
 
 
 def _refusal(

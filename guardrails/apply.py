@@ -16,7 +16,9 @@ from experiments.repository import (
     update_experiment,
 )
 from experiments.spec import ExperimentSpec
+from guardrails.levels import Comparison
 from guardrails.loaded import Loaded, observe_for
+from guardrails.repository import forget_monitors
 from guardrails.views import ApplyView
 
 
@@ -72,7 +74,8 @@ def apply_file(
 
     Raises:
         ReshuffleError: It would move exposed units and does not raise the seed.
-        ConflictError: The seed goes down, or the experiment is over.
+        ConflictError: The seed goes down, the experiment is over, or what the budget was split
+            over changes without a new seed.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     warnings = tuple(str(problem) for problem in loaded.spec.warnings)
@@ -98,9 +101,21 @@ def apply_file(
         "step": min(before.step, len(loaded.steps) - 1),
     }
     if over:
-        changes |= {"step": 0, "step_since": now, "state": State.RUNNING.value}
+        # a pause was somebody's decision: it outlasts a new seed
+        paused = State(before.state) is State.PAUSED
+        state = State.PAUSED if paused else State.RUNNING
+        changes |= {"step": 0, "step_since": now, "step_exposed": {}, "state": state.value}
         _treatments(session, loaded, now=now)
         words = (*words, f"the analysis starts over with seed {loaded.spec.experiment.seed}")
+        if state.value != before.state:
+            words = (*words, f"it is {state.value} again")
+    else:
+        changed = {
+            g.id
+            for g in (*current.spec.guardrails, *loaded.spec.guardrails)
+            if g not in current.spec.guardrails or g not in loaded.spec.guardrails
+        }
+        forget_monitors(session, loaded.key, before.seed, changed)
     update_experiment(session, before, **changes)
     _note(session, loaded, number=number, actor=actor, now=now, words=words)
     return ApplyView(loaded.key, "updated", number, words, warnings)
@@ -118,9 +133,24 @@ def _refuse(before: ExperimentRecord, current: Loaded, loaded: Loaded) -> None:
             hint="seeds only go up: units keep the arm they had",
             path="seed",
         )
+    if new.seed > before.seed:
+        return
     moved = reshuffles(old, new)
-    if moved and new.seed == before.seed:
+    if moved:
         raise ReshuffleError(f"{loaded.key}: {'; '.join(moved)}", path="variants")
+    if promised(current) != promised(loaded):
+        raise ConflictError(
+            f"{loaded.key}: the guardrails that can turn back, alpha, ends or expect_units change: "
+            "its looks so far were taken under another plan, and the promise holds for one",
+            hint="raise `seed` to start the analysis over, or keep them; guardrails with "
+            "`action: alert` may change at any time",
+            path="guardrails",
+        )
+
+
+def promised(loaded: Loaded) -> frozenset[Comparison]:
+    """Return what the budget was split over: every comparison that can turn a treatment back."""
+    return frozenset(c for c in loaded.comparisons if c.acts)
 
 
 def _start(session: Session, loaded: Loaded, *, source: str, actor: str, now: datetime) -> None:
@@ -136,6 +166,7 @@ def _start(session: Session, loaded: Loaded, *, source: str, actor: str, now: da
             revision=1,
             step=0,
             step_since=now,
+            step_exposed={},
             started_at=now,
             ends_at=ends,
             observe_until=ends + observe_for(loaded.spec),

@@ -34,19 +34,21 @@ from guardrails.loaded import Loaded
 from guardrails.outcome import Finding, Outcome
 from guardrails.repository import (
     Monitor,
+    evaluation_exists,
     finding_to_json,
     insert_evaluation,
     insert_finding,
     load_monitors,
     save_monitor,
     save_snapshot,
+    snapshot_to_json,
 )
 from guardrails.rollback import message, record_rollback
 from guardrails.settings import EngineSettings
 from guardrails.ticks import Tick
 from guardrails.verify import store_verified, verify_rollbacks
 from guardrails.words import breach_words, instant
-from metrics.cells import Snapshot, Sums
+from metrics.cells import Snapshot
 from metrics.store import MetricStore
 
 logger = logging.getLogger("turnback.check")
@@ -62,6 +64,11 @@ class Checked:
     result: str
     decision: Decision
     transitions: tuple[TransitionRecord, ...] = ()
+
+
+def _recorded(control: ControlPlane, experiment: str, at: datetime) -> bool:
+    with control.reading() as session:
+        return evaluation_exists(session, experiment, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +93,23 @@ def check(
     record: ExperimentRecord,
     loaded: Loaded,
     tick: Tick,
+    now: datetime,
 ) -> Checked:
-    """Run one tick. Everything before the transaction only reads: doing it twice is harmless."""
+    """Run one tick. Everything before the transaction only reads: doing it twice is harmless.
+
+    The cells are those of the tick's instant; what is done about them happens ``now``, which is
+    later when the tick is.
+    """
     sight = _look(control, store, settings, record=record, loaded=loaded, at=tick.at)
     verified = verify_rollbacks(store, record, sight.treatments, at=tick.at)
     result = "ok" if sight.snapshot is not None else "error"
     try:
         with control.transaction() as session:
-            transitions = _store(session, settings, sight, tick=tick, result=result)
-            store_verified(session, record, verified, channels=channels_of(loaded), at=tick.at)
-    except (IntegrityError, ChangedMeanwhileError):
+            transitions = _store(session, settings, sight, tick=tick, result=result, now=now)
+            store_verified(session, record, verified, channels=loaded.channels, at=now)
+    except (IntegrityError, ChangedMeanwhileError) as error:
+        if isinstance(error, IntegrityError) and not _recorded(control, record.key, tick.at):
+            raise
         # another scheduler recorded this instant or a person acted meanwhile: drop ours
         logger.info("%s: the check of %s was already taken", record.key, instant(tick.at))
         return Checked("taken", sight.decision)
@@ -122,9 +136,8 @@ def _look(
     failure = ""
     try:
         snapshot = store.snapshot(loaded.frame(record, phases), now=at)
-        step_units = _step_units(store, record, loaded, at)
     except Exception as error:  # whatever an engine raises: blindness is an outcome, no crash
-        snapshot, step_units, failure = None, {}, str(error) or type(error).__name__
+        snapshot, failure = None, str(error) or type(error).__name__
         logger.exception("%s: the store could not be read", record.key)
     findings = _judge_all(loaded, treatments, monitors, snapshot, failure)
     standing = Standing(
@@ -137,21 +150,33 @@ def _look(
         steps=loaded.steps,
         step=record.step,
         step_since=record.step_since,
-        step_units=step_units,
-        told=frozenset((m.guardrail, m.treatment) for m in monitors.values() if m.told),
+        step_units=_step_units(record, loaded, treatments, snapshot),
+        told=frozenset(
+            (m.guardrail, m.treatment)
+            for m in monitors.values()
+            if m.told and m.treatment in treatments and m.attempt == treatments[m.treatment].attempt
+        ),
     )
     decision = decide(findings, standing, now=at)
     return _Sight(record, loaded, treatments, monitors, snapshot, failure, findings, decision)
 
 
 def _step_units(
-    store: MetricStore, record: ExperimentRecord, loaded: Loaded, at: datetime
+    record: ExperimentRecord,
+    loaded: Loaded,
+    treatments: Mapping[str, TreatmentRecord],
+    snapshot: Snapshot | None,
 ) -> Mapping[str, int]:
-    """Return units exposed in the current ramp step by variant; nothing is read without need."""
-    if record.step + 1 >= len(loaded.steps) or loaded.steps[record.step].min_units == 0:
+    """Return units first exposed in the current ramp step, of control and the live arms."""
+    if snapshot is None:
         return {}
-    counts = store.exposure_counts(record.key, record.seed, since=record.step_since, until=at)
-    return {v.name: counts.get(v.name, 0) for v in loaded.spec.experiment.variants}
+    control = loaded.spec.experiment.control
+    counted = {control, *(v for v, t in treatments.items() if t.state == "live")}
+    return {
+        variant: reach.exposed - record.step_exposed.get(variant, 0)
+        for variant, reach in snapshot.reach.items()
+        if variant in counted
+    }
 
 
 def _judge_all(
@@ -203,7 +228,13 @@ def _stopped(snapshot: Snapshot, settle: timedelta) -> bool:
 
 
 def _store(
-    session: Session, settings: EngineSettings, sight: _Sight, *, tick: Tick, result: str
+    session: Session,
+    settings: EngineSettings,
+    sight: _Sight,
+    *,
+    tick: Tick,
+    result: str,
+    now: datetime,
 ) -> tuple[TransitionRecord, ...]:
     """Write everything one check found and did; all of it or nothing."""
     record, decision = sight.record, sight.decision
@@ -220,18 +251,23 @@ def _store(
     _store_findings(session, settings, sight, at=tick.at, evaluation=evaluation)
     if sight.snapshot is not None:
         save_snapshot(session, record.key, tick.at, snapshot_to_json(sight.snapshot))
-    transitions = _act(session, settings, sight, at=tick.at, evaluation=evaluation)
-    update_experiment(session, record, **_changes(sight, tick.at))
+    transitions = _act(session, settings, sight, at=now, evaluation=evaluation)
+    update_experiment(session, record, **_changes(sight, tick.at, now))
     return transitions
 
 
-def _changes(sight: _Sight, at: datetime) -> dict[str, Any]:
+def _changes(sight: _Sight, at: datetime, now: datetime) -> dict[str, Any]:
     record, decision = sight.record, sight.decision
     changes: dict[str, Any] = {"last_tick_at": at, "checks": record.checks + 1}
     if sight.snapshot is not None:
         changes["watermark"] = sight.snapshot.watermark
     if decision.advance:
-        changes |= {"step": record.step + 1, "step_since": at}
+        reach = sight.snapshot.reach if sight.snapshot is not None else {}
+        changes |= {
+            "step": record.step + 1,
+            "step_since": now,
+            "step_exposed": {variant: r.exposed for variant, r in reach.items()},
+        }
     if decision.become is not None:
         changes["state"] = State(decision.become).value
     return changes
@@ -280,11 +316,13 @@ def _store_findings(
                 stored_at=at if keep or before is None else before.stored_at,
                 outcome=finding.outcome.value,
                 blind_since=(blind_since or at) if is_blind(finding) else None,
+                # a breach stands at looks only: told stays until the guardrail has passed
                 told=pair in told
-                or (before is not None and before.told and finding.outcome is Outcome.BREACH),
+                or (before is not None and before.told and finding.outcome is not Outcome.PASS),
                 states=states,
                 finding=replace(finding, states={}),
             ),
+            known=before is not None,
         )
 
 
@@ -292,7 +330,7 @@ def _act(
     session: Session, settings: EngineSettings, sight: _Sight, *, at: datetime, evaluation: int
 ) -> tuple[TransitionRecord, ...]:
     record, decision, loaded = sight.record, sight.decision, sight.loaded
-    channels = channels_of(loaded)
+    channels = loaded.channels
     done = [
         record_rollback(
             session,
@@ -376,37 +414,4 @@ def _evidence(sight: _Sight, finding: Finding) -> dict[str, Any]:
         "watermark": sight.snapshot.watermark if sight.snapshot is not None else None,
         "revision": sight.record.revision,
         "spec_sha256": sight.loaded.spec.sha256,
-    }
-
-
-def channels_of(loaded: Loaded) -> tuple[str, ...]:
-    """Return where an experiment's messages go: the log, and the channels its file names."""
-    return tuple(dict.fromkeys(("log", *loaded.spec.experiment.notify)))
-
-
-def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
-    """Return what is shown of a snapshot: exact totals per KPI, window and variant."""
-    kpis: list[dict[str, Any]] = []
-    for (kpi, window), cells in snapshot.cells.items():
-        totals: dict[str, tuple[int, Sums]] = {}
-        for cell in cells:
-            entered, sums = totals.get(cell.variant, (0, Sums()))
-            totals[cell.variant] = (entered + cell.entered, sums + cell.sums)
-        kpis.extend(
-            {
-                "kpi": kpi,
-                "window": int(window.total_seconds()),
-                "variant": variant,
-                "entered": entered,
-                "n": sums.n,
-                "y": str(sums.y),
-                "x": str(sums.x),
-            }
-            for variant, (entered, sums) in totals.items()
-        )
-    return {
-        "watermark": snapshot.watermark,
-        "conflicted": snapshot.conflicted,
-        "exposed": {variant: reach.exposed for variant, reach in snapshot.reach.items()},
-        "kpis": kpis,
     }

@@ -14,6 +14,12 @@ from guardrails.outcome import Code, Finding, Outcome
 RELATIVE_EXPOSURE_AFTER_ROLLBACK = 0.01
 """A rollback is effective when the arm's exposures are below this share of their rate before."""
 
+LEAST_DUE = 5.0
+"""Exposures that must have been due at the old rate before their absence means anything."""
+
+LEAST_STRAYS = 2
+"""Exposures after the grace period that are too many at once, whatever was due."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -44,14 +50,14 @@ class Standing:
     """Where an experiment stands when a check decides.
 
     Attributes:
-        state: ``running`` or ``observing``.
+        state: ``running``, ``paused`` or ``observing``.
         live: Treatments that are not rolled back.
         acting: Whether the engine may act (live mode, not suspended).
         rules: Guardrails by id.
         steps: The ramp; empty means full traffic from the start.
         step: Index of the current step.
         step_since: When it began.
-        step_units: Units exposed since then, by variant.
+        step_units: Units first exposed since then, of control and the live treatments.
         told: (guardrail, treatment) pairs already told of a breach they do not act on.
     """
 
@@ -134,7 +140,7 @@ def _strongest(breaches: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def _next_state(standing: Standing, now: datetime) -> str | None:
-    if standing.state == "running" and now >= standing.ends_at:
+    if standing.state in {"running", "paused"} and now >= standing.ends_at:
         return "observing"
     if standing.state == "observing" and now >= standing.observe_until:
         return "finished"
@@ -145,8 +151,8 @@ def _blocked(findings: Sequence[Finding], standing: Standing, *, now: datetime) 
     """Return why the ramp may not advance, or ``None`` when it may."""
     if standing.state != "running" or standing.step + 1 >= len(standing.steps):
         return "the ramp is at its last step"
-    if not standing.live:
-        return "every treatment is turned back"
+    if not standing.live or not standing.acting:
+        return "the engine may not act" if standing.live else "every treatment is turned back"
     step = standing.steps[standing.step]
     objection = _objection(findings, standing.rules, proven=step.proven)
     if objection is not None:
@@ -154,7 +160,7 @@ def _blocked(findings: Sequence[Finding], standing: Standing, *, now: datetime) 
     if standing.step_since is not None and now - standing.step_since < step.hold:
         return "the step's hold is not over"
     counts = standing.step_units or {}
-    fewest = min((counts.get(v, 0) for v in counts), default=0)
+    fewest = min(counts.values(), default=0)
     if fewest < step.min_units:
         return f"{fewest} of {step.min_units} units per arm are in"
     return None
@@ -169,6 +175,8 @@ def _objection(
             continue
         if finding.outcome in {Outcome.BREACH, Outcome.ERROR, Outcome.NO_DATA}:
             return f"{finding.guardrail} of {finding.treatment} is {finding.outcome.value}"
+        if any(state.crossed for state in finding.states.values()):
+            return f"{finding.guardrail} of {finding.treatment} was breached before"
         if proven and finding.outcome is not Outcome.PASS:
             return f"{finding.guardrail} of {finding.treatment} is not proven safe yet"
     return None
@@ -191,8 +199,9 @@ def verify_rollback(
 ) -> tuple[float | None, float | None, bool | None]:
     """Return (rate before, rate after, effective) of a rolled back arm's exposures per hour.
 
-    ``effective`` is ``None`` while nobody at all was exposed since the grace period: silence
-    of every arm proves nothing.
+    ``effective`` is ``None`` while it cannot be told: nobody at all was exposed since the grace
+    period (silence of every arm proves nothing), or fewer than five exposures of the arm were
+    due at its old rate.
 
     Args:
         before: Exposures of the arm before the rollback.
@@ -205,9 +214,14 @@ def verify_rollback(
     if hours_after <= 0 or after + others_after == 0:
         return rate_before, None, None
     rate_after = after / hours_after
-    if rate_before is None:
-        return None, rate_after, after == 0
-    return rate_before, rate_after, rate_after <= RELATIVE_EXPOSURE_AFTER_ROLLBACK * rate_before
+    if not rate_before:
+        return rate_before, rate_after, after == 0
+    ceiling = RELATIVE_EXPOSURE_AFTER_ROLLBACK * rate_before
+    if after and rate_after > ceiling and after >= LEAST_STRAYS:
+        return rate_before, rate_after, False
+    if rate_before * hours_after < LEAST_DUE:
+        return rate_before, rate_after, None
+    return rate_before, rate_after, rate_after <= ceiling
 
 
 def events_stopped(

@@ -22,6 +22,7 @@ from experiments.repository import (
     load_revision,
     load_transitions,
     load_treatments,
+    served_facts,
 )
 from guardrails.actions import Asked, change_state, resume, roll_back
 from guardrails.apply import apply_file
@@ -42,6 +43,7 @@ from guardrails.views import (
     Explanation,
     TransitionView,
 )
+from guardrails.words import instant
 from metrics.catalogue import Catalogue, load_catalogue
 from metrics.store import MetricStore
 
@@ -64,6 +66,8 @@ class Engine:
         settings: What may be told from outside.
         catalogue: KPIs known beside those of a file; the shipped ones by default.
         hooks: Receive measurements.
+        deliver_inline: Whether messages are sent by whoever caused them. A service says no and
+            calls ``deliver`` from a job of its own, so that a slow receiver delays nothing.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Engine:
         settings: EngineSettings | None = None,
         catalogue: Catalogue | None = None,
         hooks: Sequence[EngineHook] = (),
+        deliver_inline: bool = True,
     ) -> None:
         self._control = control
         self._store = store
@@ -87,9 +92,13 @@ class Engine:
         self._channels = {"log": LogChannel(), **self.settings.channels}
         self._lock = RLock()
         self._delivering = RLock()
+        self._deliver_inline = deliver_inline
         self._loaded: dict[tuple[str, int], Loaded] = {}
+        self._trouble: dict[str, str] = {}
         control.create()
-        self._served = self._compile()
+        self._facts: object = None
+        self._served = ServedConfig("", {})
+        self._refresh()
 
     @property
     def catalogue(self) -> Catalogue:
@@ -107,13 +116,10 @@ class Engine:
             SpecError: The file has problems; nothing changed.
             ConflictError: It would move exposed units, or the experiment is over.
         """
+        loaded = load(
+            text, source=source, catalogue=self._catalogue, show_core=self.settings.show_core
+        )
         with self._lock:
-            loaded = load(
-                text,
-                source=source,
-                catalogue=self._catalogue,
-                show_core=self.settings.show_core,
-            )
             with _compare_and_set(), self._control.transaction() as session:
                 before = load_experiment(session, loaded.key)
                 current = self._load(session, before) if before is not None else None
@@ -126,8 +132,8 @@ class Engine:
                     actor=actor,
                     now=self._clock.now(),
                 )
-            self._swap()
-        self.deliver()
+            self._follow()
+        self._tell()
         return replace(view, warnings=(*view.warnings, *self._unknown_channels(loaded, source)))
 
     def _unknown_channels(self, loaded: Loaded, source: str) -> tuple[str, ...]:
@@ -140,6 +146,7 @@ class Engine:
 
     def run_due(self, *, now: datetime | None = None) -> tuple[CheckReport, ...]:
         """Run every check that is due, of every experiment; late ones collapse to the newest."""
+        self._refresh()
         self._flush()
         at = now or self._clock.now()
         with self._control.reading() as session:
@@ -149,16 +156,18 @@ class Engine:
             for hook in self._hooks:
                 hook.on_check(report)
         if reports:
-            self.deliver()
+            self._tell()
         return reports
 
     def _run_guarded(self, key: str, now: datetime) -> CheckReport | None:
         """Run one experiment's check: a defect in one must not blind the others."""
         begun = time.monotonic()
         try:
-            return self._run_one(key, now)
+            report = self._run_one(key, now)
         except Exception as error:
             logger.exception("%s: the check failed", key)
+            text = f"checks fail since {instant(now)}: {type(error).__name__}: {error}"
+            self._trouble.setdefault(key, text)
             return CheckReport(
                 experiment=key,
                 at=now,
@@ -167,6 +176,9 @@ class Engine:
                 transitions=(),
                 seconds=time.monotonic() - begun,
             )
+        if report is not None and report.result == "ok":
+            self._trouble.pop(key, None)
+        return report
 
     def _run_one(self, key: str, now: datetime) -> CheckReport | None:
         with self._lock:
@@ -177,14 +189,24 @@ class Engine:
                 loaded = self._load(session, record)
             every = loaded.spec.experiment.check_every
             tick = due_tick(record.last_tick_at, now, every, started=record.started_at)
+            if record.last_tick_at is not None and record.last_tick_at > now + every:
+                self._trouble[key] = (
+                    f"the clock says {instant(now)}, before the newest check "
+                    f"({instant(record.last_tick_at)}): nothing is due until it has caught up"
+                )
             if tick is None:
                 return None
             begun = time.monotonic()
             done = check(
-                self._control, self._store, self.settings, record=record, loaded=loaded, tick=tick
+                self._control,
+                self._store,
+                self.settings,
+                record=record,
+                loaded=loaded,
+                tick=tick,
+                now=now,
             )
-            if done.transitions:
-                self._swap()
+            self._follow()
             return CheckReport(
                 experiment=key,
                 at=tick.at,
@@ -240,8 +262,8 @@ class Engine:
             with _compare_and_set(), self._control.transaction() as session:
                 record, loaded = self._known(session, key)
                 done = action(session, record, loaded)
-            self._swap()
-        self.deliver()
+            self._follow()
+        self._tell()
         return transition_view(done)
 
     def pause(self, key: str, *, reason: str, actor: str) -> TransitionView:
@@ -338,20 +360,37 @@ class Engine:
                 transitions=load_transitions(session, key),
                 snapshot=load_snapshot(session, key),
                 suspended=self.settings.suspended,
-                max_blind=self.settings.max_blind,
+                trouble=self._trouble.get(key),
             )
 
-    def _swap(self) -> None:
-        self._served = self._compile()
+    def _tell(self) -> None:
+        if self._deliver_inline:
+            self.deliver()
 
-    def _compile(self) -> ServedConfig:
+    def _follow(self) -> None:
+        """Serve what is stored now; if that fails, the next run of checks tries again."""
+        try:
+            self._refresh()
+        except Exception:
+            # what was committed stays committed; serving catches up at the next ring
+            logger.exception("the served configuration could not be made anew")
+
+    def _refresh(self) -> None:
+        """Serve what is stored, whoever stored it (another engine on the same database too)."""
+        with self._lock, self._control.reading() as session:
+            facts = served_facts(session)
+            if facts == self._facts:
+                return
+            self._served = self._compile(session)
+            self._facts = facts
+
+    def _compile(self, session: Session) -> ServedConfig:
         standings: list[Standing] = []
-        with self._control.reading() as session:
-            for key in experiment_keys(session):
-                record, loaded = self._known(session, key)
-                treatments = load_treatments(session, key, record.seed)
-                back = frozenset(v for v, t in treatments.items() if t.state == "rolled_back")
-                standings.append(Standing(record, loaded, back))
+        for key in experiment_keys(session):
+            record, loaded = self._known(session, key)
+            treatments = load_treatments(session, key, record.seed)
+            back = frozenset(v for v, t in treatments.items() if t.state == "rolled_back")
+            standings.append(Standing(record, loaded, back))
         return compile_all(standings)
 
 

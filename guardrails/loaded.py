@@ -54,6 +54,11 @@ class Loaded:
         )
 
     @property
+    def channels(self) -> tuple[str, ...]:
+        """Where its messages go: the log, and the channels its file names."""
+        return tuple(dict.fromkeys(("log", *self.spec.experiment.notify)))
+
+    @property
     def settle(self) -> timedelta:
         """How long silence of all events is normal: twice the shortest window, plus the lag."""
         shortest = min(

@@ -40,7 +40,7 @@ class Known:
     transitions: Sequence[TransitionRecord]
     snapshot: tuple[datetime, Mapping[str, Any]] | None
     suspended: bool
-    max_blind: timedelta
+    trouble: str | None
 
 
 def experiment_view(known: Known) -> ExperimentView:
@@ -261,6 +261,8 @@ def _attention(known: Known) -> tuple[str, ...]:
     words: list[str] = []
     if known.suspended:
         words.append("the engine is suspended: it watches and acts on nothing")
+    if known.trouble is not None:
+        words.append(known.trouble)
     words += [
         f"{t.variant} was turned back but is still being shown"
         for t in known.treatments.values()

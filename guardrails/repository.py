@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from sqlalchemy import delete, update
 from sqlmodel import Session, col, select
 
 from guardrails.models import (
@@ -19,6 +20,7 @@ from guardrails.models import (
     SnapshotRow,
 )
 from guardrails.outcome import Finding, WindowState
+from metrics.cells import Snapshot, Sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,23 +125,37 @@ def load_monitors(session: Session, experiment: str, seed: int) -> list[Monitor]
     ]
 
 
-def save_monitor(session: Session, experiment: str, seed: int, monitor: Monitor) -> None:
-    """Replace what the last check of one guardrail and attempt left behind."""
-    session.merge(
-        MonitorRow(
-            experiment=experiment,
-            seed=seed,
-            treatment=monitor.treatment,
-            attempt=monitor.attempt,
-            guardrail=monitor.guardrail,
-            checked_at=monitor.checked_at,
-            stored_at=monitor.stored_at,
-            outcome=monitor.outcome,
-            blind_since=monitor.blind_since,
-            told=monitor.told,
-            states={key: state_to_json(state) for key, state in monitor.states.items()},
-            finding=finding_to_json(monitor.finding),
-        )
+def save_monitor(
+    session: Session, experiment: str, seed: int, monitor: Monitor, *, known: bool
+) -> None:
+    """Keep what a check of one guardrail and attempt leaves behind.
+
+    Where an earlier check left something (``known``) it is replaced.
+    """
+    names: dict[str, Any] = {
+        "experiment": experiment,
+        "seed": seed,
+        "treatment": monitor.treatment,
+        "attempt": monitor.attempt,
+        "guardrail": monitor.guardrail,
+    }
+    values: dict[str, Any] = {
+        "checked_at": monitor.checked_at,
+        "stored_at": monitor.stored_at,
+        "outcome": monitor.outcome,
+        "blind_since": monitor.blind_since,
+        "told": monitor.told,
+        "states": {key: state_to_json(state) for key, state in monitor.states.items()},
+        "finding": finding_to_json(monitor.finding),
+    }
+    if not known:
+        session.add(MonitorRow(**names, **values))
+        return
+    session.exec(
+        update(MonitorRow)
+        .where(*(getattr(MonitorRow, name) == value for name, value in names.items()))
+        .values(**values)
+        .execution_options(synchronize_session=False)
     )
 
 
@@ -176,6 +192,27 @@ def insert_evaluation(
     if row.id is None:
         raise RuntimeError("the database gave the evaluation no id")
     return row.id
+
+
+def evaluation_exists(session: Session, experiment: str, at: datetime) -> bool:
+    """Return whether a tick was recorded."""
+    query = select(EvaluationRow.id).where(
+        EvaluationRow.experiment == experiment, EvaluationRow.at == at
+    )
+    return session.exec(query).first() is not None
+
+
+def forget_monitors(session: Session, experiment: str, seed: int, guardrails: set[str]) -> None:
+    """Drop the states of guardrails that now mean something else; their evidence stays."""
+    session.exec(
+        delete(MonitorRow)
+        .where(
+            col(MonitorRow.experiment) == experiment,
+            col(MonitorRow.seed) == seed,
+            col(MonitorRow.guardrail).in_(guardrails),
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 def insert_finding(
@@ -216,6 +253,34 @@ def load_findings(
         .limit(limit)
     ).all()
     return [(row.at, row.attempt, finding_from_json(row.body)) for row in reversed(rows)]
+
+
+def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
+    """Return what is shown of a snapshot: exact totals per KPI, window and variant."""
+    kpis: list[dict[str, Any]] = []
+    for (kpi, window), cells in snapshot.cells.items():
+        totals: dict[str, tuple[int, Sums]] = {}
+        for cell in cells:
+            entered, sums = totals.get(cell.variant, (0, Sums()))
+            totals[cell.variant] = (entered + cell.entered, sums + cell.sums)
+        kpis.extend(
+            {
+                "kpi": kpi,
+                "window": int(window.total_seconds()),
+                "variant": variant,
+                "entered": entered,
+                "n": sums.n,
+                "y": str(sums.y),
+                "x": str(sums.x),
+            }
+            for variant, (entered, sums) in totals.items()
+        )
+    return {
+        "watermark": snapshot.watermark,
+        "conflicted": snapshot.conflicted,
+        "exposed": {variant: reach.exposed for variant, reach in snapshot.reach.items()},
+        "kpis": kpis,
+    }
 
 
 def save_snapshot(session: Session, experiment: str, at: datetime, body: dict[str, Any]) -> None:

@@ -4,13 +4,14 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 logger = logging.getLogger("turnback.scheduler")
 
 
 class Bell:
-    """Rings at an interval in a thread of its own until it is closed.
+    """Rings at an interval, each job in a thread of its own, until it is closed.
 
     A ring that is late is run, several late ones are one: the ticks themselves count what was
     missed. A ring never overlaps the one before.
@@ -20,7 +21,9 @@ class Bell:
     """
 
     def __init__(self, jobs: dict[str, tuple[timedelta, Callable[[], object]]]) -> None:
-        self._scheduler = BackgroundScheduler(timezone="UTC")
+        # a worker for each job: one that waits for others does not hold up the rest
+        workers = {"default": ThreadPoolExecutor(max(1, len(jobs)))}
+        self._scheduler = BackgroundScheduler(executors=workers, timezone="UTC")
         for name, (every, job) in jobs.items():
             self._scheduler.add_job(
                 _guarded(name, job),

@@ -16,7 +16,6 @@ class EngineSettings:
     Attributes:
         grace: Time after a rollback before its verification begins.
         evidence_every: Evidence is stored at looks, changes of outcome and this often.
-        max_blind: Blindness longer than this is shown as needing attention.
         suspended: Watch and act on nothing.
         channels: Where messages go, by the names spec files use in ``notify``; every message
             goes to ``log`` too.
@@ -25,7 +24,6 @@ class EngineSettings:
 
     grace: timedelta = timedelta(minutes=15)
     evidence_every: timedelta = timedelta(hours=1)
-    max_blind: timedelta = timedelta(minutes=30)
     suspended: bool = False
     channels: Mapping[str, Channel] = field(default_factory=dict[str, Channel])
     show_core: bool = True

@@ -16,6 +16,10 @@ from metrics.store import MetricStore
 logger = logging.getLogger("turnback.verify")
 
 
+WATCHED_FOR = timedelta(days=1)
+"""A rollback found effective is watched this long: clients may come back with old answers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verified:
     """What one look at one rolled back arm found; rates are exposures an hour."""
@@ -37,7 +41,9 @@ def verify_rollbacks(
     done: list[Verified] = []
     for treatment in treatments.values():
         back, after = treatment.rolled_back_at, treatment.verify_after
-        if back is None or after is None or treatment.effective is True or at <= after:
+        if back is None or after is None or at <= after:
+            continue
+        if treatment.effective is True and at - back > WATCHED_FOR:
             continue
         since = max(treatment.since, back - timedelta(days=1))
         try:
@@ -54,6 +60,8 @@ def verify_rollbacks(
             others_after=sum(later.values()) - arm,
             hours_after=(at - after) / timedelta(hours=1),
         )
+        if verdict[2] is None and treatment.effective is not None:
+            continue  # silence does not take back what was seen
         done.append(Verified(treatment, *verdict))
     return tuple(done)
 

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from dataclasses import dataclass, field
 from enum import IntEnum
+from urllib.parse import urlsplit
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -38,6 +39,20 @@ class AccessError(Exception):
         self.code = code
         self.message = message
         self.hint = hint
+
+
+def foreign(origin: str | None) -> bool:
+    """Return whether a request comes from a page that was not served by this machine.
+
+    Args:
+        origin: The ``Origin`` header, which browsers send and pages cannot change.
+    """
+    if not origin:
+        return False
+    try:
+        return urlsplit(origin).hostname not in LOOPBACK
+    except ValueError:
+        return True
 
 
 def digest(key: str) -> bytes:
@@ -86,17 +101,24 @@ class Keys:
             token = hmac.new(digests[-1][1], b"ofrep-stream", hashlib.sha256).hexdigest()[:32]
         return cls(digests, anyone, token)
 
-    def role_of(self, authorization: str | None, api_key: str | None) -> Role | None:
+    def role_of(
+        self, authorization: str | None, api_key: str | None, *, origin: str | None = None
+    ) -> Role | None:
         """Return the role of a caller, ``None`` when it sent a key that nobody has.
+
+        A page of another site may be open in a browser on this machine, so such pages get no
+        more than `Role.CLIENT` where it is not a key that decides.
 
         Args:
             authorization: The ``Authorization`` header: ``Bearer KEY``, or ``Basic`` with the
                 key as password, which is what a browser can send.
             api_key: The ``X-API-Key`` header.
+            origin: The ``Origin`` header.
         """
+        anyone = min(self.anyone, Role.CLIENT) if foreign(origin) else self.anyone
         key = _key_of(authorization) or api_key
         if not key:
-            return self.anyone
+            return anyone
         given = digest(key)
         found = None
         for role, expected in self.digests:
@@ -105,16 +127,23 @@ class Keys:
                 found = role
         if found is None:
             # where nothing is protected a stray key does no harm
-            return self.anyone if not self.digests else None
-        return max(found, self.anyone)
+            return anyone if not self.digests else None
+        return max(found, anyone)
 
-    def require(self, role: Role, authorization: str | None, api_key: str | None) -> Role:
+    def require(
+        self,
+        role: Role,
+        authorization: str | None,
+        api_key: str | None,
+        *,
+        origin: str | None = None,
+    ) -> Role:
         """Return the caller's role when it is at least ``role``.
 
         Raises:
             AccessError: It is not.
         """
-        held = self.role_of(authorization, api_key)
+        held = self.role_of(authorization, api_key, origin=origin)
         if held is not None and held >= role:
             return held
         name = role.name.lower()

@@ -188,7 +188,10 @@ class EventsEndpoint:
             name = scope["query_string"].decode("latin-1").partition("=")[0]
             raise RequestError(400, "unknown_parameter", f"unknown query parameter '{name}'")
         role = intake.keys.require(
-            Role.CLIENT, header(scope, b"authorization"), header(scope, b"x-api-key")
+            Role.CLIENT,
+            header(scope, b"authorization"),
+            header(scope, b"x-api-key"),
+            origin=header(scope, b"origin"),
         )
         trusted = role >= Role.INGEST
         body = await self._body(scope, receive)

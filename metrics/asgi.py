@@ -25,10 +25,17 @@ PREFLIGHT: Headers = (
     (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
     (
         b"access-control-allow-headers",
-        b"content-type, content-encoding, if-none-match, authorization, x-api-key, last-event-id",
+        (
+            b"content-type, content-encoding, if-none-match, authorization, x-api-key, "
+            b"last-event-id, traceparent, tracestate"
+        ),
     ),
     (b"access-control-max-age", b"86400"),
 )
+
+
+MEMBERS = 100
+"""Most gzip members of one body: each costs a copy of what follows it."""
 
 
 class BodyTooLargeError(Exception):
@@ -89,7 +96,8 @@ def unpack(body: bytes, encoding: str | None, limit: int) -> bytes:
 
     Raises:
         BodyTooLargeError: It unpacks to more than ``limit``.
-        BadEncodingError: The encoding is none of gzip and identity, or the data is broken.
+        BadEncodingError: The encoding is none of gzip and identity, or the data is broken, or
+            made of more than ``MEMBERS`` gzip members.
     """
     kind = (encoding or "identity").strip().lower()
     if kind == "identity":
@@ -99,6 +107,10 @@ def unpack(body: bytes, encoding: str | None, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while body:
+        if len(parts) == MEMBERS:
+            raise BadEncodingError(
+                f"the body has more than {MEMBERS} gzip members; compress it as one"
+            )
         stream = zlib.decompressobj(wbits=31)
         try:
             part = stream.decompress(body, limit - size + 1)

@@ -55,6 +55,9 @@ DERIVED = "exposure:"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _EXCERPT = 4096
+_MOST_DIGITS = 400
+"""The largest float has 309; Python refuses to read integers of more than 4,300."""
+_TOO_DEEP = "nested too deeply"
 
 
 class MalformedBodyError(ValueError):
@@ -106,7 +109,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class MalformedLine:
-    """One line of NDJSON that is no JSON; `parse_event` rejects it."""
+    """One line of NDJSON that is no JSON, or is nested too deeply; `parse_event` rejects it."""
 
     text: str
     reason: str
@@ -126,14 +129,16 @@ def decode_events(body: bytes, *, ndjson: bool) -> list[Any]:
     """Return the raw events of a request body, for `parse_event` one by one.
 
     NaN and infinities, which are no JSON, are let through here so that they reject one event
-    and not its batch. A single JSON object counts as an array of one.
+    and not its batch; numbers too long to be read become infinite for the same reason. A
+    single JSON object counts as an array of one.
 
     Args:
         body: The body, already decompressed.
         ndjson: One JSON object per line instead of one array; blank lines are skipped.
 
     Raises:
-        MalformedBodyError: The body is no JSON array; says where it breaks.
+        MalformedBodyError: The body is no JSON array, says where it breaks; or it is nested
+            too deeply, which NDJSON refuses line by line.
     """
     if ndjson:
         return [_decode_line(line) for line in body.splitlines() if line.strip()]
@@ -153,12 +158,27 @@ def decode_events(body: bytes, *, ndjson: bool) -> list[Any]:
 
 def _decode_leniently(body: bytes) -> Any:
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
+        return _read_slowly(body)
+    except RecursionError:
+        raise MalformedBodyError(
+            f"body: an event is {_TOO_DEEP}; flatten it, or send NDJSON with Content-Type "
+            "application/x-ndjson, where only the line that is nested too deeply is refused"
+        ) from None
+    except ValueError as error:
         raise MalformedBodyError(
             f"body: no JSON ({error}); send a JSON array of events, or NDJSON with "
             "Content-Type application/x-ndjson"
         ) from error
+
+
+def _read_slowly(text: bytes) -> Any:
+    """Return JSON that the fast decoder refuses: NaN, infinities, numbers of any length."""
+    return json.loads(text, parse_int=_integer)
+
+
+def _integer(digits: str) -> int | float:
+    """Return an integer; one beyond all floats is infinite, so only its own field is refused."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
 
 
 def _decode_line(line: bytes) -> Any:
@@ -166,9 +186,12 @@ def _decode_line(line: bytes) -> Any:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
-            return json.loads(line)
-        except (ValueError, RecursionError) as error:
-            return MalformedLine(line[:_EXCERPT].decode("utf-8", "replace"), str(error))
+            return _read_slowly(line)
+        except RecursionError:
+            reason = _TOO_DEEP
+        except ValueError as error:
+            reason = str(error)
+        return MalformedLine(line[:_EXCERPT].decode("utf-8", "replace"), reason)
 
 
 def parse_event(

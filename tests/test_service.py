@@ -5,6 +5,8 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from queue import Queue
+from threading import Event, Timer
 
 import httpx
 import pytest
@@ -172,6 +174,34 @@ def test_pages_of_other_sites_change_nothing_in_a_service_without_keys(local):
             409,
             "illegal_transition",
         ),
+        (
+            "POST",
+            f"/api/v1/experiments/{KEY}/actions",
+            '{"action": "pause", "reason": "\\ud800"}',
+            422,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            f"/api/v1/experiments/{KEY}/actions",
+            '{"action": "roll_back", "variant": "\\udfff", "reason": "x"}',
+            422,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            f"/api/v1/experiments/{KEY}/actions",
+            '{"action": "pause", "reason": "x", "\\ud800": 1}',
+            422,
+            "invalid_request",
+        ),
+        (
+            "POST",
+            f"/api/v1/experiments/{KEY}/actions",
+            json.dumps({"action": "pause", "reason": "x" * 2_001}),
+            422,
+            "invalid_request",
+        ),
         ("POST", "/api/v1/demo/clock", '{"to": "2001-01-01T00:00:00Z"}', 400, "invalid_request"),
         ("POST", "/api/v1/demo/clock", '{"to": "2030-01-01T00:00:00"}', 422, "invalid_request"),
     ],
@@ -225,6 +255,75 @@ def test_the_actor_of_an_action_is_kept(local):
     done = local.http.post(url, json=body, headers={"X-Turnback-Actor": "ada"}).json()
     assert (done["actor"], done["reason"], done["after"]) == ("ada", "a sale begins", "paused")
     assert local.act("continue").json()["actor"] == "api"
+
+
+@pytest.mark.parametrize("actor", [b"\xff", b"", b"a" * 201])
+def test_an_actor_that_is_no_short_text_is_refused(local, actor):
+    answer = local.http.post(
+        f"/api/v1/experiments/{KEY}/actions",
+        json={"action": "pause", "reason": "x"},
+        headers={"X-Turnback-Actor": actor},
+    )
+    assert answer.status_code == 422
+    assert answer.json()["error"]["path"] == "X-Turnback-Actor"
+
+
+def test_any_language_and_2000_characters_are_kept(local):
+    body = {"action": "pause", "reason": "\u6539" * 2_000}
+    url = f"/api/v1/experiments/{KEY}/actions"
+    headers = {b"X-Turnback-Actor": "Zo\u00eb \u6731".encode()}
+    done = local.http.post(url, json=body, headers=headers)
+    assert done.status_code == 200, done.text
+    assert (done.json()["actor"], done.json()["reason"]) == ("Zo\u00eb \u6731", body["reason"])
+    assert local.act("continue").status_code == 200
+
+
+def test_a_file_full_of_problems_is_answered_briefly(local):
+    answer = local.apply(SPEC + "".join(f"k{i}: 1\n" for i in range(5_000)))
+    error = answer.json()["error"]
+    assert answer.status_code == 422
+    assert len(error["problems"]) == 100
+    assert error["left_out"] >= 4_900
+    assert error["message"].endswith(f"and {error['left_out']:,} more problems; mend these first")
+    assert len(answer.content) < 100_000
+
+
+class SlowReceiver:
+    """A webhook that answers nobody until it is let go."""
+
+    def __init__(self):
+        self.asked, self.go = Event(), Event()
+        self.count = 0
+
+    def __call__(self, *_args, **_kwargs):
+        self.count += 1
+        self.asked.set()
+        assert self.go.wait(30)
+        return httpx.Response(204)
+
+
+def test_a_slow_receiver_delays_neither_answers_nor_checks_nor_the_end(monkeypatch):
+    receiver, rings, run_due = SlowReceiver(), Queue(), service.Engine.run_due
+
+    def counted(engine):
+        reports = run_due(engine)
+        rings.put(receiver.asked.is_set())
+        return reports
+
+    monkeypatch.setattr("guardrails.channels.webhook.httpx.post", receiver)
+    monkeypatch.setattr(service.Engine, "run_due", counted)
+    hooks = {"ops": "http://127.0.0.1:9/"}
+    with running(demo=False, ring_seconds=0.05, webhooks=hooks) as it:
+        assert it.apply(SPEC + "notify: [ops]\n").status_code == 201
+        for action in ("roll_back", "resume", "roll_back"):
+            assert it.act(action, variant="treatment").status_code == 200
+        assert receiver.asked.wait(10), "nobody was told"
+        assert it.act("resume", variant="treatment").status_code == 200
+        while not rings.get(timeout=10):  # checks that end while the receiver has not answered
+            pass
+        assert receiver.count == 1
+        Timer(0.5, receiver.go.set).start()
+    assert receiver.count == 1, "a stopping service went on telling"
 
 
 def test_the_description_names_the_hot_routes_too(local):

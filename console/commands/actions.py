@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from console.client import ServiceClient
+from console.client import ServiceClient, experiment_path
 from console.output import CommandError, ExitCode, print_json, say
 
 
@@ -19,9 +19,10 @@ def act(
 
     Without ``variant`` the experiment must have exactly one treatment that can be meant.
     """
-    name = variant or _only_treatment(client.get(f"/api/v1/experiments/{key}"), action)
+    path = experiment_path(key)
+    name = variant or _only_treatment(client.get(path), action)
     body = {"action": action, "variant": name, "reason": reason}
-    view = client.post(f"/api/v1/experiments/{key}/actions", json=body)
+    view = client.post(f"{path}/actions", json=body)
     if as_json:
         print_json(view)
         return

@@ -26,6 +26,7 @@ from metrics.stores import open_store
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _FAR = datetime(9000, 1, 1, tzinfo=UTC)
 _SHOWN = 5
+_LONGEST = timedelta(days=3_650)
 _COLUMNS = ("guardrail", "window", "units", "effect", "interval", "evidence", "outcome")
 
 
@@ -86,15 +87,16 @@ def load_events(path: Path) -> tuple[tuple[Event, ...], tuple[Rejection, ...]]:
 
 
 def _interval(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d+)\s*([smhd])", text.strip())
-    if found is None or int(found[1]) == 0:
+    found = re.fullmatch(r"([0-9]{1,9})\s*([smhd])", text.strip())
+    length = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else timedelta(0)
+    if not timedelta(0) < length <= _LONGEST:
         raise CommandError(
-            f"--every: {text!r} is no length of time",
+            f"--every: {text!r} is no length of time between 1s and {_LONGEST.days}d",
             hint="write it like 1d, 6h or 30m",
             code="usage",
             exit_code=ExitCode.USAGE,
         )
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return length
 
 
 def _plant(text: str | None) -> Plant | None:

@@ -6,6 +6,7 @@ from typing import Any
 from console.client import ServiceClient
 from console.output import CommandError, ExitCode, print_json, say, warn
 from experiments.errors import Problem, SpecError
+from guardrails.problems import and_more, told
 from guardrails.spec_file import SpecFile, json_schema, load_spec
 
 
@@ -41,8 +42,8 @@ def validate(paths: list[Path], *, as_json: bool) -> bool:
         except SpecError as error:
             good = False
             problems = error.problems
-            for problem in problems if not as_json else ():
-                warn(str(problem))
+            if not as_json:
+                _warn_problems(problems)
         else:
             problems = spec.warnings
             if not as_json:
@@ -51,6 +52,14 @@ def validate(paths: list[Path], *, as_json: bool) -> bool:
     if as_json:
         print_json({"ok": good, "files": results})
     return good
+
+
+def _warn_problems(problems: tuple[Problem, ...]) -> None:
+    first, left_out = told(problems)
+    for problem in first:
+        warn(str(problem))
+    if left_out:
+        warn(f"{first[0].file}: {and_more(left_out)}")
 
 
 def _say_good(path: Path, spec: SpecFile) -> None:
@@ -62,7 +71,9 @@ def _say_good(path: Path, spec: SpecFile) -> None:
 
 def _result(path: Path, problems: tuple[Problem, ...]) -> dict[str, Any]:
     refused = any(problem.severity == "error" for problem in problems)
-    return {"file": str(path), "ok": not refused, "problems": problems}
+    first, left_out = told(problems)
+    more = {"left_out": left_out} if left_out else {}
+    return {"file": str(path), "ok": not refused, "problems": first, **more}
 
 
 def schema() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from console.client import ServiceClient
+from console.client import ServiceClient, experiment_path
 from console.output import print_json, say
 
 _WIDTH = 88
@@ -21,7 +21,7 @@ def status(key: str | None, *, client: ServiceClient, as_json: bool) -> None:
         else:
             _overview(_listed(views))
         return
-    view = client.get(f"/api/v1/experiments/{key}")
+    view = client.get(experiment_path(key))
     if as_json:
         print_json(view)
     else:
@@ -30,7 +30,7 @@ def status(key: str | None, *, client: ServiceClient, as_json: bool) -> None:
 
 def explain(key: str, *, client: ServiceClient, as_json: bool) -> None:
     """Print why an experiment stands where it stands."""
-    view = client.get(f"/api/v1/experiments/{key}/explain")
+    view = client.get(f"{experiment_path(key)}/explain")
     if as_json:
         print_json(view)
         return

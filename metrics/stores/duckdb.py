@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metrics.cells import Snapshot
 from metrics.events import Event, Rejection, to_micros
-from metrics.store import Appended, Frame
+from metrics.store import Appended, Frame, StoreError
 from metrics.stores.admission import REUSE, admit
 from metrics.stores.exposures import of_experiment
 from metrics.stores.frames import FrameState, Row, identity
@@ -36,8 +36,12 @@ class DuckDBMetricStore:
         self._log = EventLog(Path(path))
         self._writes = threading.RLock()
         self._reads = threading.RLock()
-        self._seq = self._log.one("SELECT coalesce(max(seq), 0) FROM events")
-        self._recent = self._remember(recent_ids)
+        try:
+            self._seq = self._log.one("SELECT coalesce(max(seq), 0) FROM events")
+            self._recent = self._remember(recent_ids)
+        except BaseException:
+            self._log.close()
+            raise
         self._tail: list[Row] = []  # the newest rows, the last one has seq == self._seq
         self._frames: dict[object, FrameState] = {}
 
@@ -81,15 +85,31 @@ class DuckDBMetricStore:
             return self._seq
 
     def snapshot(self, frame: Frame, *, now: datetime, as_of: int | None = None) -> Snapshot:
-        """Return all cells of an experiment; see `metrics.stores.frames` for the cost."""
+        """Return all cells of an experiment; see `metrics.stores.frames` for the cost.
+
+        Raises:
+            StoreError: It could not be counted. Running totals that may be half changed are
+                forgotten, so the next call counts from the log again.
+        """
         with self._reads:
             newest = self.watermark()
             upto = newest if as_of is None else max(0, min(as_of, newest))
-            state = self._state(frame, upto)
-            for chunk in self._rows(state, upto):
-                state.ingest(chunk, chunk[-1][0])
-            state.processed = max(state.processed, upto)
-            return state.snapshot(to_micros(now))
+            key = identity(frame)
+            try:
+                state = self._state(key, frame, upto)
+                for chunk in self._rows(state, upto):
+                    state.ingest(chunk, chunk[-1][0])
+                state.processed = max(state.processed, upto)
+                return state.snapshot(to_micros(now))
+            except BaseException as error:
+                self._frames.pop(key, None)
+                if isinstance(error, StoreError) or not isinstance(error, Exception):
+                    raise
+                raise StoreError(
+                    f"experiment {frame.experiment}, seed {frame.seed}: its cells could not be "
+                    f"counted ({error!r}); nothing of the attempt is kept, the next snapshot "
+                    "counts from the log"
+                ) from error
 
     def exposure_counts(
         self, experiment: str, seed: int, *, since: datetime, until: datetime
@@ -138,8 +158,7 @@ class DuckDBMetricStore:
             known |= self._log.times_of([event_id for event_id, _ in old], since, until)
         return known
 
-    def _state(self, frame: Frame, upto: int) -> FrameState:
-        key = identity(frame)
+    def _state(self, key: object, frame: Frame, upto: int) -> FrameState:
         state = self._frames.get(key)
         if state is not None and state.processed > upto:
             return FrameState(frame, self._log.ids_of)  # the past: beside the running totals

@@ -46,7 +46,10 @@ def identity(frame: Frame) -> object:
 
 
 class FrameState:
-    """Incremental totals of one frame. Not thread-safe: its store holds a lock."""
+    """Incremental totals of one frame. Not thread-safe: its store holds a lock.
+
+    After an exception out of any method the totals may be half changed: drop the state.
+    """
 
     def __init__(self, frame: Frame, ids_of: IdsOf) -> None:
         self.processed = 0

@@ -2,7 +2,8 @@
 
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ _QUARANTINE = pa.schema(
     ]
 )
 _READ = 20_000
+_UNREAD = "events could not be read; check the disk and the memory limit"
 _encode = msgspec.json.Encoder().encode
 _units = msgspec.json.Decoder(dict[str, str]).decode
 _fields = msgspec.json.Decoder(dict[str, str | bool | int]).decode
@@ -63,7 +65,10 @@ Stamped = tuple[int, int, Event]
 
 
 class EventLog:
-    """One file, one writer. Writes hold the caller's lock; reads use a cursor of their own."""
+    """One file, one writer. Writes hold the caller's lock; reads use a cursor of their own.
+
+    Whatever fails in the engine is raised as `StoreError`.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
@@ -71,7 +76,8 @@ class EventLog:
         _claim(self._path)
         try:
             self._connection = _connect(self._path)
-            self._prepare()
+            with _told(self._path, "the metric store cannot be opened"):
+                self._prepare()
         except BaseException:
             _release(self._path)
             raise
@@ -103,40 +109,27 @@ class EventLog:
 
     def read(self, after: int, upto: int, *, since: int) -> Iterator[list[Stamped]]:
         """Return the events with after < seq <= upto and since <= happened_at, in chunks."""
-        cursor = self.cursor()
-        cursor.execute(
-            "SELECT seq, id, happened_at, name, units, fields, trusted FROM events "
-            "WHERE seq > ? AND seq <= ? AND happened_at >= ? ORDER BY seq",
-            [after, upto, since],
-        )
-        while rows := cursor.fetchmany(_READ):
-            yield [_event(row) for row in rows]
+        return self._stamped("seq > ? AND seq <= ? AND happened_at >= ?", (after, upto, since))
 
     def exposures(self, since: int, until: int) -> Iterable[Event]:
         """Return the exposures with since <= happened_at < until in order of arrival."""
-        cursor = self.cursor()
-        cursor.execute(
-            "SELECT seq, id, happened_at, name, units, fields, trusted FROM events "
-            "WHERE name = 'exposure' AND happened_at >= ? AND happened_at < ? ORDER BY seq",
-            [since, until],
-        )
-        while rows := cursor.fetchmany(_READ):
-            yield from (_event(row)[2] for row in rows)
+        where = "name = 'exposure' AND happened_at >= ? AND happened_at < ?"
+        for chunk in self._stamped(where, (since, until)):
+            yield from (event for _, _, event in chunk)
 
     def times_of(self, wanted: Sequence[str], since: int, until: int) -> dict[str, list[int]]:
         """Return the stored times of ids within since <= happened_at <= until."""
         connection = self._open()
-        connection.register("wanted", pa.table({"id": pa.array(wanted, pa.string())}))
-        try:
-            rows = connection.execute(
-                "SELECT id, happened_at FROM events "
-                "WHERE happened_at BETWEEN ? AND ? AND id IN (SELECT id FROM wanted)",
-                [since, until],
-            ).fetchall()
-        except duckdb.Error as error:
-            raise StoreError(f"{self._path}: ids could not be looked up ({error})") from error
-        finally:
-            connection.unregister("wanted")
+        with _told(self._path, "ids could not be looked up"):
+            connection.register("wanted", pa.table({"id": pa.array(wanted, pa.string())}))
+            try:
+                rows = connection.execute(
+                    "SELECT id, happened_at FROM events "
+                    "WHERE happened_at BETWEEN ? AND ? AND id IN (SELECT id FROM wanted)",
+                    [since, until],
+                ).fetchall()
+            finally:
+                connection.unregister("wanted")
         times: dict[str, list[int]] = {}
         for event_id, at in rows:
             times.setdefault(event_id, []).append(at)
@@ -146,30 +139,31 @@ class EventLog:
         """Return event ids by sequence number."""
         marks = ", ".join("?" * len(seqs))
         query = f"SELECT seq, id FROM events WHERE seq IN ({marks})"  # noqa: S608 - only marks
-        return dict(self.cursor().execute(query, list(seqs)).fetchall())
+        return dict(self._rows(query, list(seqs)))
 
     def ids(self) -> list[tuple[str, int]]:
         """Return every id with its time."""
-        return self.cursor().execute("SELECT id, happened_at FROM events").fetchall()
+        return self._rows("SELECT id, happened_at FROM events", [])
 
     def rejections(self, limit: int) -> list[Rejection]:
         """Return the newest rejections, newest first."""
-        rows = self.cursor().execute(
+        rows = self._rows(
             "SELECT position, id, field, reason, code, event FROM quarantine "
             "ORDER BY number DESC LIMIT ?",
             [limit],
         )
-        return [Rejection(*row) for row in rows.fetchall()]
+        return [Rejection(*row) for row in rows]
 
     def one(self, query: str) -> int:
         """Return the single number a query gives."""
         # fetchall: a result with rows left blocks the next statement of its connection
-        ((number,),) = self._open().execute(query).fetchall()
+        with _told(self._path, _UNREAD):
+            ((number,),) = self._open().execute(query).fetchall()
         return int(number)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a cursor for reading from any thread."""
-        with self._cursors:
+        with self._cursors, _told(self._path, _UNREAD):
             return self._open().cursor()
 
     def close(self) -> None:
@@ -182,8 +176,32 @@ class EventLog:
         except duckdb.Error:
             pass  # what is committed is in the write-ahead log and is read on the next start
         finally:
-            self._connection.close()
-            _release(self._path)
+            try:
+                with _told(self._path, "the metric store could not be closed"):
+                    self._connection.close()
+            finally:
+                _release(self._path)
+
+    def _stamped(self, where: str, values: Sequence[int]) -> Iterator[list[Stamped]]:
+        """Return the events of a condition in order of arrival, in chunks."""
+        cursor = self.cursor()
+        query = (
+            "SELECT seq, id, happened_at, name, units, fields, trusted FROM events "  # noqa: S608 - our own conditions
+            f"WHERE {where} ORDER BY seq"
+        )
+        with _told(self._path, _UNREAD):
+            cursor.execute(query, list(values))
+        while True:
+            with _told(self._path, _UNREAD):
+                rows = cursor.fetchmany(_READ)
+            if not rows:
+                return
+            yield [_event(row) for row in rows]
+
+    def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
+        cursor = self.cursor()
+        with _told(self._path, _UNREAD):
+            return cursor.execute(query, list(values)).fetchall()
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         if self._closed:
@@ -215,6 +233,15 @@ class EventLog:
                 f"{self._path}: written by another version (schema {rows[0][0]}, this one reads "
                 f"{SCHEMA_VERSION}); open it with the version that wrote it, or use a new file"
             )
+
+
+@contextmanager
+def _told(path: Path, what: str) -> Generator[None]:
+    """Raise the engine's errors as the store's, with the file and what could not be done."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise StoreError(f"{path}: {what} ({error})") from error
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:

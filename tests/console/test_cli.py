@@ -188,6 +188,111 @@ def test_what_is_no_address_is_a_usage_error():
     assert "here is no address" in result.stderr
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    ("command", "exit_code", "words"),
+    [
+        (["status", "--url", "http://[::1"], 2, "http://[::1 is no address"),
+        (["status", "--url", "http://127.0.0.1:port"], 2, "is no address"),
+        (["status", "--key", "schl\u00fcssel"], 2, "characters that a header cannot carry"),
+        (["status", "--key", "two\nlines"], 2, "characters that a header cannot carry"),
+        (["status", ""], 2, "the key of the experiment is empty"),
+        (["status", "x\udcff"], 2, "not valid UTF-8"),
+        (["roll-back", "x", "t", "--reason", "caf\udce9"], 2, "not valid UTF-8"),
+        (["validate", "caf\udce9.yaml"], 2, "no such file"),
+        (["validate", "/"], 1, "cannot be read as text"),
+        (
+            ["backtest", GOOD, "--events", GOOD, "--every", "99999999999999d"],
+            2,
+            "no length of time between 1s and 3650d",
+        ),
+        (["backtest", GOOD, "--events", GOOD, "--every", "999999999d"], 2, "no length of time"),
+    ],
+)
+def test_whatever_is_given_is_refused_in_the_one_shape(command, exit_code, words, *, as_json):
+    result = turnback(*command, *(["--json"] if as_json else []))
+    assert isinstance(result.exception, SystemExit)
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert "Traceback" not in result.stderr
+    assert "schl" not in result.stderr
+    if as_json:
+        error = json.loads(result.stderr)["error"]
+        assert words in error["message"]
+        assert error["code"]
+        assert error["hint"] or command == ["validate", "/"]
+    else:
+        assert words in result.stderr
+
+
+def test_bytes_of_the_command_line_that_are_no_utf8_end_without_a_traceback():
+    command = [sys.executable, "-m", "console.cli", "roll-back", "e", "t", "--json", "--reason"]
+    done = subprocess.run(
+        [*map(str.encode, command), b"caf\xe9"], cwd=ROOT, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert json.loads(done.stderr)["error"]["message"] == "an argument is not valid UTF-8 text"
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_words():
+    result = turnback("serve", "--data", "/proc/x")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("turnback: /proc/x: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_defect_is_told_in_the_one_shape_too(monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(cli, "_client", broken)
+    result = turnback("status", "--json")
+    error = json.loads(result.stderr)["error"]
+    assert (result.exit_code, error["code"]) == (1, "internal")
+    assert error["message"] == "this failed: ZeroDivisionError: by zero"
+    assert "test_cli.py:" in error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("key", "path"),
+    [
+        ("a/b", "a%2Fb"),
+        ("a?b#c", "a%3Fb%23c"),
+        ("..", "%2E%2E"),
+        ("ä", "%C3%A4"),
+        ("a-1.x", "a-1.x"),
+    ],
+)
+def test_a_key_is_one_segment_of_the_path(service, key, path):
+    asked, _ = service
+    turnback("status", key)
+    turnback("explain", key)
+    turnback("roll-back", key, "t", "--reason", "r")
+    root = f"/api/v1/experiments/{path}"
+    raw = [request.url.raw_path.decode() for request in asked]
+    assert raw == [root, f"{root}/explain", f"{root}/actions"]
+
+
+def test_of_many_problems_the_first_100_are_told_and_how_many_more(tmp_path, service):
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("experiment: e\n" + "".join(f"k{i}: 1\n" for i in range(300)))
+    lines = turnback("validate", str(bad)).stderr.splitlines()
+    assert len(lines) == 101
+    assert lines[-1].startswith(f"{bad}: and 20")
+    assert lines[-1].endswith(" more problems; mend these first")
+    (file,) = json.loads(turnback("validate", str(bad), "--json").stdout)["files"]
+    assert len(file["problems"]) == 100
+    assert file["left_out"] > 200
+    problem = {"file": "f", "line": 1, "column": 1, "message": "m"}
+    error = {"code": "invalid_spec", "message": "m", "problems": [problem] * 2, "left_out": 7}
+    service[1]["POST", "/api/v1/experiments"] = (422, {"error": error})
+    said = turnback("apply", str(bad)).stderr.splitlines()
+    assert said == ["f:1:1: m", "f:1:1: m", "and 7 more problems; mend these first"]
+    empty = tmp_path / "none.jsonl"
+    empty.write_text("")
+    tested = turnback("backtest", str(bad), "--events", str(empty)).stderr.splitlines()
+    assert len(tested) == 101
+
+
 def test_status_lists_experiments_in_a_line_each(service):
     asked, answers = service
     answers["GET", "/api/v1/experiments"] = (200, {"experiments": [VIEW]})

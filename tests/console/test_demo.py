@@ -25,6 +25,7 @@ from console.output import CommandError
 from console.story import Picture, Plain
 from guardrails.spec_file import load_spec
 from metrics.simulate import LATE_HARM_HOUR, OUTAGE_HOUR, Scenario
+from tests.running import running
 
 ROOT = Path(__file__).parents[2]
 KEYS = ["scenario", "seed", "rolled_back", "variant", "kpi"]
@@ -164,18 +165,48 @@ def test_an_interrupted_demo_ends_its_service(tmp_path, stop):
         os.kill(child, 0)
 
 
-def test_a_taken_port_is_told_with_the_services_last_words(tmp_path):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - both hold the port
+def test_a_taken_port_is_told_before_anything_is_replaced(tmp_path, host):
+    folder = tmp_path / "data"
+    fresh_folder(folder)
+    (folder / "metrics.duckdb").write_text("of an earlier run")
+    with socket.create_server((host, 0)) as taken:
         port = taken.getsockname()[1]
         ran = CliRunner().invoke(
-            cli.app, ["demo", "--json", "--port", str(port), "--data", str(tmp_path / "data")]
+            cli.app, ["demo", "--json", "--port", str(port), "--data", str(folder)]
         )
     assert (ran.exit_code, ran.stdout) == (1, "")
     error = json.loads(ran.stderr)["error"]
-    assert error["message"].startswith("the service ended")
-    assert f"is port {port} taken? choose another with --port" in error["hint"]
+    assert error["code"] == "port_taken"
+    assert error["message"] == f"port {port} of 127.0.0.1 is taken"
+    assert "choose another with --port" in error["hint"]
+    assert (folder / "metrics.duckdb").exists()
+
+
+def test_a_service_that_ends_at_once_is_told_with_its_last_words(tmp_path):
+    folder = tmp_path / "data"
+    fresh_folder(folder)
+    child = ServiceProcess(
+        data=folder, port=free_port(), environment={"TURNBACK_RING_SECONDS": "often"}
+    )
+    with pytest.raises(CommandError, match=r"ended before it was ready\n.*RING_SECONDS") as told:
+        child.wait_ready()
+    assert "choose another with --port" in told.value.hint
+
+
+def test_another_service_on_the_port_is_not_taken_for_the_runs_own(tmp_path):
+    # it took the port after it was found free: the child cannot listen and only the other answers
+    fresh_folder(tmp_path / "data")
+    with running(admin_key="somebody's", instance="theirs") as other:
+        child = ServiceProcess(
+            data=tmp_path / "data", port=int(other.url.rpartition(":")[2]), environment={}
+        )
+        try:
+            assert other.http.get("/readyz").json()["instance"] == "theirs"
+            with pytest.raises(CommandError, match="ended before it was ready"):
+                child.wait_ready()
+        finally:
+            child.end()
 
 
 def test_a_folder_that_no_demo_made_is_not_touched(tmp_path):
@@ -280,6 +311,25 @@ def test_the_picture_shows_traffic_twelve_kpis_and_evidence_against_its_boundary
     )
     line = next(line for line in text.splitlines() if "Satisfaction, 1 h" in line)
     assert "4.20        3.99  -5.0%" in line
+
+
+def test_long_lines_are_broken_at_100_columns_and_hang(capsys):
+    reason = "Satisfaction of three_step is 5% lower than control; " * 5 + "end"
+    back = {"at": START.isoformat(), "variant": "three_step", "after": "rolled_back"}
+    back |= {"reason": reason, "experiment": "e"}
+    plain = Plain(Console(highlight=False, width=40))
+    plain.hour(Hour(11, START + timedelta(hours=12), 2_400, 18_398, None, [back], {}))
+    seen = Run(Scenario.SATISFACTION_DROP, 1, rollback=back, view={"rollbacks": []})
+    seen.before = Answer("three_step", "SPLIT", {"steps": ["points_lost", "confirm"]})
+    plain.end(seen, "")
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].startswith("Mon 05 Jan 00:00  (day 1, hour 0)  three_step: rolled back. Satis")
+    assert lines[1].startswith("    ")
+    assert not lines[1].startswith("     ")
+    told = " ".join(line.strip() for line in lines)
+    assert told.count(reason) == 2
+    assert 'one client before: three_step (SPLIT) {"steps":["points_lost","confirm"]}' in lines
 
 
 def test_the_summary_of_a_quiet_run_says_so(capsys):

@@ -63,6 +63,24 @@ def test_a_single_answer_has_every_field_clients_need(it):
     }
 
 
+def test_a_unit_no_event_could_name_is_served_and_said_not_to_be_exposed(it):
+    compiled = it.services.engine.serving().experiments[KEY]
+    for tail in ("a", "b", "c", "d"):
+        for length, exposed in ((256, True), (257, False), (5000, False)):
+            unit = "é" * (length - 1) + tail
+            answer = it.evaluate(unit).json()
+            assert answer["metadata"]["turnback.exposed"] is exposed
+            assert answer["variant"] == compiled.assign({"targetingKey": unit}).variant
+            assert answer["reason"] == "SPLIT"
+            (flag,) = [
+                f for f in bulk(it, {"targetingKey": unit}).json()["flags"] if f["key"] == KEY
+            ]
+            assert flag == answer
+    it.services.flush()
+    recorded = it.services.store.exposed_units(KEY, 1)
+    assert {len(unit) for unit in recorded if unit.startswith("é")} == {256}
+
+
 @pytest.mark.parametrize(
     ("body", "code"),
     [
@@ -189,8 +207,9 @@ def test_browsers_are_let_in_and_may_read_the_tag(it):
     preflight = it.http.options(FLAGS, headers=asked)
     assert preflight.status_code == 204
     allowed = preflight.headers["access-control-allow-headers"]
-    for name in ("content-type", "if-none-match", "authorization", "x-api-key"):
+    for name in ("content-type", "if-none-match", "authorization", "x-api-key", "traceparent"):
         assert name in allowed
+    assert "tracestate" in allowed
     answer = bulk(it, {"targetingKey": "u1"}, Origin="https://shop.example")
     assert answer.headers["access-control-allow-origin"] == "*"
     assert {"ETag", "Retry-After"} <= set(

@@ -128,9 +128,42 @@ def test_an_exposure_that_fits_the_hash_gets_the_current_seed(served):
     assert screened.fields["seed"] == 1
 
 
-def test_an_exposure_under_another_seed_is_kept_as_it_is(served):
-    event = sent(variant="control", seed=7)
-    assert screen_exposure(event, served) is event
+@pytest.fixture(scope="module")
+def started_over():
+    spec = load_spec(f"{SPEC}seed: 3\n").experiment
+    return {KEY: compile_experiment(spec, Serving("running"))}
+
+
+def test_an_exposure_under_an_earlier_seed_is_kept_as_it_is(started_over):
+    for variant in ("control", "treatment"):
+        event = sent(variant=variant, seed=2)
+        assert screen_exposure(event, started_over) is event
+
+
+@pytest.mark.parametrize(
+    ("seed", "code"),
+    [
+        pytest.param(4, "unknown_seed", id="the next"),
+        pytest.param(10**12, "unknown_seed", id="far ahead"),
+        pytest.param("3", "unknown_seed", id="text"),
+        pytest.param(True, "unknown_seed", id="a boolean"),
+    ],
+)
+def test_nobody_is_exposed_under_a_seed_that_has_not_begun(started_over, seed, code):
+    for variant in ("control", "treatment"):
+        refused = screen_exposure(sent(variant=variant, seed=seed), started_over)
+        assert isinstance(refused, Rejection)
+        assert (refused.code, refused.field) == (code, "fields.seed")
+        assert "3" in refused.reason
+
+
+@pytest.mark.parametrize("variant", ["nobody's", 7, None])
+def test_an_exposure_under_an_earlier_seed_needs_a_variant_that_exists(started_over, variant):
+    fields = {} if variant is None else {"variant": variant}
+    refused = screen_exposure(sent(seed=2, **fields), started_over)
+    assert isinstance(refused, Rejection)
+    assert (refused.code, refused.field) == ("unknown_variant", "fields.variant")
+    assert "control, treatment" in refused.reason
 
 
 @pytest.mark.parametrize(

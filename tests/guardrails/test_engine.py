@@ -1,11 +1,13 @@
 """The engine as a whole, with the real control plane and a store whose numbers are planted."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 
 import pytest
 
 import guardrails.check
+import guardrails.engine
 from experiments.database import ControlPlane
 from experiments.errors import (
     ConflictError,
@@ -448,6 +450,139 @@ def test_a_ramp_raises_traffic_and_never_moves_a_unit(world):
     later = {n: w.served(f"order-{n}") for n in range(3000)}
     assert all(later[n].variant == variant for n, variant in inside.items())
     assert all(a.exposed for a in later.values())
+
+
+def test_a_configuration_that_could_not_be_made_is_made_at_the_next_ring(world, monkeypatch):
+    w = world(treatment=0.3)
+    victim = units_of(w, "treatment", 1)[0]
+    real, failures = guardrails.engine.compile_all, [MemoryError()] * 3
+
+    def compile_all(standings):
+        if any(s.rolled_back for s in standings) and failures:
+            raise failures.pop()
+        return real(standings)
+
+    monkeypatch.setattr(guardrails.engine, "compile_all", compile_all)
+    with contextlib.suppress(MemoryError):
+        w.hours(30)
+    while w.state_of("treatment") == "live" or failures:
+        with contextlib.suppress(MemoryError):
+            w.hours(1)
+    w.hours(1)
+    assert w.served(victim).reason.value == "DISABLED"
+
+
+def test_another_engine_on_the_same_database_serves_the_rollback_too(world, tmp_path):
+    w = world(url=f"sqlite:///{tmp_path}/control.db", treatment=0.3)
+    other = w.new_engine()
+    victim = units_of(w, "treatment", 1)[0]
+    w.hours(40)
+    assert w.state_of("treatment") == "rolled_back"
+    other.run_due()
+    answer = other.serving().experiments["cancel-page"].assign({"targetingKey": victim})
+    assert answer.reason.value == "DISABLED"
+    other.close()
+    w.engine.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("max_rise: 10%", "max_rise: 12%"),
+        (
+            "flow_failure_rate, max_rise: 10%",
+            "repeat_complaint_rate, id: flow_failure_rate, max_rise: 10%",
+        ),
+        ("flow_failure_rate, max", "flow_failure_rate, id: renamed, max"),
+        ("ends: {after: 10d", "ends: {after: 20d"),
+        ("expect_units: 50000", "expect_units: 90000"),
+        ("check_every: 1h", "check_every: 1h\nalpha: 10%"),
+    ],
+)
+def test_what_the_budget_was_split_over_changes_only_with_a_new_seed(world, change):
+    w = world()
+    w.hours(5)
+    with pytest.raises(ConflictError, match="another plan"):
+        w.engine.apply(SPEC.replace(*change), source="x", actor="tester")
+    assert w.engine.apply("seed: 2\n" + SPEC.replace(*change), source="x", actor="t").revision == 2
+
+
+def test_an_alert_may_change_at_any_time_and_starts_afresh(world):
+    alert = "  - {kpi: cancellation_rate, max_rise: 10%, id: extra, action: alert}\n"
+    w = world(SPEC.replace("ends:", alert + "ends:"), treatment=0.105)
+    w.hours(48)
+    other = alert.replace("cancellation_rate", "repeat_complaint_rate")
+    w.engine.apply(SPEC.replace("ends:", other + "ends:"), source="x", actor="tester")
+    w.hours(1)
+    extra = next(g for g in w.view().guardrails if g.guardrail == "extra")
+    assert (extra.kpi, max(x.look for x in extra.windows)) == ("repeat_complaint_rate", 1)
+
+
+def test_few_exposures_do_not_verify_a_rollback(world):
+    w = world(treatment=0.3)
+    for hour in range(100):
+        w.store.exposures += [(T + (hour + 0.5) * HOUR, arm) for arm in ("control", "treatment")]
+    while not w.view().rollbacks:
+        w.hours(1)
+    w.hours(2)
+    assert w.view().rollbacks[0].effective is not True
+    w.hours(10)
+    assert w.view().rollbacks[0].effective is False
+
+
+def test_a_late_tick_records_the_rollback_when_it_happens(world):
+    w = world(treatment=0.3)
+    late = timedelta(minutes=50)
+    w.clock.move_to(T + late)
+    while not w.rollbacks():
+        w.hours(1)
+    (rollback,) = w.rollbacks()
+    assert rollback.at == w.clock.now()
+    assert w.view().rollbacks[0].verify_after == w.clock.now() + timedelta(minutes=15)
+
+
+def test_a_breach_that_is_only_told_is_told_once_per_attempt(world):
+    alert = SPEC.replace("max_rise: 10%", "max_rise: 10%, action: alert")
+    w = world(alert, treatment=0.125)
+    w.hours(200)
+    assert [m.kind for m in w.channel.told] == ["breach_told"]
+    w.engine.roll_back("cancel-page", "treatment", reason="enough", actor="ann")
+    w.engine.resume("cancel-page", "treatment", reason="mended, we hope", actor="ann")
+    w.store.rates["treatment"] = 0.3
+    w.hours(36)
+    assert [m.kind for m in w.channel.told].count("breach_told") == 2
+
+
+def test_a_ramp_goes_on_with_the_arms_that_are_left(world):
+    ramp = "ramp:\n  - {traffic: 10%, hold: 40h, min_units: 50}\n  - {traffic: 100%}\n"
+    w = world(THREE + ramp, treatment=0.3)
+    w.hours(60)
+    assert (w.state_of("treatment"), w.view().step) == ("rolled_back", 1)
+
+
+def test_a_suspended_engine_does_not_raise_traffic(world):
+    ramp = "ramp:\n  - {traffic: 10%, hold: 2h}\n  - {traffic: 100%}\n"
+    w = world(SPEC + ramp)
+    w.engine = w.new_engine(suspended=True)
+    w.hours(10)
+    assert w.view().step == 0
+
+
+def test_a_clock_that_went_back_is_said(world):
+    w = world()
+    w.hours(1)
+    w.engine.run_due(now=T + 200 * HOUR)
+    w.engine.run_due(now=T + 2 * HOUR)
+    assert any("nothing is due until" in words for words in w.view().attention)
+
+
+def test_a_pause_outlasts_a_new_seed_and_a_paused_experiment_still_ends(world):
+    w = world()
+    w.engine.pause("cancel-page", reason="incident", actor="ann")
+    w.engine.apply("seed: 2\n" + SPEC, source="x", actor="bob")
+    assert w.view().state == "paused"
+    w.hours(241)
+    assert w.view().state == "observing"
 
 
 def test_explain_says_what_happened_in_words(world):

@@ -235,3 +235,43 @@ def test_an_exposure_has_one_id_per_experiment_seed_unit_and_variant():
     assert again.fields == {
         "experiment": "x", "seed": 1, "variant": "control", "source": "backtest",
     }  # fmt: skip
+
+
+def test_a_number_of_any_length_spoils_only_its_own_event():
+    bad = {**GOOD, "id": "bad", "fields": {"score": 0}}
+    for digits in ("9" * 5000, "-" + "9" * 5000, "1e400", "9" * 400):
+        text = json.dumps([bad, GOOD]).replace('{"score": 0}', f'{{"score": {digits}}}')
+        first, second = decode_events(text.encode(), ndjson=False)
+        refused = parse(first)
+        assert isinstance(refused, Rejection)
+        assert (refused.id, refused.field, refused.code) == ("bad", "fields.score", "out_of_range")
+        assert isinstance(parse(second), Event)
+        (line,) = decode_events(
+            text.splitlines()[0][1:-1].split("}}, ")[0].encode() + b"}}", ndjson=True
+        )
+        assert parse(line).code == "out_of_range"
+
+
+def test_a_long_number_elsewhere_in_an_event_is_named_or_ignored():
+    text = json.dumps([GOOD]).replace('"e1"', "9" * 5000)
+    (raw,) = decode_events(text.encode(), ndjson=False)
+    assert (parse(raw).field, parse(raw).code) == ("id", "wrong_type")
+    (raw,) = decode_events(
+        f'[{{"other": {"9" * 5000}, {json.dumps(GOOD)[1:]}]'.encode(), ndjson=False
+    )
+    assert isinstance(parse(raw), Event)
+
+
+def test_a_line_nested_too_deeply_spoils_only_itself():
+    deep = b'{"id": "d", "x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+    raw = decode_events(b"\n".join([json.dumps(GOOD).encode(), deep]), ndjson=True)
+    assert isinstance(parse(raw[0]), Event)
+    refused = parse(raw[1])
+    assert (refused.index, refused.code) == (7, "malformed")
+    assert "nested too deeply" in refused.reason
+    assert "recursion" not in refused.reason
+
+
+def test_an_array_nested_too_deeply_is_refused_with_what_to_do():
+    with pytest.raises(MalformedBodyError, match=r"nested too deeply.*NDJSON.*only the line"):
+        decode_events(b"[" * 100_000, ndjson=False)

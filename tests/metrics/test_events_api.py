@@ -2,11 +2,14 @@
 
 import gzip
 import json
+import zlib
 from datetime import timedelta
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
+from metrics.asgi import BadEncodingError, unpack
 from metrics.ingest import QueueFullError
 from metrics.store import StoreError
 from tests.running import KEY, START, running
@@ -146,6 +149,88 @@ def test_a_gzip_bomb_is_not_unpacked(it):
     assert len(bomb) < 20_000
     answer = it.http.post(URL, content=bomb, headers={"Content-Encoding": "gzip"})
     assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("members", [101, 150_000])
+def test_gzip_of_countless_members_is_refused_after_a_few(monkeypatch, members):
+    opened = []
+
+    def counted(**kwargs):
+        opened.append(kwargs)
+        return zlib.decompressobj(**kwargs)
+
+    monkeypatch.setattr(
+        "metrics.asgi.zlib", SimpleNamespace(decompressobj=counted, error=zlib.error)
+    )
+    with pytest.raises(BadEncodingError, match="more than 100 gzip members"):
+        unpack(gzip.compress(b"") * members, "gzip", 8_000_000)
+    assert len(opened) == 100
+
+
+def test_gzip_of_a_hundred_members_is_one_body():
+    assert unpack(gzip.compress(b"[") + gzip.compress(b"]") * 99, "gzip", 999) == b"[" + b"]" * 99
+
+
+def test_too_many_gzip_members_are_a_bad_request(it):
+    body = gzip.compress(b"") * 500 + gzip.compress(b"[]")
+    answer = it.http.post(URL, content=body, headers={"Content-Encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_encoding")
+
+
+@pytest.mark.parametrize(
+    ("origin", "headers", "trusted"),
+    [
+        pytest.param(None, {}, True, id="no page"),
+        pytest.param("http://127.0.0.1:5173", {}, True, id="a page of this machine"),
+        pytest.param("http://localhost", {}, True, id="a page of localhost"),
+        pytest.param("http://[::1]:8080", {}, True, id="a page of this machine, IPv6"),
+        pytest.param("https://shop.example", {}, False, id="another page"),
+        pytest.param("https://localhost.shop.example", {}, False, id="a name like ours"),
+        pytest.param("null", {}, False, id="a page that hides its origin"),
+        pytest.param("http://[", {}, False, id="no address"),
+        pytest.param("https://shop.example", {"X-API-Key": "made up"}, False, id="a stray key"),
+        pytest.param("https://shop.example", {"Authorization": "Bearer"}, False, id="no key"),
+    ],
+)
+def test_pages_of_other_sites_are_not_trusted_without_a_key(
+    it, monkeypatch, origin, headers, trusted
+):
+    sent = [] if origin is None else [("Origin", origin)]
+    taken = spied(it, monkeypatch)
+    answer = it.http.post(URL, json=[event()], headers=[*headers.items(), *sent])
+    assert answer.json()["accepted"] == 1
+    assert [e.trusted for e in taken] == [trusted]
+
+
+def test_a_page_of_another_site_is_trusted_with_a_key_that_is(monkeypatch):
+    foreign = {"Origin": "https://shop.example"}
+    with running(admin_key="a") as it:
+        taken = spied(it, monkeypatch)
+        assert it.http.post(URL, json=[event()]).status_code == 200
+        assert it.http.post(URL, json=[event()], headers=foreign).status_code == 200
+        assert it.http.post(URL, json=[event()], headers={**foreign, "X-API-Key": "a"}).is_success
+        assert it.http.post(URL, json=[event()], headers={**foreign, "X-API-Key": "b"}).is_error
+        assert [e.trusted for e in taken] == [True, False, True]
+
+
+def spied(it, monkeypatch):
+    taken = []
+    submit = it.services.ingest.submit
+
+    def watched(events):
+        taken.extend(events)
+        return submit(events)
+
+    monkeypatch.setattr(it.services.ingest, "submit", watched)
+    return taken
+
+
+def test_one_endless_number_spoils_only_its_own_event(it):
+    text = json.dumps([event("satisfaction_rated", score=0), event()])
+    body = text.replace('"score": 0', '"score": ' + "9" * 5000)
+    answer = it.http.post(URL, content=body).json()
+    assert answer["accepted"] == 1
+    assert [(r["index"], r["code"]) for r in answer["rejected"]] == [(0, "out_of_range")]
 
 
 def test_unknown_parameters_and_methods_are_refused(it):

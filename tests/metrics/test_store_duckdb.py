@@ -1,5 +1,6 @@
 """What only the embedded engine promises: files, failures, threads, and the cost of a check."""
 
+import pydoc
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -175,3 +176,161 @@ def test_a_changed_definition_of_a_kpi_counts_from_the_log_again(tmp_path):
     assert store.snapshot(counted, now=now).cells[key][0].sums.y == 5_000_000
     assert whole.cells[key][0].sums.y == 20_000_000
     store.close()
+
+
+def late(first, last):
+    """Return ratings of known units that arrive after their windows closed."""
+    return [
+        Event(
+            f"late{number}",
+            "satisfaction_rated",
+            START + timedelta(minutes=number, seconds=30),
+            {"order_id": f"o{number}"},
+            {"score": 2_000_000},
+        )
+        for number in range(first, last)
+    ]
+
+
+def tied(unit, count):
+    """Return so many ratings of one unit at one instant that ids must break the tie."""
+    at = START + timedelta(seconds=1)
+    return [
+        Event(f"t{n}", "satisfaction_rated", at, {"order_id": unit}, {"score": n % 5 * 1_000_000})
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("call", [1, 2, 7, 12])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("metrics.stores.frames", "unit_values"),
+        ("metrics.stores.ledger.Ledger", "book"),
+        ("metrics.stores.columns.EventColumns", "gather"),
+    ],
+)
+def test_a_failure_in_the_middle_of_a_snapshot_leaves_no_trace(
+    tmp_path, monkeypatch, module, name, call
+):
+    store, reference = DuckDBMetricStore(tmp_path / "s.duckdb"), MemoryMetricStore()
+    now, later = START + timedelta(days=60), START + timedelta(days=61)
+    for each in (store, reference):
+        each.append(history(0, 10), received_at=START)
+    store.snapshot(frame(), now=now)
+    for each in (store, reference):
+        each.append([*late(0, 10), *history(10, 14)], received_at=START)
+    calls = []
+    found = pydoc.locate(f"{module}.{name}")
+
+    def fail(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == call:
+            raise MemoryError
+        return found(*args, **kwargs)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(f"{module}.{name}", fail)
+        with pytest.raises(StoreError, match="next snapshot counts from the log") as raised:
+            store.snapshot(frame(), now=later)
+    assert isinstance(raised.value.__cause__, MemoryError)
+    assert store.snapshot(frame(), now=later) == reference.snapshot(frame(), now=later)
+    assert store.snapshot(frame(), now=now) == reference.snapshot(frame(), now=now)
+    store.close()
+
+
+def test_ids_that_cannot_be_looked_up_leave_no_trace(tmp_path, monkeypatch):
+    store, reference = DuckDBMetricStore(tmp_path / "s.duckdb"), MemoryMetricStore()
+    now = START + timedelta(days=60)
+    for each in (store, reference):
+        each.append(history(0, 4), received_at=START)
+    store.snapshot(frame(), now=now)
+    for each in (store, reference):
+        each.append(tied("o0", 30), received_at=START)
+    with monkeypatch.context() as broken:
+        broken.setattr(store._log, "_connection", BrokenConnection())
+        with pytest.raises(StoreError, match="the disk is gone"):
+            store.snapshot(frame(), now=now)
+    assert store.snapshot(frame(), now=now) == reference.snapshot(frame(), now=now)
+    store.close()
+
+
+def test_new_phases_that_cannot_be_booked_leave_no_trace(tmp_path, monkeypatch):
+    store, reference = DuckDBMetricStore(tmp_path / "s.duckdb"), MemoryMetricStore()
+    now = START + timedelta(days=60)
+    for each in (store, reference):
+        each.append(history(0, 10), received_at=START)
+    store.snapshot(frame(), now=now)
+    phased = replace(frame(), phases=(START + timedelta(minutes=5),))
+
+    def fail(*_args):
+        raise MemoryError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("metrics.stores.frames.unit_values", fail)
+        with pytest.raises(StoreError):
+            store.snapshot(phased, now=now)
+    assert store.snapshot(phased, now=now) == reference.snapshot(phased, now=now)
+    store.close()
+
+
+def test_a_store_whose_start_fails_is_released(tmp_path, monkeypatch):
+    DuckDBMetricStore(tmp_path / "s.duckdb").close()
+
+    def fail(_log):
+        raise StoreError("the disk is gone")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("metrics.stores.log.EventLog.ids", fail)
+        with pytest.raises(StoreError, match="the disk is gone"):
+            DuckDBMetricStore(tmp_path / "s.duckdb")
+    DuckDBMetricStore(tmp_path / "s.duckdb").close()
+
+
+class BrokenConnection:
+    """A connection whose every use fails as the engine fails."""
+
+    def __getattr__(self, name):
+        def fail(*_args, **_kwargs):
+            raise duckdb.IOException("the disk is gone")
+
+        return fail
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda s: s.append(history(5, 6), received_at=START), id="append"),
+        pytest.param(lambda s: s.quarantined(), id="quarantined"),
+        pytest.param(lambda s: s.snapshot(frame(), now=START), id="snapshot"),
+        pytest.param(
+            lambda s: s.exposure_counts("x", 1, since=START, until=START), id="exposure counts"
+        ),
+        pytest.param(lambda s: s.exposed_units("x", 1), id="exposed units"),
+        pytest.param(lambda s: s._log.one("SELECT 1"), id="one number"),
+        pytest.param(lambda s: s._log.ids(), id="ids"),
+        pytest.param(lambda s: s._log.ids_of([1]), id="ids of events"),
+        pytest.param(lambda s: s._log.times_of(["a"], 0, 1), id="times of ids"),
+        pytest.param(lambda s: list(s._log.read(0, 9, since=0)), id="read"),
+        pytest.param(lambda s: s._log.cursor(), id="cursor"),
+    ],
+)
+def test_a_failure_of_the_engine_is_a_failure_of_the_store(tmp_path, monkeypatch, ask):
+    store = DuckDBMetricStore(tmp_path / "s.duckdb")
+    store.append(history(0, 3), received_at=START)
+    store._tail.clear()  # as after a restart: the rows are in the file alone
+    with monkeypatch.context() as broken:
+        broken.setattr(store._log, "_connection", BrokenConnection())
+        with pytest.raises(StoreError, match="the disk is gone") as raised:
+            ask(store)
+    assert isinstance(raised.value.__cause__, duckdb.Error)
+    store.close()
+
+
+def test_a_file_with_other_tables_is_refused_as_a_store(tmp_path):
+    with duckdb.connect(str(tmp_path / "s.duckdb")) as connection:
+        connection.execute("CREATE TABLE meta (something BIGINT)")
+    with pytest.raises(StoreError, match="cannot be opened"):
+        open_store(tmp_path / "s.duckdb")
+    with pytest.raises(StoreError, match="cannot be opened"):  # and no longer held
+        open_store(tmp_path / "s.duckdb")
