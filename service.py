@@ -228,7 +228,7 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         settings=EngineSettings(suspended=settings.suspend, channels=channels),
         catalogue=catalogue,
         hooks=(measured,),
-        deliver_inline=True,  # else a slow webhook would hold up checks and answers
+        deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
     )
     for key, compiled in engine.serving().experiments.items():
         seed = compiled.spec.seed

@@ -238,7 +238,7 @@ def run(
         try:
             service.wait_ready()
             story = _Story(Shop(seed, scenario, START), spec, watcher, Run(scenario, seed))
-            seen = asyncio.run(story.play(service.url, key, text))
+            seen = _played(story, service.url, key, text)
             result = seen.result(time.monotonic() - begun)
             words = verdict(seen, result)
             watcher.end(seen, words)
@@ -357,14 +357,37 @@ def _with_log(error: CommandError, service: ServiceProcess) -> CommandError:
     )
 
 
+def _played(story: _Story, url: str, key: str, text: str) -> Run:
+    """Play a story; SIGTERM cancels it as Ctrl-C does.
+
+    An exception raised by a signal handler in the middle of a callback may be swallowed by
+    whoever called it, so inside the loop the task is cancelled instead.
+    """
+
+    async def play() -> Run:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        if task is not None:
+            loop.add_signal_handler(signal.SIGTERM, task.cancel)
+        try:
+            return await story.play(url, key, text)
+        finally:
+            loop.remove_signal_handler(signal.SIGTERM)
+            signal.signal(signal.SIGTERM, _interrupt)
+
+    try:
+        return asyncio.run(play())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 @contextmanager
 def _terminated() -> Generator[None]:
     """Let SIGTERM end the block as Ctrl-C does, so that the child is ended too."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
     finally:

@@ -51,6 +51,7 @@ class ChangeFeed:
 
     async def wait_beyond(self, known: str | None, *, timeout: float) -> str | None:  # noqa: ASYNC109 - the answer to a timeout is a value, not an exception
         """Return the version once it differs from ``known``; ``None`` after ``timeout`` seconds."""
+        await self.look()  # a new stream starts with what is served now, not at the last look
         try:
             async with asyncio.timeout(timeout), self._changed:
                 await self._changed.wait_for(lambda: self._closed or self.current != known)
