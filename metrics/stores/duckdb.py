@@ -56,9 +56,13 @@ class DuckDBMetricStore:
             ]
             if rows or admission.rejected:
                 self._log.write(rows, admission.rejected, to_micros(received_at))
-            self._recent.add((event.id, at) for _, at, event in rows)
-            self._tail += rows
-            self._seq += len(rows)
+            self._seq += len(rows)  # first: what is committed keeps its numbers, come what may
+            try:
+                self._recent.add((event.id, at) for _, at, event in rows)
+                self._tail += rows
+            except BaseException:
+                self._tail.clear()  # frames then read these rows from the log
+                raise
             if len(self._tail) > 2 * TAIL_EVENTS:
                 del self._tail[:-TAIL_EVENTS]
             return Appended(
