@@ -143,7 +143,7 @@ def _counted(
     by_name: dict[str, list[tuple[int, str, Event]]] = {}
     for event in events:
         at = to_micros(event.happened_at)
-        if not start <= at < end or (kpi.trust is Trust.SERVER and not event.trusted):
+        if not start <= at <= end or (kpi.trust is Trust.SERVER and not event.trusted):
             continue
         if any(m.event == event.name and selects(m, event.fields, unit) for m in kpi.measures):
             by_name.setdefault(event.name, []).append((at, event.id, event))

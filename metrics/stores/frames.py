@@ -155,7 +155,7 @@ class FrameState:
         touched: dict[int, Ints] = {}
         for window in self._plan.by_window:
             closed = self._now - window - self._units.times.lag
-            late = units[(first <= closed) & (times < first + window)]
+            late = units[(first <= closed) & (times <= first + window)]
             touched[window] = np.unique(np.concatenate([late, exposures]))
         return touched
 
@@ -176,7 +176,7 @@ class FrameState:
             events = self._events.gather(self._units.head.data[chunk])
             starts = first - self._units.times.tolerance
             events = events.within(
-                (events.at >= starts[events.owner]) & (events.at < ends[events.owner])
+                (events.at >= starts[events.owner]) & (events.at <= ends[events.owner])
             )
             places = self._units.by_place(chunk)
             for plan in self._plan.by_window[window]:

@@ -53,7 +53,9 @@ def collect() -> list[str]:
         text=True,
         check=False,
     )
-    return [line for line in done.stdout.splitlines() if "::" in line]
+    # one run per test function: its parameters share a process
+    nodes = (line.partition("[")[0] for line in done.stdout.splitlines() if "::" in line)
+    return list(dict.fromkeys(nodes))
 
 
 def run_one(node: str, *, timeout: float) -> dict[str, object]:
@@ -92,7 +94,7 @@ def run_one(node: str, *, timeout: float) -> dict[str, object]:
         for case in ET.parse(report).iter("testcase"):
             if case.find("skipped") is not None:
                 result["verdict"] = "skipped"
-            result["numbers"] = {p.get("name"): p.get("value") for p in case.iter("property")}
+            result["numbers"] |= {p.get("name"): p.get("value") for p in case.iter("property")}
     return result
 
 

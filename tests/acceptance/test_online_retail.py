@@ -97,14 +97,19 @@ def results(name, text, seeds, plant, tmp_path):
     return [known[seed] for seed in seeds]
 
 
-def test_a_true_a_a_is_crossed_as_often_as_promised(tmp_path):
+def test_a_true_a_a_is_crossed_as_often_as_promised(tmp_path, record_property):
     found = results("aa", no_harm_at_all(SPEC), range(1, 201), None, tmp_path)
     crossed = [r["seed"] for r in found if r["rolled_back"]]
+    record_property("assignment seeds", len(found))
+    record_property("evidence crossed (at least 1, at most 16)", len(crossed))
+    record_property("seeds that crossed", ", ".join(map(str, crossed)))
+    record_property("checks of each", found[0]["checks"])
     assert 1 <= len(crossed) <= 16, crossed
 
 
-def test_slower_refunds_trip_nineteen_of_twenty_seeds(tmp_path):
+def test_slower_refunds_trip_nineteen_of_twenty_seeds(tmp_path, record_property):
     found = results("planted", SPEC, range(1, 21), PLANTED, tmp_path)
     assert all("PLANTED" in r["planted"] for r in found)
     tripped = [r["seed"] for r in found if r["rolled_back"] and r["kpi"] == "refund_hours"]
+    record_property(f"planted {PLANTED}: tripped", f"{len(tripped)} of {len(found)}")
     assert len(tripped) >= 19, tripped

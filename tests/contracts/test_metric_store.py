@@ -119,8 +119,8 @@ def test_a_closed_store_refuses(store):
         pytest.param(10 - 61 / 3600, False, id="61 s before the exposure is before it"),
         pytest.param(10 - 60 / 3600, True, id="60 s before is the clock"),
         pytest.param(10, True, id="at the exposure"),
-        pytest.param(11 - 1 / 3600, True, id="a second before the window closes"),
-        pytest.param(11, False, id="when the window closes"),
+        pytest.param(11, True, id="when the window closes: within an hour"),
+        pytest.param(11 + 1 / 3600, False, id="a second later"),
     ],
 )
 def test_events_count_from_the_exposure_until_the_window_closes(store, hours, counts):
