@@ -88,7 +88,7 @@ def run_one(node: str, *, timeout: float) -> dict[str, object]:
         "verdict": {0: "passed", 5: "skipped"}.get(code, "failed"),
         "seconds": round(time.monotonic() - begun, 1),
         "numbers": {},
-        "output": "" if code == 0 else output[-4000:],
+        "output": "" if code == 0 else output[-1500:],
     }
     if report.exists():
         for case in ET.parse(report).iter("testcase"):
