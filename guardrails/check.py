@@ -139,7 +139,7 @@ def _look(
     except Exception as error:  # whatever an engine raises: blindness is an outcome, no crash
         snapshot, failure = None, str(error) or type(error).__name__
         logger.exception("%s: the store could not be read", record.key)
-    findings = _judge_all(loaded, treatments, monitors, snapshot, failure)
+    findings = _judge_all(loaded, treatments, monitors, snapshot, failure, since=record.started_at)
     standing = Standing(
         state=record.state,
         live=frozenset(v for v, t in treatments.items() if t.state == "live"),
@@ -185,8 +185,10 @@ def _judge_all(
     monitors: Mapping[tuple[str, str, int], Monitor],
     snapshot: Snapshot | None,
     failure: str,
+    *,
+    since: datetime,
 ) -> tuple[Finding, ...]:
-    stopped = snapshot is not None and _stopped(snapshot, loaded.settle)
+    stopped = snapshot is not None and _stopped(snapshot, loaded.settle, since)
     findings: list[Finding] = []
     for comparison in loaded.comparisons:
         treatment = treatments.get(comparison.treatment)
@@ -210,14 +212,10 @@ def _judge_all(
     return tuple(findings)
 
 
-def _stopped(snapshot: Snapshot, settle: timedelta) -> bool:
+def _stopped(snapshot: Snapshot, settle: timedelta, since: datetime) -> bool:
     reach = snapshot.reach.values()
-    newest = [r.last_event_at for r in reach if r.last_event_at is not None]
-    if newest:
-        quiet = snapshot.at - max(newest)
-    else:
-        exposures = [r.last_exposure_at for r in reach if r.last_exposure_at is not None]
-        quiet = settle + timedelta(seconds=1) if exposures else None
+    newest = max((r.last_event_at for r in reach if r.last_event_at is not None), default=since)
+    quiet = snapshot.at - newest
     return events_stopped(
         {variant: r.exposed_since_last_event for variant, r in snapshot.reach.items()},
         events=sum(r.events for r in reach),

@@ -229,7 +229,7 @@ def events_stopped(
     *,
     events: int,
     exposed: int,
-    quiet_for: timedelta | None,
+    quiet_for: timedelta,
     settle: timedelta,
 ) -> bool:
     """Return whether events no longer arrive although units still enter.
@@ -243,10 +243,10 @@ def events_stopped(
         exposed_since: Units first exposed after the newest event, by variant.
         events: Events of exposed units so far.
         exposed: Units exposed so far.
-        quiet_for: Time since the newest event, or since the first exposure without any event.
+        quiet_for: Time since the newest event, or since the start without any event.
         settle: How long silence is normal: twice the shortest window, plus the lag.
     """
-    if quiet_for is None or quiet_for <= settle or not exposed_since:
+    if quiet_for <= settle or not exposed_since:
         return False
     if min(exposed_since.values()) < 100:  # noqa: PLR2004 - the gate of units per arm
         return False

@@ -82,12 +82,16 @@ def breach_words(finding: Finding, comparison: Comparison, title: str) -> str:
         return f"{title} breached its guardrail"
     proven = margin_words(comparison, part=comparison.prove_past)
     beyond = "any harm" if comparison.prove_past * comparison.margin == 0 else f"more than {proven}"
+    whole = window.boundary > 0 and window.z >= window.boundary
+    where = "" if whole else "among the units that came later, "
+    span = "" if whole else " over the whole run"
     return (
-        f"{title} of {finding.treatment} is {effect_words(window)} than {comparison.control} "
+        f"{title} of {finding.treatment} is {effect_words(window)} than "
+        f"{comparison.control}{span} "
         f"({amount(window.control_value)} → {amount(window.treatment_value)}, "
         f"{window.units[0]:,} and {window.units[1]:,} units whose window of "
         f"{duration(window.window)} has closed). The file tolerates {margin_words(comparison)}; "
-        f"harm of {beyond} is proven at look {window.look} "
+        f"{where}harm of {beyond} is proven at look {window.look} "
         f"({_proof(window)}), at a level of {percent(window.level, digits=3)} for this comparison."
     )
 
@@ -97,10 +101,7 @@ def _proof(window: WindowFinding) -> str:
     if math.isfinite(whole) and whole >= 1:
         return f"z {window.z:.2f} against a boundary of {window.boundary:.2f}"
     if math.isfinite(window.e_value):
-        return (
-            f"evidence of units since a restart {window.e_value:,.0f} to 1, "
-            f"needed {2 / window.level:,.0f}"
-        )
+        return f"evidence {window.e_value:,.0f} to 1, needed {2 / window.level:,.0f} to 1"
     return f"evidence {window.evidence:.2f} of 1"
 
 

@@ -21,9 +21,9 @@ LATE = START + timedelta(days=60)
 def data_dir() -> Path:
     """Return the folder with the real data sets, or skip with the reason."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("TURNBACK_DATA", default))
+    folder = Path(os.environ.get("TURNBACK_REAL_DATA", default))
     if not folder.is_dir():
-        pytest.skip(f"real data not found in {folder}; set TURNBACK_DATA to their folder")
+        pytest.skip(f"real data not found in {folder}; set TURNBACK_REAL_DATA to their folder")
     return folder
 
 

@@ -24,7 +24,7 @@ from metrics.plant import Plant
 pytestmark = pytest.mark.acceptance
 
 ROOT = Path(__file__).parents[2]
-DATA = Path(os.environ.get("TURNBACK_DATA", ROOT.parent / "shared" / "data")) / "online_retail"
+DATA = Path(os.environ.get("TURNBACK_REAL_DATA", ROOT.parent / "shared" / "data")) / "online_retail"
 KEPT = ROOT / "build" / "acceptance"
 SPEC = (ROOT / "examples" / "online-retail.yaml").read_text()
 PLANTED = "refund_hours*2.5@treatment"
@@ -77,7 +77,7 @@ def replay(job):
 
 def results(name, text, seeds, plant, tmp_path):
     if not DATA.is_dir():
-        pytest.skip(f"{DATA} is absent: set TURNBACK_DATA to the folder of real data")
+        pytest.skip(f"{DATA} is absent: set TURNBACK_REAL_DATA to the folder of real data")
     KEPT.mkdir(parents=True, exist_ok=True)
     version, path = code(), KEPT / f"online-retail-{name}.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []

@@ -156,8 +156,9 @@ def test_a_rollback_is_effective_when_its_exposures_fall_away(after, others, hou
         pytest.param({"c": 99, "t": 500}, 1000, 2000, 3, False, id="below the gate of one arm"),
         pytest.param({"c": 100, "t": 100}, 100, 2000, 3, False, id="only 10 events were due"),
         pytest.param({"c": 100, "t": 100}, 0, 200, 3, True, id="no event ever"),
+        pytest.param({"c": 900, "t": 900}, 0, 1800, 2, False, id="none yet, it has only begun"),
         pytest.param({"c": 900, "t": 900}, 9000, 2000, 2, False, id="silence that is normal"),
-        pytest.param({}, 0, 1, None, False, id="nobody exposed"),
+        pytest.param({}, 0, 1, 3, False, id="nobody exposed"),
     ],
 )
 def test_events_have_stopped_only_when_they_were_due(since, events, exposed, quiet, stopped):
@@ -165,6 +166,6 @@ def test_events_have_stopped_only_when_they_were_due(since, events, exposed, qui
         since,
         events=events,
         exposed=exposed,
-        quiet_for=None if quiet is None else quiet * HOUR,
+        quiet_for=quiet * HOUR,
         settle=2 * HOUR,
     )

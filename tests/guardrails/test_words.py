@@ -114,6 +114,25 @@ def test_a_breach_says_effect_interval_units_margin_look_and_level():
         assert part in text, part
 
 
+def test_harm_that_began_later_is_not_said_of_the_whole_run():
+    late = window(
+        outcome=Outcome.BREACH,
+        code=Code.PROVEN_HARM,
+        effect=-0.01,
+        z=2.1,
+        boundary=3.6,
+        look=40,
+        e_value=4000.0,
+        evidence=1.2,
+    )
+    text = breach_words(
+        finding(Outcome.BREACH, Code.PROVEN_HARM, late), comparison(), "Satisfaction"
+    )
+    assert "than control over the whole run" in text
+    assert "among the units that came later, harm of more than 1.5% is proven" in text
+    assert "evidence 4,000 to 1, needed 320 to 1" in text
+
+
 def test_a_passed_window_is_not_hidden_by_one_that_is_still_open():
     text = outcome_words(
         finding(

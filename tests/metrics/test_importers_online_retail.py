@@ -10,7 +10,7 @@ import pytest
 from metrics.importers.files import EventFileError, read_events, write_events
 from metrics.importers.online_retail import SourceError, read
 
-DATA = Path(os.environ.get("TURNBACK_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("TURNBACK_REAL_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 ORDERS = "InvoiceNo,CustomerID,ordered_at,value,first_cancel_at,next_order_at"
 CREDITS = "credit_note,refunded_at,purchase_invoice,hours_to_refund,refund_value"
@@ -34,7 +34,7 @@ PAID = "C9,2011-01-03 10:00:00,1,48,4.5"
 def test_the_real_files_give_the_published_rates():
     source = DATA / "online_retail"
     if not source.is_dir():
-        pytest.skip(f"{source} is absent: set TURNBACK_DATA to the folder of real data")
+        pytest.skip(f"{source} is absent: set TURNBACK_REAL_DATA to the folder of real data")
     imported = read(source)
     s = imported.summary
     assert (s.orders, s.customers, s.credits, s.zero_value) == (18_536, 4_339, 8_905, 4)
