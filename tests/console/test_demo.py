@@ -148,12 +148,21 @@ def test_a_runs_service_is_ended_with_it(runs, tmp_path_factory):
             os.kill(pid, 0)
 
 
+def heeds_interrupts():
+    """Undo what a shell does to jobs in the background: it makes them ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_ends_its_service(tmp_path, stop):
     folder = tmp_path / "data"
     command = [sys.executable, "-m", "console.cli", "demo", "--no-view", "--data", str(folder)]
     process = subprocess.Popen(
-        [*command, "--port", str(free_port())], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [*command, "--port", str(free_port())],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=heeds_interrupts,  # noqa: PLW1509 - nothing runs beside it that could be held
     )
     assert process.stdout is not None
     process.stdout.readline()  # the service is ready and the file applied
