@@ -29,6 +29,7 @@ from typing import Any, Final
 from fnv_hash_fast import fnv1a_32
 
 from experiments.audience import compile_audience
+from experiments.layers import Interval
 from experiments.spec import CONTROL, ExperimentSpec
 
 BUCKETS: Final = 10_000
@@ -59,11 +60,16 @@ class Serving:
             anything but ``running`` serves control to everybody.
         traffic: Share of the audience that takes part, 0-1.
         rolled_back: Treatments whose units get control.
+        layer: Buckets of its layer that the experiment owns; ignored without a layer.
+        holdout: Share of all units the global holdout keeps out of it, 0-1, fixed when the
+            seed began.
     """
 
     state: str
     traffic: float = 1.0
     rolled_back: frozenset[str] = frozenset()
+    layer: tuple[Interval, ...] = ()
+    holdout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from experiments.errors import IllegalTransitionError
 class State(StrEnum):
     """Where an experiment stands."""
 
+    DRAFT = "draft"  # applied, not started: everybody gets control
     RUNNING = "running"
     PAUSED = "paused"  # no new exposures, everybody gets control, checks go on
     OBSERVING = "observing"  # no new exposures, windows still close
@@ -18,6 +19,7 @@ class State(StrEnum):
 class Move(StrEnum):
     """What a person or the schedule may ask of an experiment."""
 
+    START = "start"
     PAUSE = "pause"
     CONTINUE = "continue"
     STOP = "stop"
@@ -26,6 +28,7 @@ class Move(StrEnum):
 
 
 _MOVES: dict[State, dict[Move, State]] = {
+    State.DRAFT: {Move.START: State.RUNNING, Move.STOP: State.STOPPED},
     State.RUNNING: {
         Move.PAUSE: State.PAUSED,
         Move.STOP: State.STOPPED,
@@ -44,7 +47,7 @@ _MOVES: dict[State, dict[Move, State]] = {
 CHECKED = frozenset({State.RUNNING, State.PAUSED, State.OBSERVING})
 """States in which guardrails are checked: harm may show after the last exposure."""
 
-ACTIONS = ("roll_back", "resume", "pause", "continue", "stop")
+ACTIONS = ("start", "pause", "continue", "approve", "stop", "roll_back", "resume")
 """What a person may ask for by name."""
 
 

@@ -54,6 +54,11 @@ class ExperimentRow(SQLModel, table=True):
     started_at: datetime = instant()
     ends_at: datetime = instant()
     observe_until: datetime = instant()
+    starts_at: datetime | None = instant(nullable=True)
+    approved: int = -1
+    layer: str | None = Field(default=None, index=True)
+    layer_buckets: list[Any] = json_column()
+    holdout: float = 0.0
     checks: int = 0
     last_tick_at: datetime | None = instant(nullable=True)
     watermark: int = 0

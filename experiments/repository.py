@@ -1,6 +1,6 @@
 """Loading and saving experiments. Rows go in and frozen records come out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -19,7 +19,15 @@ from experiments.models import (
 
 @dataclass(frozen=True, slots=True)
 class ExperimentRecord:
-    """Where an experiment stands; ``version`` is what compare-and-set compares."""
+    """Where an experiment stands; ``version`` is what compare-and-set compares.
+
+    Attributes:
+        starts_at: When a draft starts by itself, ``None`` when a person starts it.
+        approved: Index of the ramp step that a person allowed to be left, -1 for none.
+        layer: Name of the layer whose buckets it owns, ``None`` for none.
+        layer_buckets: Those buckets, [start, stop) pairs.
+        holdout: Share of all units the global holdout keeps out, fixed when the seed began.
+    """
 
     key: str
     version: int
@@ -35,6 +43,11 @@ class ExperimentRecord:
     checks: int
     last_tick_at: datetime | None
     watermark: int
+    starts_at: datetime | None = None
+    approved: int = -1
+    layer: str | None = None
+    layer_buckets: Sequence[Sequence[int]] = ()
+    holdout: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +113,10 @@ def served_facts(session: Session) -> tuple[tuple[object, ...], ...]:
         )
     )
     return (
-        *((e.key, e.revision, e.seed, e.state, e.step) for e in experiments),
+        *(
+            (e.key, e.revision, e.seed, e.state, e.step, repr(e.layer_buckets), e.holdout)
+            for e in experiments
+        ),
         *((t.experiment, t.variant, t.seed, t.attempt, t.state) for t in treatments),
     )
 
@@ -114,6 +130,7 @@ def load_experiment(session: Session, key: str) -> ExperimentRecord | None:
 def insert_experiment(session: Session, record: ExperimentRecord) -> None:
     """Insert a new experiment."""
     values = {name: getattr(record, name) for name in ExperimentRecord.__dataclass_fields__}
+    values["layer_buckets"] = [list(interval) for interval in record.layer_buckets]
     session.add(ExperimentRow(**values))
     session.flush()
 

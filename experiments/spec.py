@@ -1,9 +1,11 @@
 """What is tried: the experiment part of a spec file, as plain values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from experiments.audience import Condition
 
@@ -23,6 +25,57 @@ class Advance(StrEnum):
 
     UNHARMED = "unharmed"  # no acting guardrail is in breach, error or without data
     PROVEN = "proven"  # every acting guardrail has passed
+
+
+class Exposure(StrEnum):
+    """What counts as meeting a variant."""
+
+    EVALUATE = "evaluate"  # an evaluation on the server records it
+    EVENT = "event"  # only an exposure event sent by the application does
+
+
+MANUAL: Final = "manual"
+"""``starts: manual``: the experiment waits until a person starts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Experiments of one layer never share a unit.
+
+    Attributes:
+        name: Name of the layer; its hash seed is ``layer:`` and this name.
+        share: Share of the layer's units this experiment takes, above 0 and at most 1.
+    """
+
+    name: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A time in which the ramp does not advance; guardrails go on acting.
+
+    Either a span (``start`` and ``stop``), or whole days of every week.
+
+    Attributes:
+        start: First instant of the span, ``None`` for days of the week.
+        stop: First instant after it.
+        days: Days of the week, 0 is Monday.
+        zone: IANA time zone in which the days begin and end.
+        why: For people, may be empty.
+    """
+
+    start: datetime | None = None
+    stop: datetime | None = None
+    days: frozenset[int] = frozenset()
+    zone: str = "UTC"
+    why: str = ""
+
+    def holds(self, now: datetime) -> bool:
+        """Return whether ``now`` (aware) lies in it."""
+        if self.start is not None and self.stop is not None:
+            return self.start <= now < self.stop
+        return now.astimezone(ZoneInfo(self.zone)).weekday() in self.days
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +135,13 @@ class Ends:
         after: From the start to the last new exposure.
         observe_for: At most this long after that; ``None`` where the file leaves it to the
             longest window (``guardrails.spec_file`` fills it in).
+        at: Instant of the last new exposure where the file names one (it then names ``starts``
+            too, and ``after`` is the time between them); ``None`` otherwise.
     """
 
     after: timedelta
     observe_for: timedelta | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +161,19 @@ class ExperimentSpec:
         ends: When it is over.
         seed: Part of the hash; raised by hand to start over.
         audience: Conditions that all must hold; empty means everybody.
-        layer: Reserved; always ``None``.
+        layer: Experiments it must not share units with, ``None`` for none.
         alpha: Budget of false rollbacks over the whole experiment, above 0 and at most 0.5.
         check_every: Time between two checks.
         mode: Live or shadow.
         notify: Names of channels.
         expect_units: Units all arms together are expected to have by the end, ``None`` unknown.
         lag: How late events may arrive: a unit enters a comparison this long after its window.
+        force: Ids for trying a variant out (quality assurance), with the variant each gets: never
+            exposures, whatever the audience, layer and traffic are.
+        exposure: What counts as meeting a variant.
+        holdout: Whether the service's global holdout stays out of it.
+        starts: Instant of the first exposure, ``manual``, or ``None``: when it is applied.
+        freeze: When the ramp does not advance.
     """
 
     key: str
@@ -126,13 +188,18 @@ class ExperimentSpec:
     ends: Ends
     seed: int = 1
     audience: tuple[Condition, ...] = ()
-    layer: None = None
+    layer: Layer | None = None
     alpha: float = 0.05
     check_every: timedelta = timedelta(minutes=1)
     mode: Mode = Mode.LIVE
     notify: tuple[str, ...] = ()
     expect_units: int | None = None
     lag: timedelta = field(default=timedelta(minutes=5))
+    force: Mapping[str, str] = field(default_factory=dict[str, str])
+    exposure: Exposure = Exposure.EVALUATE
+    holdout: bool = True
+    starts: datetime | str | None = None
+    freeze: tuple[Freeze, ...] = ()
 
     @property
     def control(self) -> str:

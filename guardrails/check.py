@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.exc import IntegrityError
@@ -21,16 +21,9 @@ from experiments.repository import (
     load_treatments,
     update_experiment,
 )
-from guardrails.decide import (
-    Decision,
-    Standing,
-    decide,
-    events_stopped,
-    is_blind,
-    query_failed,
-)
-from guardrails.judge import judge
+from guardrails.decide import Decision, Standing, decide, is_blind
 from guardrails.loaded import Loaded
+from guardrails.look import judge_all, read_cells
 from guardrails.outcome import Finding, Outcome
 from guardrails.repository import (
     Monitor,
@@ -132,14 +125,8 @@ def _look(
             (m.guardrail, m.treatment, m.attempt): m
             for m in load_monitors(session, record.key, record.seed)
         }
-    snapshot: Snapshot | None = None
-    failure = ""
-    try:
-        snapshot = store.snapshot(loaded.frame(record, phases), now=at)
-    except Exception as error:  # whatever an engine raises: blindness is an outcome, no crash
-        snapshot, failure = None, str(error) or type(error).__name__
-        logger.exception("%s: the store could not be read", record.key)
-    findings = _judge_all(loaded, treatments, monitors, snapshot, failure, since=record.started_at)
+    snapshot, failure = read_cells(store, loaded.frame(record, phases), at=at)
+    findings = judge_all(loaded, treatments, monitors, snapshot, failure, since=record.started_at)
     standing = Standing(
         state=record.state,
         live=frozenset(v for v, t in treatments.items() if t.state == "live"),
@@ -177,52 +164,6 @@ def _step_units(
         for variant, reach in snapshot.reach.items()
         if variant in counted
     }
-
-
-def _judge_all(
-    loaded: Loaded,
-    treatments: Mapping[str, TreatmentRecord],
-    monitors: Mapping[tuple[str, str, int], Monitor],
-    snapshot: Snapshot | None,
-    failure: str,
-    *,
-    since: datetime,
-) -> tuple[Finding, ...]:
-    stopped = snapshot is not None and _stopped(snapshot, loaded.settle, since)
-    findings: list[Finding] = []
-    for comparison in loaded.comparisons:
-        treatment = treatments.get(comparison.treatment)
-        if treatment is None or treatment.state != "live":
-            continue
-        if snapshot is None:
-            findings.append(
-                query_failed(comparison.guardrail, comparison.kpi, comparison.treatment, failure)
-            )
-            continue
-        monitor = monitors.get((comparison.guardrail, comparison.treatment, treatment.attempt))
-        findings.append(
-            judge(
-                snapshot,
-                comparison,
-                monitor.states if monitor is not None else {},
-                first_phase=treatment.first_phase,
-                events_stopped=stopped,
-            )
-        )
-    return tuple(findings)
-
-
-def _stopped(snapshot: Snapshot, settle: timedelta, since: datetime) -> bool:
-    reach = snapshot.reach.values()
-    newest = max((r.last_event_at for r in reach if r.last_event_at is not None), default=since)
-    quiet = snapshot.at - newest
-    return events_stopped(
-        {variant: r.exposed_since_last_event for variant, r in snapshot.reach.items()},
-        events=sum(r.events for r in reach),
-        exposed=max(1, sum(r.exposed for r in reach)),
-        quiet_for=quiet,
-        settle=settle,
-    )
 
 
 def _store(

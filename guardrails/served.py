@@ -39,11 +39,17 @@ def compile_all(standings: Sequence[Standing]) -> ServedConfig:
     for standing in standings:
         record, loaded = standing.record, standing.loaded
         traffic = traffic_of(loaded, record)
-        serving = Serving(state=record.state, traffic=traffic, rolled_back=standing.rolled_back)
+        serving = Serving(
+            state=record.state,
+            traffic=traffic,
+            rolled_back=standing.rolled_back,
+            layer=tuple((start, stop) for start, stop in record.layer_buckets),
+            holdout=record.holdout,
+        )
         compiled[record.key] = compile_experiment(loaded.spec.experiment, serving)
         facts.append(
             f"{record.key} {loaded.spec.sha256} {record.seed} {record.state} {traffic} "
-            f"{sorted(standing.rolled_back)}"
+            f"{sorted(standing.rolled_back)} {serving.layer} {serving.holdout}"
         )
     version = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
     return ServedConfig(version, compiled)

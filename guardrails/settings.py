@@ -1,12 +1,30 @@
 """What an engine may be told from outside, and where its measurements go."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from guardrails.channels import Channel
 from guardrails.views import CheckReport
+
+
+class QuerySource(Protocol):
+    """Answers PromQL: Prometheus."""
+
+    def values(
+        self, query: str, *, start: datetime, stop: datetime, step: timedelta
+    ) -> Sequence[Sequence[tuple[datetime, float]]]:
+        """Return every series of a range query, each as (instant, value) ascending.
+
+        Raises:
+            QueryError: It could not be answered.
+        """
+        ...
+
+
+class QueryError(Exception):
+    """A query could not be answered: unreachable, timed out, or refused by Prometheus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +38,10 @@ class EngineSettings:
         channels: Where messages go, by the names spec files use in ``notify``; every message
             goes to ``log`` too.
         show_core: Whether the twelve core KPIs are measured for display in every experiment.
+        holdout: Share of all units that take part in no experiment started from now on, 0-1.
+        queries: PromQL by the names spec files use in ``query``; ``$variant`` stands for a
+            treatment's name.
+        prometheus: Answers them, ``None`` where no Prometheus is set up.
     """
 
     grace: timedelta = timedelta(minutes=15)
@@ -27,6 +49,9 @@ class EngineSettings:
     suspended: bool = False
     channels: Mapping[str, Channel] = field(default_factory=dict[str, Channel])
     show_core: bool = True
+    holdout: float = 0.0
+    queries: Mapping[str, str] = field(default_factory=dict[str, str])
+    prometheus: QuerySource | None = None
 
 
 class EngineHook(Protocol):

@@ -6,8 +6,8 @@ from threading import Barrier, Thread
 
 import pytest
 
-import guardrails.check
 import guardrails.engine
+import guardrails.look
 from experiments.database import ControlPlane
 from experiments.errors import (
     ConflictError,
@@ -315,14 +315,14 @@ def test_a_broken_store_is_an_error_that_neither_rolls_back_nor_passes(world):
 def test_a_defect_in_one_check_does_not_stop_the_checks_of_others(world, monkeypatch):
     w = world(treatment=0.3)
     w.engine.apply(SPEC.replace("cancel-page", "another"), source="x", actor="tester")
-    real = guardrails.check.judge
+    real = guardrails.look.judge
 
     def judge(snapshot, comparison, states, **options):
         if snapshot.watermark == 100:
             raise ZeroDivisionError("a defect")
         return real(snapshot, comparison, states, **options)
 
-    monkeypatch.setattr(guardrails.check, "judge", judge)
+    monkeypatch.setattr(guardrails.look, "judge", judge)
     assert [r.result for r in w.hours(1)] == ["error", "error"]
     assert [r.result for r in w.hours(1)] == ["ok", "ok"]
 

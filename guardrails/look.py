@@ -1,0 +1,81 @@
+"""The reading half of a check: cells out of the store, findings out of the cells."""
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from experiments.repository import TreatmentRecord
+from guardrails.decide import events_stopped, query_failed
+from guardrails.judge import judge
+from guardrails.loaded import Loaded
+from guardrails.outcome import Finding
+from guardrails.repository import Monitor
+from metrics.cells import Snapshot
+from metrics.store import Frame, MetricStore
+
+logger = logging.getLogger("turnback.check")
+
+
+def read_cells(store: MetricStore, frame: Frame, *, at: datetime) -> tuple[Snapshot | None, str]:
+    """Return the cells at an instant, or ``None`` and why they cannot be read."""
+    try:
+        return store.snapshot(frame, now=at), ""
+    except Exception as error:  # whatever an engine raises: blindness is an outcome, no crash
+        logger.exception("%s: the store could not be read", frame.experiment)
+        return None, str(error) or type(error).__name__
+
+
+def judge_all(
+    loaded: Loaded,
+    treatments: Mapping[str, TreatmentRecord],
+    monitors: Mapping[tuple[str, str, int], Monitor],
+    snapshot: Snapshot | None,
+    failure: str,
+    *,
+    since: datetime,
+) -> tuple[Finding, ...]:
+    """Return the finding of every guardrail and live treatment.
+
+    Args:
+        loaded: The revision.
+        treatments: Newest attempts by variant.
+        monitors: Where each (guardrail, treatment, attempt) stood at the last check.
+        snapshot: The cells, ``None`` when they could not be read.
+        failure: Why not.
+        since: When the experiment started.
+    """
+    stopped = snapshot is not None and _stopped(snapshot, loaded.settle, since)
+    findings: list[Finding] = []
+    for comparison in loaded.comparisons:
+        treatment = treatments.get(comparison.treatment)
+        if treatment is None or treatment.state != "live":
+            continue
+        if snapshot is None:
+            findings.append(
+                query_failed(comparison.guardrail, comparison.kpi, comparison.treatment, failure)
+            )
+            continue
+        monitor = monitors.get((comparison.guardrail, comparison.treatment, treatment.attempt))
+        findings.append(
+            judge(
+                snapshot,
+                comparison,
+                monitor.states if monitor is not None else {},
+                first_phase=treatment.first_phase,
+                events_stopped=stopped,
+            )
+        )
+    return tuple(findings)
+
+
+def _stopped(snapshot: Snapshot, settle: timedelta, since: datetime) -> bool:
+    reach = snapshot.reach.values()
+    newest = max((r.last_event_at for r in reach if r.last_event_at is not None), default=since)
+    quiet = snapshot.at - newest
+    return events_stopped(
+        {variant: r.exposed_since_last_event for variant, r in snapshot.reach.items()},
+        events=sum(r.events for r in reach),
+        exposed=max(1, sum(r.exposed for r in reach)),
+        quiet_for=quiet,
+        settle=settle,
+    )
