@@ -2,7 +2,8 @@
 
 Each test is run on its own; its result is kept under ``build/acceptance`` for the commit it was
 run on, so a run that was cut short goes on where it stopped. Tests report their numbers through
-pytest's ``record_property``; they stand in the page beside the verdict.
+pytest's ``record_property``; they stand in the page beside the verdict. Two tests run side by
+side, except those that keep both cores busy by themselves.
 
 Usage: ``python tests/acceptance/run.py [--only WORD] [--again]``
 """
@@ -12,8 +13,10 @@ import json
 import platform
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +24,8 @@ ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build" / "acceptance"
 PAGE = ROOT / "docs" / "acceptance.md"
 LIMIT_SECONDS = 75 * 60
+LANES = 2
+ALONE = ("test_crash", "test_demo_scenarios", "test_online_retail")  # two processes or more
 
 
 def git(*arguments: str) -> str:
@@ -59,7 +64,7 @@ def collect() -> list[str]:
 
 
 def run_one(node: str, *, timeout: float) -> dict[str, object]:
-    report = KEPT / "report.xml"
+    report = KEPT / f"report-{threading.get_ident()}.xml"
     report.unlink(missing_ok=True)
     begun = time.monotonic()
     try:
@@ -98,6 +103,27 @@ def run_one(node: str, *, timeout: float) -> dict[str, object]:
     return result
 
 
+def run_all(nodes: list[str], results: dict[str, dict], kept: Path) -> None:
+    """Run tests, those of ``ALONE`` first and one by one; keep every result as it comes."""
+    begun, saving = time.monotonic(), threading.Lock()
+
+    def run(node: str) -> None:
+        print(f"[{nodes.index(node) + 1}/{len(nodes)}] {node}", flush=True)
+        found = run_one(node, timeout=LIMIT_SECONDS - (time.monotonic() - begun))
+        with saving:
+            results[node] = found
+            kept.write_text(json.dumps(results, indent=1))
+            print(f"    {node}: {found['verdict']} in {found['seconds']} s", flush=True)
+            if found["output"]:
+                print(found["output"], flush=True)
+
+    alone = [node for node in nodes if any(word in node for word in ALONE)]
+    for node in alone:
+        run(node)
+    with ThreadPoolExecutor(LANES) as lanes:
+        list(lanes.map(run, [node for node in nodes if node not in alone]))
+
+
 def page(results: list[dict], at: str) -> str:
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     lines = [
@@ -112,7 +138,7 @@ def page(results: list[dict], at: str) -> str:
             f"{sum(r['verdict'] == 'passed' for r in results)} passed, "
             f"{sum(r['verdict'] == 'failed' for r in results)} failed, "
             f"{sum(r['verdict'] == 'skipped' for r in results)} skipped, "
-            f"{sum(r['seconds'] for r in results) / 60:.0f} minutes in all."
+            f"{sum(r['seconds'] for r in results) / 60:.0f} minutes of tests, {LANES} at a time."
         ),
         "",
     ]
@@ -140,16 +166,12 @@ def main() -> int:
     if not nodes:
         print("no acceptance test was collected", file=sys.stderr)
         return 1
-    begun = time.monotonic()
-    for number, node in enumerate(nodes, 1):
-        if chosen.only not in node or results.get(node, {}).get("verdict") == "passed":
-            continue
-        print(f"[{number}/{len(nodes)}] {node}", flush=True)
-        results[node] = run_one(node, timeout=LIMIT_SECONDS - (time.monotonic() - begun))
-        print(f"    {results[node]['verdict']} in {results[node]['seconds']} s", flush=True)
-        if results[node]["output"]:
-            print(results[node]["output"], flush=True)
-        kept.write_text(json.dumps(results, indent=1))
+    missing = [
+        node
+        for node in nodes
+        if chosen.only in node and results.get(node, {}).get("verdict") != "passed"
+    ]
+    run_all(missing, results, kept)
     ordered = [results[node] for node in nodes if node in results]
     PAGE.write_text(page(ordered, at) + "\n")
     failed = [r["node"] for r in ordered if r["verdict"] == "failed"]

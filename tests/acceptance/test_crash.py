@@ -95,6 +95,13 @@ class Sender:
         self.service = service
         self.acknowledged = set()
         self.lock = threading.Lock()
+        self.local = threading.local()  # a client for each thread: connections are kept
+
+    @property
+    def client(self):
+        if not hasattr(self.local, "client"):
+            self.local.client = httpx.Client(timeout=20)
+        return self.local.client
 
     def until(self, call, *, accept=(200,)):
         deadline = time.monotonic() + 120
@@ -113,7 +120,7 @@ class Sender:
     def post(self, path, *, accept=(200,), **options):
         headers = {"Authorization": f"Bearer {ADMIN}", **options.pop("headers", {})}
         return self.until(
-            lambda: httpx.post(self.service.url + path, headers=headers, timeout=20, **options),
+            lambda: self.client.post(self.service.url + path, headers=headers, **options),
             accept=accept,
         )
 
