@@ -96,12 +96,19 @@ class Sender:
         self.acknowledged = set()
         self.lock = threading.Lock()
         self.local = threading.local()  # a client for each thread: connections are kept
+        self.clients = []
 
     @property
     def client(self):
         if not hasattr(self.local, "client"):
             self.local.client = httpx.Client(timeout=20)
+            with self.lock:
+                self.clients.append(self.local.client)
         return self.local.client
+
+    def close(self):
+        for client in self.clients:
+            client.close()
 
     def until(self, call, *, accept=(200,)):
         deadline = time.monotonic() + 120
@@ -242,6 +249,7 @@ def run(folder, *, kills, seed):
     for load in loads:
         load.join(timeout=60)
     check_served(service, sender, keys)
+    sender.close()
     service.stop()
     return check_files(data, sender, keys)
 
