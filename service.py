@@ -4,16 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from threading import Event
-from typing import Any, cast
+from typing import cast
 
 import uvicorn
 from fastapi import Depends, FastAPI, Request
 from prometheus_client import CollectorRegistry
-from pydantic import AwareDatetime, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import BaseRoute
 
@@ -22,14 +20,16 @@ import guardrails.api as admin
 import metrics.api as events
 from experiments.changes import ChangeFeed
 from experiments.database import ControlPlane
-from experiments.errors import TurnbackError
 from experiments.exposures import ExposureBuffer, screen_exposure
 from guardrails.channels.stopping import WhileRunning
 from guardrails.channels.webhook import WebhookChannel
 from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.engine import Engine
+from guardrails.prometheus import PrometheusClient
 from guardrails.scheduler import Bell
+from guardrails.service_settings import DEMO_START, Settings, SettingsError
 from guardrails.settings import EngineSettings
+from guardrails.specs_folder import SpecsFolder, SpecsView
 from guardrails.telemetry import (
     EngineMetrics,
     Intake,
@@ -37,81 +37,23 @@ from guardrails.telemetry import (
     build_version,
     exposition,
 )
-from metrics.access import LOOPBACK, Keys
+from metrics.access import Keys
 from metrics.catalogue import Catalogue, load_catalogue
 from metrics.events import EventLimits
 from metrics.ingest import Ingest
 from metrics.store import MetricStore
 from metrics.stores import open_store
 
-DEMO_START = datetime(2026, 1, 5, tzinfo=UTC)
-
-
-class SettingsError(TurnbackError):
-    """The settings contradict each other or are not safe."""
-
-    code = "settings"
-    status = 500
-
-
-class Settings(BaseSettings):
-    """What the service is told from outside: ``TURNBACK_*`` variables, or arguments."""
-
-    model_config = SettingsConfigDict(env_prefix="TURNBACK_", extra="forbid", frozen=True)
-
-    data: Path = Field(Path("turnback-data"), description="Folder of the two database files.")
-    host: str = Field("127.0.0.1", description="Address; one that is not local needs keys.")
-    port: int = Field(8300, ge=0, le=65_535, description="TCP port; 0 takes a free one.")
-    admin_key: SecretStr | None = Field(None, description="May do everything.")
-    ingest_key: SecretStr | None = Field(None, description="May send trusted events.")
-    client_key: SecretStr | None = Field(
-        None, description="Public: may evaluate, and send events for KPIs with trust any."
-    )
-    max_body_bytes: int = Field(8_000_000, gt=0, description="Largest body of events, unpacked.")
-    max_batch_events: int = Field(10_000, gt=0, description="Most events of one request.")
-    max_context_bytes: int = Field(65_536, gt=0, description="Largest evaluation context.")
-    clock_skew_seconds: float = Field(300, ge=0, description="How far ahead events may be dated.")
-    retention_days: int = Field(400, gt=0, description="Older events are refused.")
-    default_unit: str = Field("order_id", description="Unit type meant by an event's unit.")
-    queue_events: int = Field(200_000, gt=0, description="Events that may wait to be written.")
-    exposure_flush_ms: int = Field(200, gt=0, description="Time between writes of exposures.")
-    exposure_buffer: int = Field(100_000, gt=0, description="First exposures that may wait.")
-    suspend: bool = Field(False, description="Watch and act on nothing.")
-    checks: bool = Field(True, description="Run due checks; off in demo mode.")
-    ring_seconds: float = Field(2.0, gt=0, description="Time between looks at what is due.")
-    webhooks: dict[str, SecretStr] = Field(
-        default_factory=dict, description="Notification channels: name to URL."
-    )
-    instance: str = Field("", max_length=64, description="Told by /readyz, to know it again.")
-    demo: bool = Field(False, description="A clock that stands still until it is moved.")
-    demo_start: AwareDatetime = Field(DEMO_START, description="Where the demo's clock begins.")
-
-    @property
-    def local(self) -> bool:
-        """Whether only this machine can reach the service."""
-        return self.host in LOOPBACK
-
-    def checked(self) -> "Settings":
-        """Return these settings.
-
-        Raises:
-            SettingsError: They are not safe to run with.
-        """
-        if self.admin_key is None and not self.local:
-            raise SettingsError(
-                f"refusing to listen on {self.host} without keys: anybody could turn back "
-                "experiments or forge events",
-                hint="set TURNBACK_ADMIN_KEY (and TURNBACK_INGEST_KEY, TURNBACK_CLIENT_KEY), "
-                "or listen on 127.0.0.1",
-                path="host",
-            )
-        if self.admin_key is None and (self.ingest_key or self.client_key):
-            raise SettingsError(
-                "there is an ingest or client key, and no admin key: nobody could administer",
-                hint="set TURNBACK_ADMIN_KEY too",
-                path="admin_key",
-            )
-        return self
+__all__ = [
+    "DEMO_START",
+    "Services",
+    "Settings",
+    "SettingsError",
+    "build",
+    "create_app",
+    "serve",
+    "server",
+]
 
 
 @dataclass(slots=True)
@@ -130,14 +72,30 @@ class Services:
     registry: CollectorRegistry
     evaluations: ofrep.Evaluations
     flush: Callable[[], None]
+    specs: SpecsFolder | None = None
+    prometheus: PrometheusClient | None = None
     counts: events.EventCounts = field(default_factory=events.EventCounts)
-    config_valid: bool = True
+    applied_valid: bool = True
     bell: Bell | None = None
     stopping: Event = field(default_factory=Event)
 
+    @property
+    def config_valid(self) -> bool:
+        """Whether the newest file sent and the whole followed folder are good."""
+        return self.applied_valid and self.specs_view().valid
+
+    def specs_view(self) -> SpecsView:
+        """Return how the followed folder stands; an empty view where none is followed."""
+        return SpecsView(None) if self.specs is None else self.specs.view
+
     def start(self) -> None:
-        """Begin to flush exposures and, unless a demo moves time, to tell people and check."""
+        """Apply the followed folder, begin to flush exposures, to tell people and to check.
+
+        In a demo time is moved by hand, and nothing happens by itself.
+        """
         self.exposures.start()
+        if self.specs is not None:
+            self.specs.look()
         if self.settings.demo:
             return
         jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
@@ -145,6 +103,8 @@ class Services:
         }
         if self.settings.checks:
             jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self.engine.run_due)
+        if self.specs is not None:
+            jobs["specs"] = (timedelta(seconds=self.settings.specs_seconds), self.specs.look)
         self.bell = Bell(jobs)
         self.bell.start()
 
@@ -155,6 +115,8 @@ class Services:
             self.bell.close()
         self.exposures.close()
         self.ingest.close()
+        if self.prometheus is not None:
+            self.prometheus.close()
         self.engine.close()
         self.store.close()
 
@@ -218,6 +180,8 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         exposures.flush()
         ingest.flush()
 
+    url = settings.prometheus_url
+    prometheus = PrometheusClient(url.get_secret_value()) if url is not None else None
     measured = EngineMetrics(("log", *channels))
     registry.register(measured)
     engine = Engine(
@@ -225,7 +189,13 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         store=store,
         clock=clock,
         flush=flush,
-        settings=EngineSettings(suspended=settings.suspend, channels=channels),
+        settings=EngineSettings(
+            suspended=settings.suspend,
+            channels=channels,
+            holdout=settings.holdout,
+            queries=settings.queries,
+            prometheus=prometheus,
+        ),
         catalogue=catalogue,
         hooks=(measured,),
         deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
@@ -245,6 +215,8 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         engine=engine,
         registry=registry,
         flush=flush,
+        specs=SpecsFolder.of(settings.specs, engine, clock) if settings.specs is not None else None,
+        prometheus=prometheus,
         stopping=stopping,
         evaluations=ofrep.Evaluations(
             serving=engine.serving,
@@ -316,7 +288,7 @@ def create_app(
         app.router.routes[0:0] = _hot_routes(running, feed)
         for page in pages:
             page(app, running)
-        running.start()
+        await run_in_threadpool(running.start)
         watching = asyncio.create_task(feed.run())
         try:
             yield
@@ -347,7 +319,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         return cast("Services", app.state.services)
 
     def note_valid(valid: bool) -> None:  # noqa: FBT001 - a callback of one fact
-        running().config_valid = valid
+        running().applied_valid = valid
 
     def engine() -> Engine:
         return running().engine
@@ -358,6 +330,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
     routers = [
         admin.router(engine, note_valid),
         events.router(lambda: running().store, lambda: running().catalogue),
+        admin.specs_router(lambda: running().specs_view()),
         admin.scrape_router(lambda accept: exposition(running().registry, accept)),
     ]
     if settings.demo:
@@ -368,18 +341,13 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
 
     for router in routers:
         app.include_router(router, dependencies=[Depends(guard)])
+
+    def may_read(request: Request) -> None:
+        running().guard.may_read(request)
+
+    app.include_router(admin.validation_router(engine), dependencies=[Depends(may_read)])
     health = admin.health_router(engine, lambda: running().store, settings.instance)
     app.include_router(health)
-
-
-class _Server(uvicorn.Server):
-    """Ends open change streams first: they would otherwise keep a stopping server waiting."""
-
-    async def shutdown(self, sockets: list[Any] | None = None) -> None:
-        feed: ChangeFeed | None = getattr(cast("FastAPI", self.config.app).state, "feed", None)
-        if feed is not None:
-            await feed.close()
-        await super().shutdown(sockets)
 
 
 def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
@@ -387,22 +355,7 @@ def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
 
     A stopping server finishes the requests it has, for at most ten seconds.
     """
-    return _Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            loop="auto",
-            http="httptools",
-            ws="none",
-            lifespan="on",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            timeout_keep_alive=30,
-            timeout_graceful_shutdown=10,
-        )
-    )
+    return admin.QuietServer(app, settings.host, settings.port)
 
 
 def serve(settings: Settings, *, pages: Sequence[Pages] = ()) -> None:

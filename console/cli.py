@@ -2,16 +2,16 @@
 
 # ruff: noqa: PLC0415 - that is what the late imports of this module are for
 
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from console import running
+from console.arguments import Json, Key, SpecPath, SpecPaths, Url, client_of, example
 from console.output import DEFAULT_URL, ExitCode, reported
-
-if TYPE_CHECKING:
-    from console.client import ServiceClient
 
 app = typer.Typer(
     name="turnback",
@@ -38,19 +38,6 @@ class DemoScenario(StrEnum):
     NO_DATA = "no-data"
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-Url = Annotated[str, typer.Option(envvar="TURNBACK_URL", help="Where the service listens.")]
-Key = Annotated[
-    str | None,
-    typer.Option(envvar="TURNBACK_ADMIN_KEY", help="Admin key, where the service asks for one."),
-]
-Experiment = Annotated[str, typer.Argument(metavar="KEY", help="Key of the experiment.")]
-Variant = Annotated[
-    str | None,
-    typer.Argument(metavar="VARIANT", help="Treatment; may be left out when there is one."),
-]
-Reason = Annotated[str, typer.Option(help="Why; it is recorded.")]
-SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.")]
 Port = Annotated[int, typer.Option(min=1, max=65_535, help="TCP port on 127.0.0.1.")]
 
 
@@ -59,13 +46,7 @@ def main() -> None:
     app()
 
 
-def _client(url: str, key: str | None) -> "ServiceClient":
-    from console.client import ServiceClient
-
-    return ServiceClient(url, key)
-
-
-@app.command()
+@app.command(epilog=example("turnback demo", "turnback demo --scenario late-harm --seed 7"))
 def demo(
     *,
     port: Port = 8300,
@@ -95,7 +76,7 @@ def demo(
         raise typer.Exit(ExitCode.PROBLEM)
 
 
-@app.command()
+@app.command(epilog=example("turnback serve", "turnback serve --specs specs/ --data data/"))
 def serve(
     *,
     host: Annotated[
@@ -103,6 +84,10 @@ def serve(
     ] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65_535, help="TCP port.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the two files.")] = None,
+    specs: Annotated[
+        Path | None,
+        typer.Option(help="Folder of spec files to follow; what is good in it is applied."),
+    ] = None,
 ) -> None:
     """Run the service: API, checks and page.
 
@@ -111,25 +96,43 @@ def serve(
     from console.commands.serving import serve as run
 
     with reported(as_json=False):
-        run(host=host, port=port, data=data)
+        run(host=host, port=port, data=data, specs=specs)
 
 
-@app.command()
+@app.command(
+    epilog=example(
+        "turnback validate examples/three-step-cancel.yaml",
+        "turnback validate specs/ --explain",
+        "turnback validate specs/ --live",
+    )
+)
 def validate(
     *,
-    specs: Annotated[list[Path], typer.Argument(metavar="SPEC", help="Spec files.")],
+    specs: SpecPaths,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what every key and default means.")
+    ] = False,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Ask the service too: KPIs, channels, queries, layers."),
+    ] = False,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Check spec files; every problem with its line."""
+    """Check spec files; every problem with its line.
+
+    All problems of all files are told at once, and what the files may not say together.
+    """
     from console.commands.specs import validate as run
 
-    with reported(as_json=as_json):
-        good = run(specs, as_json=as_json)
+    with reported(as_json=as_json), client_of(url, key) if live else nullcontext() as client:
+        good = run(specs, explain=explain, live=client, as_json=as_json)
     if not good:
         raise typer.Exit(ExitCode.PROBLEM)
 
 
-@app.command()
+@app.command(epilog=example("turnback schema > turnback.schema.json"))
 def schema() -> None:
     """Print the JSON Schema of spec files, for editors."""
     from console.commands.specs import schema as run
@@ -138,86 +141,96 @@ def schema() -> None:
         run()
 
 
-@app.command()
+@app.command(
+    epilog=example(
+        "turnback apply examples/three-step-cancel.yaml",
+        "turnback apply specs/ --dry-run",
+        "turnback apply specs/ --yes",
+    )
+)
 def apply(
-    *, spec: SpecPath, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False
-) -> None:
-    """Start or update the experiment of a spec file."""
-    from console.commands.specs import apply as run
-
-    with reported(as_json=as_json), _client(url, key) as client:
-        run(spec, client=client, as_json=as_json)
-
-
-@app.command()
-def status(
     *,
-    experiment: Annotated[
-        str | None, typer.Argument(metavar="KEY", help="One experiment in full.")
+    specs: SpecPaths,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply without asking.")] = False,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Start or update the experiments of spec files.
+
+    Shows what would change, asks on a terminal, then applies. With one faulty file nothing is
+    sent at all.
+    """
+    from console.commands.applying import run
+
+    with reported(as_json=as_json), client_of(url, key) as client:
+        good = run(specs, client=client, dry_run=dry_run, yes=yes, as_json=as_json)
+    if not good:
+        raise typer.Exit(ExitCode.PROBLEM)
+
+
+@app.command(
+    epilog=example(
+        "turnback plan examples/three-step-cancel.yaml --units-per-day 2000",
+        "turnback plan SPEC --units-per-day 2000 --baseline satisfaction=4.2,sd=1,answering=30%",
+        "turnback plan SPEC --measured three-step-cancel --chart plan.png",
+    )
+)
+def plan(
+    *,
+    spec: SpecPath,
+    units_per_day: Annotated[
+        float | None,
+        typer.Option(min=1, max=1e12, help="Units a day that fit the audience."),
     ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(help="Control's KPI: KPI[@WINDOW]=VALUE[,sd=X][,answering=P]; repeatable."),
+    ] = None,
+    measured: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Take traffic and control from this experiment."),
+    ] = None,
+    chart: Annotated[
+        Path | None, typer.Option(help="Write a picture: *.png, *.svg or *.html.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same plan.")] = 1,
+    paths: Annotated[int, typer.Option(min=100, max=100_000, help="Simulated paths.")] = 4000,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Show all experiments, or one of them in full."""
-    from console.commands.watch import status as run
+    """Say before a run what harm it will find, and when.
 
-    with reported(as_json=as_json), _client(url, key) as client:
-        run(experiment, client=client, as_json=as_json)
-
-
-@app.command()
-def explain(
-    *, experiment: Experiment, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False
-) -> None:
-    """Say in words why an experiment stands where it stands."""
-    from console.commands.watch import explain as run
-
-    with reported(as_json=as_json), _client(url, key) as client:
-        run(experiment, client=client, as_json=as_json)
-
-
-@app.command("roll-back")
-def roll_back(
-    *,
-    experiment: Experiment,
-    reason: Reason,
-    variant: Variant = None,
-    url: Url = DEFAULT_URL,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Put a treatment's units back on control now.
-
-    They stay there until somebody resumes the treatment.
+    Numbers that nobody gave or measured are assumed, and marked as such.
     """
-    from console.commands.actions import act
+    from console.commands.planning import run
 
-    with reported(as_json=as_json), _client(url, key) as client:
-        act("roll_back", experiment, variant, reason=reason, client=client, as_json=as_json)
-
-
-@app.command()
-def resume(
-    *,
-    experiment: Experiment,
-    reason: Reason,
-    variant: Variant = None,
-    url: Url = DEFAULT_URL,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Serve a rolled-back treatment again.
-
-    The same units get it; only those first exposed from now on count.
-    """
-    from console.commands.actions import act
-
-    with reported(as_json=as_json), _client(url, key) as client:
-        act("resume", experiment, variant, reason=reason, client=client, as_json=as_json)
+    asks = measured is not None
+    with reported(as_json=as_json), client_of(url, key) if asks else nullcontext() as client:
+        run(
+            spec,
+            units_per_day=units_per_day,
+            baselines=baseline or (),
+            measured=measured,
+            client=client,
+            seed=seed,
+            paths=paths,
+            chart=chart,
+            as_json=as_json,
+        )
 
 
-@importers.command("online-retail")
+running.add_to(app)
+
+
+@importers.command(
+    "online-retail",
+    epilog=example("turnback import online-retail data/ --out orders.parquet"),
+)
 def online_retail(
     *,
     path: Annotated[Path, typer.Argument(help="Folder of orders.csv.gz and credit_notes.csv.gz.")],
@@ -231,7 +244,12 @@ def online_retail(
         run(path, out, as_json=as_json)
 
 
-@app.command()
+@app.command(
+    epilog=example(
+        "turnback backtest examples/online-retail.yaml --events orders.parquet",
+        'turnback backtest SPEC --events orders.parquet --plant "refund_hours*2.5@treatment"',
+    )
+)
 def backtest(
     *,
     spec: SpecPath,

@@ -4,6 +4,7 @@ import sys
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Self
@@ -89,6 +90,13 @@ def warn(text: str) -> None:
     """Print a line on stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def instant(at: str | None) -> str:
+    """Return an instant of the API as people read it, to the second; ``never`` for none."""
+    if at is None:
+        return "never"
+    return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 @contextmanager

@@ -12,11 +12,22 @@ MARGIN_PATTERN: Final = r"^[0-9]{1,6}(\.[0-9]{1,6})?(%|pp)$"
 DURATION_PATTERN: Final = r"^([0-9]{1,5}d)?([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$"
 """At least one part is needed beside the pattern: the empty text is no duration."""
 
+_UP_TO: Final = {"100": r"100(\.0{1,6})?|[0-9]{1,2}", "50": r"50(\.0{1,6})?|[0-4]?[0-9]"}
+_NOT_ZERO: Final = r"(?!0+(\.0+)?%)"
+
 _AMOUNT = re.compile(r"([+-]?)([0-9]{1,6}(?:\.[0-9]{1,6})?)\s?(%|pp)")
 _DURATION = re.compile(
     r"(?:([0-9]{1,5})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?", re.ASCII
 )
 _HUNDRED = Decimal(100)
+
+
+def percent_pattern(*, most: str, zero: bool) -> str:
+    """Return the pattern of a percent up to ``most``: exact for 100 and 50, with or without 0."""
+    if most not in _UP_TO:
+        return PERCENT_PATTERN
+    whole, _, below = _UP_TO[most].partition("|")
+    return f"^{'' if zero else _NOT_ZERO}0{{0,4}}({whole}|({below})(\\.[0-9]{{1,6}})?)%$"
 
 
 @dataclass(frozen=True, slots=True)

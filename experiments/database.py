@@ -38,10 +38,16 @@ class ControlPlane:
         ExperimentRow.metadata.create_all(self.engine)
 
     @contextmanager
-    def transaction(self) -> Generator[Session]:
-        """Open a session whose changes are committed together, or not at all."""
-        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+    def transaction(self, *, keep: bool = True) -> Generator[Session]:
+        """Open a session whose changes are committed together, or not at all.
+
+        Args:
+            keep: Whether they are kept; a rehearsal makes them and takes them back.
+        """
+        with Session(self.engine, expire_on_commit=False) as session, session.begin() as changes:
             yield session
+            if not keep:
+                changes.rollback()
 
     @contextmanager
     def reading(self) -> Generator[Session]:

@@ -6,6 +6,7 @@
     ├── UnknownVariantError        404  the experiment has no such variant
     ├── ConflictError              409  what was asked does not fit what is running
     │   ├── ReshuffleError         409  it would move exposed units to another arm
+    │   ├── LayerConflictError     409  its layer has no room for it, or another unit
     │   ├── IllegalTransitionError 409  the lifecycle has no such step from here
     │   └── StaleWriteError        409  someone else wrote first
     ├── InvalidRequestError        400  a request that makes no sense
@@ -163,9 +164,15 @@ class ReshuffleError(ConflictError):
     def __init__(self, message: str = "", *, hint: str = "", path: str = "") -> None:
         super().__init__(
             message,
-            hint=hint or "raise `seed` to start the analysis over, or keep weights, unit and seed",
+            hint=hint or "raise `seed` to start the analysis over, or leave it as it is",
             path=path,
         )
+
+
+class LayerConflictError(ConflictError):
+    """The layer has no room for this experiment, or deals another type of unit."""
+
+    code = "layer_conflict"
 
 
 class IllegalTransitionError(ConflictError):

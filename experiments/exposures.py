@@ -9,7 +9,9 @@ from datetime import datetime
 from threading import Event as Signal
 from threading import Lock, Thread
 
-from experiments.assignment import BUCKETS, CompiledExperiment, bucket_of, bucket_ranges
+from experiments.assignment import CompiledExperiment
+from experiments.hashing import BUCKETS, HOLDOUT_SEED, bucket_of, bucket_ranges
+from experiments.layers import layer_seed
 from metrics.events import EXPOSURE, Event, Rejection, exposure
 from metrics.store import Appended
 
@@ -17,6 +19,9 @@ logger = logging.getLogger("turnback.exposures")
 
 LONGEST_ID = 256
 """Events cannot name longer ids, so such a unit could never have a value."""
+
+_DRAFT = "draft"
+_OVER = frozenset({"finished", "stopped"})
 
 
 class _Seen:
@@ -192,8 +197,8 @@ def screen_exposure(
 
     Returns:
         The event to append, or a rejection with code ``unknown_experiment``, ``unknown_seed``,
-        ``unknown_variant``, ``unit_missing`` or ``variant_mismatch`` (its ``index`` and
-        ``event`` are the caller's).
+        ``unknown_variant``, ``not_started``, ``unit_missing``, ``override`` or
+        ``variant_mismatch`` (its ``index`` and ``event`` are the caller's).
     """
     if event.name != EXPOSURE:
         return event
@@ -240,6 +245,13 @@ def _under_an_earlier_seed(event: Event, compiled: CompiledExperiment) -> Event 
 
 def _as_the_hash_says(event: Event, compiled: CompiledExperiment) -> Event | Rejection:
     key = compiled.key
+    if compiled.serving.state == _DRAFT:
+        return _refused(
+            event,
+            "fields.experiment",
+            "not_started",
+            f"'{key}' has not started: nobody can have met a variant, overrides aside",
+        )
     unit = event.units.get(compiled.spec.unit)
     if unit is None:
         return _refused(
@@ -247,6 +259,13 @@ def _as_the_hash_says(event: Event, compiled: CompiledExperiment) -> Event | Rej
             f"units.{compiled.spec.unit}",
             "unit_missing",
             f"an exposure of '{key}' needs the id of its unit type '{compiled.spec.unit}'",
+        )
+    if unit in compiled.spec.force:
+        return _refused(
+            event,
+            f"units.{compiled.spec.unit}",
+            "override",
+            f"the file of '{key}' overrides what this unit gets, so it counts for no arm",
         )
     assigned = assigned_variant(compiled, unit)
     variant = event.fields.get("variant")
@@ -265,11 +284,20 @@ def assigned_variant(compiled: CompiledExperiment, unit: str) -> str | None:
     """Return the arm the hash gives a unit at the present traffic, ``None`` outside of it.
 
     Whatever the state, since exposures arrive late, and whatever the audience, since an
-    exposure does not carry the unit's attributes.
+    exposure does not carry the unit's attributes. A unit with an override, in the global
+    holdout or outside of the experiment's part of its layer is in no arm.
     """
-    spec = compiled.spec
+    spec, serving = compiled.spec, compiled.serving
+    if unit in spec.force or bucket_of(HOLDOUT_SEED, unit) / BUCKETS < serving.holdout:
+        return None
+    # an experiment that is over owns nothing any more, and its last exposures may yet arrive
+    released = serving.state in _OVER and not serving.layer
+    if spec.layer is not None and not released:
+        place = bucket_of(layer_seed(spec.layer.name), unit)
+        if not any(start <= place < stop for start, stop in serving.layer):
+            return None
     share = bucket_of(spec.hash_seed, unit) / BUCKETS
-    ranges = bucket_ranges([v.weight for v in spec.variants], compiled.serving.traffic or 1.0)
+    ranges = bucket_ranges([v.weight for v in spec.variants], serving.traffic or 1.0)
     for variant, (start, end) in zip(spec.variants, ranges, strict=True):
         if start <= share < end:
             return variant.name

@@ -7,7 +7,7 @@ is applied later.
 
 from collections.abc import Iterable, Sequence
 
-BUCKETS = 10_000
+from experiments.hashing import BUCKETS
 
 Interval = tuple[int, int]
 """Buckets ``start <= bucket < stop`` of a layer."""

@@ -47,19 +47,56 @@ _MOVES: dict[State, dict[Move, State]] = {
 CHECKED = frozenset({State.RUNNING, State.PAUSED, State.OBSERVING})
 """States in which guardrails are checked: harm may show after the last exposure."""
 
+OVER = frozenset({State.FINISHED, State.STOPPED})
+"""States that only a raised seed leaves: what was reserved for the experiment is free again."""
+
 ACTIONS = ("start", "pause", "continue", "approve", "stop", "roll_back", "resume")
 """What a person may ask for by name."""
+
+_TREATED = {
+    "approve": frozenset({State.RUNNING, State.PAUSED}),
+    "roll_back": CHECKED,
+    "resume": frozenset({State.RUNNING, State.PAUSED}),
+}
+"""Actions that change no state of the experiment, and the states in which they make sense."""
 
 
 def move(state: State, asked: Move) -> State:
     """Return the state that follows.
 
     Raises:
-        IllegalTransitionError: There is no such step; it names the legal ones.
+        IllegalTransitionError: There is no such step; it names what a person may do instead.
     """
     legal = _MOVES[state]
     if asked not in legal:
-        raise IllegalTransitionError(
-            state=state.value, action=asked.value, legal=[m.value for m in legal]
-        )
+        raise IllegalTransitionError(state=state.value, action=asked.value, legal=possible(state))
     return legal[asked]
+
+
+def possible(state: State) -> tuple[str, ...]:
+    """Return what a person may ask for in a state, in the order of ``ACTIONS``."""
+    moves = {step.value for step in _MOVES[state]}
+    return tuple(a for a in ACTIONS if a in moves or state in _TREATED.get(a, ()))
+
+
+def require(state: State, action: str) -> None:
+    """Refuse an action that changes no state of the experiment where it makes no sense.
+
+    Raises:
+        IllegalTransitionError: Not in this state; it names what a person may do instead.
+    """
+    if action not in possible(state):
+        raise IllegalTransitionError(state=state.value, action=action, legal=possible(state))
+
+
+def begin(before: State | None, *, waits: bool) -> State:
+    """Return the state in which a run begins: a new file, a changed draft or a raised seed.
+
+    Args:
+        before: State so far, ``None`` for a new experiment.
+        waits: Whether the file starts later, or by hand.
+    """
+    if waits:
+        return State.DRAFT
+    # a pause was somebody's decision: it outlasts a new seed
+    return State.PAUSED if before is State.PAUSED else State.RUNNING

@@ -11,13 +11,7 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
-from experiments.assignment import (
-    TARGETING_KEY,
-    Assignment,
-    CompiledExperiment,
-    Reason,
-    unit_id,
-)
+from experiments.assignment import Assignment, CompiledExperiment, Reason, unit_of
 from experiments.exposures import LONGEST_ID
 
 PARSE_ERROR = "PARSE_ERROR"
@@ -27,6 +21,7 @@ FLAG_NOT_FOUND = "FLAG_NOT_FOUND"
 GENERAL = "GENERAL"
 
 ROLLED_BACK = "rolled_back"
+PAUSED = "paused"
 
 
 class Served(Protocol):
@@ -110,7 +105,7 @@ def success(compiled: CompiledExperiment, assignment: Assignment, *, exposed: bo
         exposed: Whether an exposure is, or may be, recorded.
     """
     serving = compiled.serving
-    turned_back = assignment.assigned is not None and assignment.assigned in serving.rolled_back
+    turned_back = assignment.reason is Reason.DISABLED and serving.state != PAUSED
     item: dict[str, Any] = {"key": compiled.spec.key}
     if assignment.value is not None:
         item["value"] = assignment.value
@@ -125,15 +120,15 @@ def success(compiled: CompiledExperiment, assignment: Assignment, *, exposed: bo
     return msgspec.json.encode(item)
 
 
-def unit_of(compiled: CompiledExperiment, context: Mapping[str, Any]) -> str:
-    """Return the id an experiment decides by, as it is hashed; empty when the context has none."""
-    value = context.get(compiled.spec.unit)
-    return unit_id(context.get(TARGETING_KEY) if value is None else value)
-
-
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """One evaluated flag: its JSON, and the exposure to be noted, if any."""
+    """One evaluated flag: its JSON, and the exposure to be noted, if any.
+
+    Attributes:
+        body: The answer.
+        unit: Id of the unit whose exposure this evaluation is, ``None`` when it is none.
+        variant: Arm served.
+    """
 
     body: bytes
     unit: str | None
@@ -159,12 +154,13 @@ class Evaluator:
     ) -> Evaluated | None:
         """Return the answer for one experiment, ``None`` when the id it decides by is missing.
 
-        A unit whose id no event can name is served its arm, and said not to be exposed.
+        A unit whose id no event can name is served its arm, and said not to be exposed. Where
+        exposures are events of the application, it is told which units to send one for.
         """
         assignment = compiled.assign(context)
         if assignment.reason is Reason.UNKNOWN:
             return None
-        unit = unit_of(compiled, context) if assignment.exposed else None
+        unit = unit_of(compiled.spec.unit, context) if assignment.counts else None
         bodies = self._bodies
         if unit is not None and len(unit) > LONGEST_ID:
             unit, bodies = None, self._unexposed
@@ -172,7 +168,7 @@ class Evaluator:
         if body is None:
             exposed = unit is not None
             body = bodies[id(assignment)] = success(compiled, assignment, exposed=exposed)
-        return Evaluated(body, unit, assignment.variant)
+        return Evaluated(body, unit if assignment.exposed else None, assignment.variant)
 
 
 def evaluate_all(evaluator: Evaluator, context: Mapping[str, Any]) -> tuple[bytes, ...]:

@@ -169,7 +169,7 @@ def near(word: str, known: Iterable[str], *, otherwise: str = "known here") -> s
 
 def near_matches(word: str, names: Sequence[str]) -> list[str]:
     """Return at most two names that a misspelt word may have been, whatever its case."""
-    found = difflib.get_close_matches(word[:100].lower(), [n.lower() for n in names], 2, 0.6)
+    found = difflib.get_close_matches(word[:100].lower(), [n.lower() for n in names], 2, 0.65)
     return [name for name in names if name.lower() in found][:2]
 
 
@@ -215,8 +215,10 @@ def read_record(
         what: Name of the thing, for messages ("a variant").
     """
     if not isinstance(node, MappingNode):
-        first = next((key for key in keys if key.required), keys[0])
-        hint = f"write {{{first.name}: {first.example}}}"
+        wanted = [key for key in keys if key.required] or keys[:1]
+        first = wanted[0]
+        inside = ", ".join(f"{key.name}: {key.example}" for key in wanted)
+        hint = f"write {{{inside}}}"
         if not place.path:
             hint = f"begin with `{first.name}: {first.example}`"
         raise Refusal(f"{what} must be keys and values, {given(node)}", hint)
@@ -295,14 +297,21 @@ def key_schema(key: Key) -> dict[str, Any]:
     return {"description": about, "examples": [key.example], **key.type.schema}
 
 
-def list_type(of: ValueType, *, what: str, least: int = 0) -> ValueType:
-    """Return the type of a list; read as a tuple of ``Item`` without those that are faulty."""
+def list_type(
+    of: ValueType, *, what: str, least: int = 0, most: int | None = None, unique: bool = False
+) -> ValueType:
+    """Return the type of a list; read as a tuple of ``Item`` without those that are faulty.
+
+    That its elements differ (``unique``) is for the schema: a rule tells it to people.
+    """
 
     def read(node: Node, place: Place) -> tuple[Item, ...]:
         if not isinstance(node, ListNode):
             raise Refusal(f"must be a list of {what}, {given(node)}", "begin each with `- `")
         if len(node.items) < least:
             raise Refusal("is empty", f"list one or more {what}")
+        if most is not None and len(node.items) > most:
+            raise Refusal(f"lists {len(node.items):,} {what}, more than {most:,}", "list fewer")
         items: list[Item] = []
         for index, element in enumerate(node.items):
             here = place.item(index)
@@ -315,4 +324,8 @@ def list_type(of: ValueType, *, what: str, least: int = 0) -> ValueType:
     schema: dict[str, Any] = {"type": "array", "items": dict(of.schema)}
     if least:
         schema["minItems"] = least
+    if most is not None:
+        schema["maxItems"] = most
+    if unique:
+        schema["uniqueItems"] = True
     return ValueType(read, schema)

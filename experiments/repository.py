@@ -1,11 +1,11 @@
 """Loading and saving experiments. Rows go in and frozen records come out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import update
+from sqlalchemy import delete, func, update
 from sqlmodel import Session, col, select
 
 from experiments.models import (
@@ -15,6 +15,9 @@ from experiments.models import (
     TransitionRow,
     TreatmentRow,
 )
+
+NOT_APPROVED: Final = -1
+"""``approved`` while nobody has allowed the current ramp step to be left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class ExperimentRecord:
     last_tick_at: datetime | None
     watermark: int
     starts_at: datetime | None = None
-    approved: int = -1
+    approved: int = NOT_APPROVED
     layer: str | None = None
     layer_buckets: Sequence[Sequence[int]] = ()
     holdout: float = 0.0
@@ -83,6 +86,18 @@ class TransitionRecord:
     evidence: Mapping[str, Any] | None
 
 
+@dataclass(frozen=True, slots=True)
+class RevisionRecord:
+    """One applied file."""
+
+    number: int
+    text: str
+    sha256: str
+    source: str
+    actor: str
+    at: datetime
+
+
 T = TypeVar("T")
 
 
@@ -97,7 +112,9 @@ def _record(kind: type[T], row: Any) -> T:
 
 def experiment_keys(session: Session) -> list[str]:
     """Return every experiment's key, oldest first."""
-    rows = session.exec(select(ExperimentRow).order_by(col(ExperimentRow.started_at)))
+    rows = session.exec(
+        select(ExperimentRow).order_by(col(ExperimentRow.started_at), col(ExperimentRow.key))
+    )
     return [row.key for row in rows]
 
 
@@ -135,6 +152,29 @@ def insert_experiment(session: Session, record: ExperimentRecord) -> None:
     session.flush()
 
 
+def layer_members(
+    session: Session, layer: str, *, besides: str, over: Collection[str]
+) -> list[ExperimentRecord]:
+    """Return the experiments that own buckets of a layer, by key.
+
+    Args:
+        session: The session.
+        layer: Name of the layer.
+        besides: Key of the experiment that asks.
+        over: States whose experiments own nothing any more.
+    """
+    rows = session.exec(
+        select(ExperimentRow)
+        .where(
+            ExperimentRow.layer == layer,
+            ExperimentRow.key != besides,
+            col(ExperimentRow.state).not_in(over),
+        )
+        .order_by(col(ExperimentRow.key))
+    )
+    return [_record(ExperimentRecord, row) for row in rows]
+
+
 def update_experiment(session: Session, record: ExperimentRecord, **changes: Any) -> None:
     """Compare and set: apply ``changes`` if nobody changed the experiment since ``record``.
 
@@ -156,6 +196,14 @@ def load_revision(session: Session, key: str, number: int) -> RevisionRow:
     return session.exec(
         select(RevisionRow).where(RevisionRow.experiment == key, RevisionRow.number == number)
     ).one()
+
+
+def load_revisions(session: Session, key: str) -> tuple[RevisionRecord, ...]:
+    """Return every applied file of an experiment, oldest first."""
+    rows = session.exec(
+        select(RevisionRow).where(RevisionRow.experiment == key).order_by(col(RevisionRow.number))
+    )
+    return tuple(_record(RevisionRecord, row) for row in rows)
 
 
 def insert_revision(
@@ -192,6 +240,26 @@ def load_treatments(session: Session, key: str, seed: int) -> dict[str, Treatmen
         .order_by(col(TreatmentRow.attempt))
     )
     return {row.variant: _record(TreatmentRecord, row) for row in rows}
+
+
+def highest_seed(session: Session, key: str, *, besides: int) -> int | None:
+    """Return the highest seed, other than ``besides``, that an experiment ever had treatments of.
+
+    ``None`` where there is no other.
+    """
+    query = select(func.max(TreatmentRow.seed)).where(
+        TreatmentRow.experiment == key, TreatmentRow.seed != besides
+    )
+    return session.exec(query).one()
+
+
+def forget_treatments(session: Session, key: str, seed: int) -> None:
+    """Drop the treatments of a draft: nobody has met them, and its file may name others now."""
+    session.exec(
+        delete(TreatmentRow)
+        .where(col(TreatmentRow.experiment) == key, col(TreatmentRow.seed) == seed)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def insert_treatment(

@@ -26,6 +26,7 @@ _YES_NO = {
     "off": "false",
 }
 _SEXAGESIMAL = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?")
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _UNDERSCORED = re.compile(r"[-+]?[0-9]+(_[0-9_]*)+(\.[0-9_]*)?")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 
@@ -43,9 +44,10 @@ def trap(text: str) -> tuple[str, str] | None:
             f'write "{text}" in quotes for the text, or {meaning}',
         )
     if _SEXAGESIMAL.fullmatch(text):
+        instant = f"an instant as 2026-12-01T{text}Z, " if _CLOCK.fullmatch(text) else ""
         return (
             f"`{text}` is text to some YAML readers and a number in base 60 to others",
-            f'write a duration as 1h30m, or "{text}" in quotes for the text',
+            f'write {instant}a duration as 1h30m, or "{text}" in quotes for the text',
         )
     if _UNDERSCORED.fullmatch(text):
         return (

@@ -265,6 +265,9 @@ class _Builder:
         if frame is not None and frame.is_mapping and frame.key is None:
             self._key(frame, text, at, plain=plain)
             return
+        if plain and not text and frame is not None and frame.is_mapping:
+            # the parser marks a value that is missing at whatever comes next
+            at = at if at.line == frame.key_at.line else frame.key_at
         if plain and (advice := trap(text)):
             self._problem(at, self._path(), *advice)
             self._place(ScalarNode(text, text, at, faulty=True))

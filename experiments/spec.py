@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from experiments.audience import Condition
+from experiments.audience import Clause
 
 CONTROL = "control"
 """Name of the arm everybody gets in doubt."""
@@ -160,7 +160,7 @@ class ExperimentSpec:
         watch: KPIs that are shown and judged by nobody.
         ends: When it is over.
         seed: Part of the hash; raised by hand to start over.
-        audience: Conditions that all must hold; empty means everybody.
+        audience: Conditions and groups of them that all must hold; empty means everybody.
         layer: Experiments it must not share units with, ``None`` for none.
         alpha: Budget of false rollbacks over the whole experiment, above 0 and at most 0.5.
         check_every: Time between two checks.
@@ -187,7 +187,7 @@ class ExperimentSpec:
     watch: tuple[str, ...]
     ends: Ends
     seed: int = 1
-    audience: tuple[Condition, ...] = ()
+    audience: tuple[Clause, ...] = ()
     layer: Layer | None = None
     alpha: float = 0.05
     check_every: timedelta = timedelta(minutes=1)

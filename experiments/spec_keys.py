@@ -1,42 +1,29 @@
 """The keys of the experiment part of a spec file: their types, meaning and examples."""
 
-import re
 from datetime import timedelta
 from typing import Final
 
+from experiments.arms_reading import force_type, variants_type
 from experiments.audience_reading import audience_type
-from experiments.reading import (
-    Item,
-    Key,
-    Place,
-    Refusal,
-    ToldError,
-    ValueType,
-    given,
-    list_type,
-    read_value,
-    record_type,
-    shown,
-)
-from experiments.source import MappingNode, Node
-from experiments.spec import CONTROL, Advance, Mode
+from experiments.freeze_reading import freeze_type
+from experiments.instants import INSTANT_EXAMPLE, start_type
+from experiments.reading import Key, list_type, record_type
+from experiments.schedule_reading import ends_type, ramp_type
+from experiments.spec import Exposure, Mode
 from experiments.types import (
+    NAME_PATTERN,
     change_type,
     choice_type,
     duration_type,
     flag_type,
     integer_type,
-    json_type,
     name_type,
     percent_type,
     text_type,
 )
 
 KEY_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
-NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 UNIT_PATTERN: Final = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
-
-_NAME: Final = re.compile(NAME_PATTERN)
 
 EXPERIMENT_KEY = name_type(
     KEY_PATTERN,
@@ -48,54 +35,24 @@ CHANNEL_NAME = name_type(
     NAME_PATTERN, wanted="the name of a channel", hint="channels are set up at the server"
 )
 
-VARIANT_KEYS: Final = (
+LAYER_KEYS: Final = (
     Key(
-        "weight",
-        percent_type(above=True),
-        "Share of the units that take part; the weights of all variants sum to 100%.",
+        "name",
+        name_type(
+            NAME_PATTERN,
+            wanted="the name of a layer, in letters, digits, `-` and `_`",
+            hint="for instance cancel-page",
+        ),
+        "Name of the layer; every experiment that names it takes other units.",
+        "cancel-page",
+        required=True,
+    ),
+    Key(
+        "share",
+        percent_type(least="0.01"),
+        "Share of the layer's units that this experiment takes.",
         "50%",
         required=True,
-    ),
-    Key(
-        "flow",
-        json_type(),
-        "Any JSON, delivered as the flag's value.",
-        {"steps": ["confirm"]},
-        default="the name of the variant",
-    ),
-)
-_VARIANT = record_type(VARIANT_KEYS, what="a variant")
-
-STEP_KEYS: Final = (
-    Key(
-        "traffic",
-        percent_type(above=True),
-        "Share of the audience that takes part.",
-        "25%",
-        required=True,
-    ),
-    Key("hold", duration_type(), "Least time in this step before the next.", "24h", default="0s"),
-    Key(
-        "min_units",
-        integer_type(least=1, most=1_000_000_000),
-        "Units of each arm exposed in this step before the next.",
-        500,
-        default="none asked for",
-    ),
-    Key(
-        "advance",
-        choice_type([a.value for a in Advance], what="condition"),
-        "What the evidence must say before the next step: `unharmed` (no acting guardrail is in "
-        "breach, error or without data) or `proven` (every acting guardrail has passed).",
-        "proven",
-        default="unharmed",
-    ),
-    Key(
-        "approval",
-        flag_type(),
-        "Whether a person must approve the next step.",
-        False,
-        default="false",
     ),
 )
 
@@ -108,57 +65,6 @@ GOAL_KEYS: Final = (
         "+10%",
         default="not said",
     ),
-)
-
-ENDS_KEYS: Final = (
-    Key(
-        "after",
-        duration_type(least=timedelta(hours=1)),
-        "From the start to the last new exposure.",
-        "14d",
-        required=True,
-    ),
-    Key(
-        "observe_for",
-        duration_type(),
-        "How long exposed units are watched after that, guardrails included.",
-        "14d",
-        default="until the longest window of the file has closed",
-    ),
-)
-
-
-def _read_variants(node: Node, place: Place) -> dict[str, Item]:
-    """Read the arms: name to ``Item`` of a ``Record``, without those that are faulty."""
-    if not isinstance(node, MappingNode):
-        raise Refusal(
-            f"must be arms with their names as keys, {given(node)}",
-            "write `control: {weight: 50%}` and so on",
-        )
-    arms: dict[str, Item] = {}
-    for entry in node.entries:
-        here = place.key(shown(entry.key))
-        if not _NAME.fullmatch(entry.key):
-            if not entry.faulty:
-                hint = "use letters, digits, `-` and `_`, at most 64"
-                here.problem(entry.at, "is no name for a variant", hint)
-            continue
-        try:
-            arms[entry.key] = Item(read_value(_VARIANT, entry.value, here), entry.at, here)
-        except ToldError:
-            continue
-    return arms
-
-
-_VARIANTS = ValueType(
-    _read_variants,
-    {
-        "type": "object",
-        "required": [CONTROL],
-        "minProperties": 2,
-        "propertyNames": {"pattern": f"^{NAME_PATTERN}$"},
-        "additionalProperties": dict(_VARIANT.schema),
-    },
 )
 
 EXPERIMENT_KEYS: Final = (
@@ -217,18 +123,67 @@ EXPERIMENT_KEYS: Final = (
         default="everybody",
     ),
     Key(
+        "layer",
+        record_type(LAYER_KEYS, what="a layer"),
+        "Experiments it must never share a unit with: those of the same layer, which all have the "
+        "same `unit`.",
+        {"name": "cancel-page", "share": "50%"},
+        default="none",
+    ),
+    Key(
+        "holdout",
+        flag_type(),
+        "Whether the units of the service's global holdout stay out of it.",
+        False,
+        default="true",
+    ),
+    Key(
         "variants",
-        _VARIANTS,
+        variants_type(),
         "The arms by name: `control`, which everybody gets in doubt, and one treatment or more.",
         {"control": {"weight": "50%"}, "three_step": {"weight": "50%"}},
         required=True,
     ),
     Key(
+        "force",
+        force_type(),
+        "Ids that get a variant by hand, for trying it out, whoever takes part; they are never "
+        "counted.",
+        {"order-17": "three_step"},
+        default="none",
+    ),
+    Key(
+        "exposure",
+        choice_type([exposure.value for exposure in Exposure], what="kind of exposure"),
+        "What counts as meeting a variant: `evaluate` (the service was asked for it) or `event` "
+        "(the application sent an exposure event).",
+        "event",
+        default="evaluate",
+    ),
+    Key(
+        "starts",
+        start_type(),
+        "Instant of the first exposure, with its zone, or `manual`: a person starts it.",
+        INSTANT_EXAMPLE,
+        default="when the file is applied",
+    ),
+    Key(
         "ramp",
-        list_type(record_type(STEP_KEYS, what="a step"), what="steps", least=1),
+        ramp_type(),
         "Steps of traffic, each larger than the one before.",
         [{"traffic": "5%", "hold": "6h", "min_units": 500}, {"traffic": "100%"}],
         default="full traffic from the start",
+    ),
+    Key(
+        "freeze",
+        freeze_type(),
+        "Times in which the ramp does not advance: spans, or days of every week. Guardrails go on "
+        "acting.",
+        [
+            {"from": "2026-12-20T00:00Z", "to": "2027-01-04T00:00Z", "why": "holidays"},
+            {"days": ["fri", "sat", "sun"], "zone": "Europe/Berlin"},
+        ],
+        default="none",
     ),
     Key(
         "goal",
@@ -239,14 +194,14 @@ EXPERIMENT_KEYS: Final = (
     ),
     Key(
         "watch",
-        list_type(KPI_NAME, what="KPIs"),
+        list_type(KPI_NAME, what="KPIs", unique=True),
         "KPIs that are shown beside the guardrails and judged by none.",
         ["cancellation_rate", "repurchase_rate"],
         default="none",
     ),
     Key(
         "ends",
-        record_type(ENDS_KEYS, what="`ends`"),
+        ends_type(),
         "When new exposures stop and how long units are watched after that.",
         {"after": "14d", "observe_for": "14d"},
         required=True,
@@ -275,7 +230,7 @@ EXPERIMENT_KEYS: Final = (
     ),
     Key(
         "notify",
-        list_type(CHANNEL_NAME, what="channels"),
+        list_type(CHANNEL_NAME, what="channels", unique=True),
         "Channels that are told; they are set up at the server.",
         ["ops"],
         default="none",
@@ -295,13 +250,3 @@ EXPERIMENT_KEYS: Final = (
         default="5m",
     ),
 )
-
-LATER: Final = {
-    "layer": "remove it; give experiments that must not meet audiences that exclude each other",
-    "force": "remove it; overrides are no part of a file yet",
-    "exposure": "remove it; an evaluation on the server records the exposure",
-    "holdout": "remove it",
-    "starts": "remove it; an experiment starts when its file is applied",
-    "freeze": "remove it",
-}
-"""Keys that are known and not supported yet, with what to do instead."""

@@ -36,6 +36,12 @@ def _tabbed_line(lines: list[str], line: int) -> int | None:
 _ALIGN = "align the line with the keys it belongs to"
 _WORDS = (
     # (in the context, in the problem, what is wrong, what to do); the first that fits is told
+    (
+        "double-quoted scalar",
+        "escape character",
+        "in double quotes a `\\` begins a code, and this one is not known",
+        "write \\\\ for the backslash itself, or use single quotes",
+    ),
     ("quoted scalar", "", "the quote{opened} is not closed", "close it, or double it inside text"),
     ("flow mapping", "", "the bracket {{{opened} is not closed", "add a comma or the closing }}"),
     ("flow sequence", "", "the bracket [{opened} is not closed", "add a comma or the closing ]"),

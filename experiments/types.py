@@ -9,16 +9,19 @@ from typing import Any, Final
 from experiments.amounts import (
     DURATION_PATTERN,
     MARGIN_PATTERN,
-    PERCENT_PATTERN,
     SIGNED_PATTERN,
     Amount,
     format_duration,
     format_percent,
     parse_amount,
     parse_duration,
+    percent_pattern,
 )
 from experiments.reading import Place, Refusal, ToldError, ValueType, given, near, shown
 from experiments.source import Node, ScalarNode, is_faulty, to_json
+
+NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+"""Names of variants, layers and channels."""
 
 MAX_DURATION: Final = timedelta(days=3660)
 
@@ -108,7 +111,7 @@ def choice_type(choices: Sequence[str], *, later: Sequence[str] = (), what: str)
     """Return the type of one word out of a few; ``later`` are known but not supported yet."""
 
     def read(node: Node, _place: Place) -> str:
-        scalar = _scalar(node, f"one of {', '.join(choices)}", "")
+        scalar = _scalar(node, f"one of {', '.join(choices)}", f"write for instance {choices[0]}")
         if scalar.text in later:
             raise Refusal(f"`{scalar.text}` is not supported yet", f"use {' or '.join(choices)}")
         if scalar.text not in choices:
@@ -132,7 +135,8 @@ def percent_type(*, least: str = "0", most: str = "100", above: bool = False) ->
             raise Refusal(f"must be {start} {end}, {given(node)}")
         return amount
 
-    return ValueType(read, {"type": "string", "pattern": PERCENT_PATTERN})
+    pattern = percent_pattern(most=most, zero=low == 0 and not above)
+    return ValueType(read, {"type": "string", "pattern": pattern})
 
 
 def margin_type() -> ValueType:

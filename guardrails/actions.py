@@ -6,21 +6,26 @@ from datetime import datetime
 from sqlmodel import Session
 
 from experiments.errors import ConflictError, InvalidRequestError, UnknownVariantError
-from experiments.lifecycle import Move, State, move
+from experiments.lifecycle import Move, State, move, require
 from experiments.repository import (
     ExperimentRecord,
     TransitionRecord,
     TreatmentRecord,
+    forget_treatments,
     insert_phase,
     insert_transition,
     insert_treatment,
     load_phases,
+    load_transitions,
     load_treatments,
     update_experiment,
 )
-from guardrails.loaded import Loaded
+from guardrails.apply import begin_treatments
+from guardrails.loaded import Loaded, observe_for
 from guardrails.rollback import message, record_rollback
+from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
+from guardrails.standing import paused_since
 
 LONGEST_TEXT = 2_000
 """Characters of a reason or a name."""
@@ -73,14 +78,12 @@ def roll_back(
 
     Raises:
         UnknownVariantError: No such treatment.
+        IllegalTransitionError: Nobody is shown anything in its present state.
         ConflictError: It is rolled back already.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     treatment = _treatment(session, record, loaded, variant)
-    if State(record.state) in {State.FINISHED, State.STOPPED}:
-        raise ConflictError(
-            f"{record.key} is {record.state}", hint="everybody gets control already"
-        )
+    require(State(record.state), "roll_back")
     if treatment.state != "live":
         raise ConflictError(
             f"{variant} of {record.key} is rolled back already",
@@ -109,16 +112,14 @@ def resume(
 
     Raises:
         UnknownVariantError: No such treatment.
-        ConflictError: It is live, or the experiment is over.
+        IllegalTransitionError: The experiment is no longer running, or not yet.
+        ConflictError: It is live.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     treatment = _treatment(session, record, loaded, variant)
+    require(State(record.state), "resume")
     if treatment.state == "live":
         raise ConflictError(f"{variant} of {record.key} is live", hint="nothing to resume")
-    if State(record.state) not in {State.RUNNING, State.PAUSED}:
-        raise ConflictError(
-            f"{record.key} is {record.state}", hint="only a running experiment can be resumed"
-        )
     number = len(load_phases(session, record.key, record.seed)) + 1
     insert_phase(
         session,
@@ -164,15 +165,18 @@ def resume(
 
 
 def change_state(
-    session: Session, record: ExperimentRecord, step: Move, asked: Asked
+    session: Session, record: ExperimentRecord, loaded: Loaded, step: Move, asked: Asked
 ) -> TransitionRecord:
-    """Pause, continue or stop an experiment.
+    """Start, pause, continue or stop an experiment.
 
     Raises:
         IllegalTransitionError: Not from its present state.
+        ConflictError: It would end before it starts.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     after = move(State(record.state), step)
+    if step is Move.START:
+        return start(session, record, loaded, asked)
     done = insert_transition(
         session,
         experiment=record.key,
@@ -183,7 +187,108 @@ def change_state(
         actor=asked.actor,
         reason=asked.reason,
     )
-    update_experiment(session, record, state=after.value)
+    changes: dict[str, datetime] = {}
+    if step is Move.CONTINUE:
+        # nobody met the step while it was paused: that time is no part of its hold
+        since = paused_since(record, load_transitions(session, record.key))
+        changes["step_since"] = record.step_since + (asked.at - since)
+    update_experiment(session, record, state=after.value, **changes)
+    return done
+
+
+def start(
+    session: Session, record: ExperimentRecord, loaded: Loaded, asked: Asked
+) -> TransitionRecord:
+    """Start a draft: its run begins at this instant, whatever its file had planned.
+
+    Raises:
+        IllegalTransitionError: It is no draft.
+        ConflictError: The end that its file names has passed.
+        ChangedMeanwhileError: Somebody else changed the experiment.
+    """
+    after = move(State(record.state), Move.START)
+    spec = loaded.spec.experiment
+    if too_late(spec, asked.at):
+        raise ConflictError(
+            f"{record.key} would end before it starts: its end has passed",
+            hint="apply the file with a later `ends`",
+            path="ends.at",
+        )
+    span = span_from(spec, asked.at, observed=observe_for(loaded.spec))
+    forget_treatments(session, record.key, record.seed)
+    begin_treatments(session, loaded, seed=record.seed, now=asked.at)
+    done = insert_transition(
+        session,
+        experiment=record.key,
+        variant=None,
+        before=record.state,
+        after=after.value,
+        at=asked.at,
+        actor=asked.actor,
+        reason=asked.reason,
+    )
+    message(
+        session,
+        key=f"started:{record.key}/{record.seed}",
+        kind="started",
+        experiment=record.key,
+        variant=None,
+        at=asked.at,
+        title=f"{record.key} has started",
+        text=asked.reason,
+        evidence=None,
+        channels=loaded.channels,
+    )
+    update_experiment(
+        session,
+        record,
+        state=after.value,
+        starts_at=None,
+        started_at=span.started_at,
+        ends_at=span.ends_at,
+        observe_until=span.observe_until,
+        step_since=span.started_at,
+    )
+    return done
+
+
+def approve(
+    session: Session, record: ExperimentRecord, loaded: Loaded, asked: Asked
+) -> TransitionRecord:
+    """Allow the current step of the ramp to be left, also ahead of time.
+
+    Raises:
+        IllegalTransitionError: The experiment does not run.
+        ConflictError: The step needs no approval, or has it.
+        ChangedMeanwhileError: Somebody else changed the experiment.
+    """
+    require(State(record.state), "approve")
+    step, number = loaded.steps[record.step], record.step + 1
+    if record.step + 1 >= len(loaded.steps):
+        raise ConflictError(
+            f"{record.key} is at the last step of its ramp", hint="there is nothing to approve"
+        )
+    if not step.approval:
+        raise ConflictError(
+            f"step {number} of {record.key} needs no approval",
+            hint="the ramp goes on by itself; `approval: true` in the file asks a person",
+        )
+    if record.approved == record.step:
+        raise ConflictError(
+            f"step {number} of {record.key} is approved already",
+            hint=f"turnback status {record.key} says what else it waits for",
+        )
+    done = insert_transition(
+        session,
+        experiment=record.key,
+        variant=None,
+        before=f"step {number}",
+        after=f"step {number} approved",
+        at=asked.at,
+        actor=asked.actor,
+        reason=asked.reason,
+    )
+    update_experiment(session, record, approved=record.step)
     return done
 
 

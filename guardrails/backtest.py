@@ -264,7 +264,7 @@ class _Replay:
         variant = event.fields.get("variant")
         if not isinstance(variant, str):
             served = engine.serving().experiments[spec.key].assign(_context(event, unit))
-            if not served.exposed:
+            if not served.counts:
                 return None
             variant = served.variant
         self.met.setdefault(unit, variant)

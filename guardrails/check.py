@@ -12,6 +12,7 @@ from sqlmodel import Session
 from experiments.database import ControlPlane
 from experiments.lifecycle import State
 from experiments.repository import (
+    NOT_APPROVED,
     ChangedMeanwhileError,
     ExperimentRecord,
     TransitionRecord,
@@ -21,7 +22,8 @@ from experiments.repository import (
     load_treatments,
     update_experiment,
 )
-from guardrails.decide import Decision, Standing, decide, is_blind
+from guardrails.blindness import tell_blind
+from guardrails.decide import Decision, decide, is_blind
 from guardrails.loaded import Loaded
 from guardrails.look import judge_all, read_cells
 from guardrails.outcome import Finding, Outcome
@@ -32,15 +34,17 @@ from guardrails.repository import (
     insert_evaluation,
     insert_finding,
     load_monitors,
+    message_exists,
     save_monitor,
     save_snapshot,
     snapshot_to_json,
 )
 from guardrails.rollback import message, record_rollback
 from guardrails.settings import EngineSettings
+from guardrails.standing import standing_of
 from guardrails.ticks import Tick
 from guardrails.verify import store_verified, verify_rollbacks
-from guardrails.words import breach_words, instant
+from guardrails.words import breach_words, instant, percent
 from metrics.cells import Snapshot
 from metrics.store import MetricStore
 
@@ -126,44 +130,28 @@ def _look(
             for m in load_monitors(session, record.key, record.seed)
         }
     snapshot, failure = read_cells(store, loaded.frame(record, phases), at=at)
-    findings = judge_all(loaded, treatments, monitors, snapshot, failure, since=record.started_at)
-    standing = Standing(
-        state=record.state,
-        live=frozenset(v for v, t in treatments.items() if t.state == "live"),
-        acting=loaded.spec.experiment.mode.value == "live" and not settings.suspended,
-        rules=loaded.rules,
-        ends_at=record.ends_at,
-        observe_until=record.observe_until,
-        steps=loaded.steps,
-        step=record.step,
-        step_since=record.step_since,
-        step_units=_step_units(record, loaded, treatments, snapshot),
-        told=frozenset(
-            (m.guardrail, m.treatment)
-            for m in monitors.values()
-            if m.told and m.treatment in treatments and m.attempt == treatments[m.treatment].attempt
-        ),
+    findings = judge_all(
+        loaded,
+        treatments,
+        monitors,
+        snapshot,
+        failure,
+        since=record.started_at,
+        at=at,
+        source=settings.prometheus,
+    )
+    reach = snapshot.reach if snapshot is not None else {}
+    standing = standing_of(
+        record,
+        loaded,
+        treatments,
+        monitors.values(),
+        {variant: r.exposed for variant, r in reach.items()},
+        suspended=settings.suspended,
+        now=at,
     )
     decision = decide(findings, standing, now=at)
     return _Sight(record, loaded, treatments, monitors, snapshot, failure, findings, decision)
-
-
-def _step_units(
-    record: ExperimentRecord,
-    loaded: Loaded,
-    treatments: Mapping[str, TreatmentRecord],
-    snapshot: Snapshot | None,
-) -> Mapping[str, int]:
-    """Return units first exposed in the current ramp step, of control and the live arms."""
-    if snapshot is None:
-        return {}
-    control = loaded.spec.experiment.control
-    counted = {control, *(v for v, t in treatments.items() if t.state == "live")}
-    return {
-        variant: reach.exposed - record.step_exposed.get(variant, 0)
-        for variant, reach in snapshot.reach.items()
-        if variant in counted
-    }
 
 
 def _store(
@@ -190,6 +178,7 @@ def _store(
     _store_findings(session, settings, sight, at=tick.at, evaluation=evaluation)
     if sight.snapshot is not None:
         save_snapshot(session, record.key, tick.at, snapshot_to_json(sight.snapshot))
+    tell_blind(session, record, sight.loaded, sight.monitors, sight.findings, at=tick.at)
     transitions = _act(session, settings, sight, at=now, evaluation=evaluation)
     update_experiment(session, record, **_changes(sight, tick.at, now))
     return transitions
@@ -206,6 +195,7 @@ def _changes(sight: _Sight, at: datetime, now: datetime) -> dict[str, Any]:
             "step": record.step + 1,
             "step_since": now,
             "step_exposed": {variant: r.exposed for variant, r in reach.items()},
+            "approved": NOT_APPROVED,
         }
     if decision.become is not None:
         changes["state"] = State(decision.become).value
@@ -217,7 +207,9 @@ def _store_findings(
 ) -> None:
     record = sight.record
     told = {(f.guardrail, f.treatment) for f in sight.decision.tell}
-    acted = {(f.guardrail, f.treatment) for f in sight.decision.rollbacks}
+    stop = sight.decision.stop
+    acting = (*sight.decision.rollbacks, *([stop] if stop is not None else []))
+    acted = {(f.guardrail, f.treatment) for f in acting}
     for finding in sight.findings:
         attempt = sight.treatments[finding.treatment].attempt
         before = sight.monitors.get((finding.guardrail, finding.treatment, attempt))
@@ -287,6 +279,8 @@ def _act(
     ]
     for finding in decision.tell:
         _tell(session, sight, finding, at=at, channels=channels)
+    if decision.ask:
+        _ask(session, sight, at=at)
     if decision.advance:
         before, after = loaded.spec.experiment.ramp[record.step : record.step + 2]
         done.append(
@@ -303,20 +297,64 @@ def _act(
             )
         )
     if decision.become is not None:
-        done.append(
-            insert_transition(
-                session,
-                experiment=record.key,
-                variant=None,
-                before=record.state,
-                after=decision.become,
-                at=at,
-                actor=ENGINE,
-                reason="the time set in the file has come",
-                evaluation=evaluation,
-            )
-        )
+        done.append(_become(session, sight, decision.become, at=at, evaluation=evaluation))
     return tuple(done)
+
+
+def _become(
+    session: Session, sight: _Sight, after: str, *, at: datetime, evaluation: int
+) -> TransitionRecord:
+    """Record a new state of the experiment: its time has come, or a breach stops it."""
+    record, stop = sight.record, sight.decision.stop
+    reason = "the time set in the file has come"
+    if stop is not None:
+        reason = _reason(sight.loaded, stop)
+        message(
+            session,
+            key=f"stopped:{record.key}/{record.seed}@{at.isoformat()}",
+            kind="stopped",
+            experiment=record.key,
+            variant=None,
+            at=at,
+            title=f"{record.key} was stopped: everybody gets control",
+            text=reason,
+            evidence=_evidence(sight, stop),
+            channels=sight.loaded.channels,
+        )
+    return insert_transition(
+        session,
+        experiment=record.key,
+        variant=None,
+        before=record.state,
+        after=after,
+        at=at,
+        actor=ENGINE,
+        reason=reason,
+        evidence=_evidence(sight, stop) if stop is not None else None,
+        evaluation=evaluation,
+    )
+
+
+def _ask(session: Session, sight: _Sight, *, at: datetime) -> None:
+    """Tell once for each step that only a person's approval is missing."""
+    record, ramp = sight.record, sight.loaded.spec.experiment.ramp
+    key = f"approval:{record.key}/{record.seed}/{record.step}"
+    if message_exists(session, key):
+        return
+    now, then = (percent(s.traffic, digits=2) for s in ramp[record.step : record.step + 2])
+    message(
+        session,
+        key=key,
+        kind="approval_wanted",
+        experiment=record.key,
+        variant=None,
+        at=at,
+        title=f"{record.key} waits for approval to go from {now} to {then} of the traffic",
+        text=f"Everything else that step {record.step + 1} of the ramp asks for is there. "
+        f"turnback approve {record.key} allows the next step.",
+        evidence=None,
+        channels=sight.loaded.channels,
+    )
 
 
 def _tell(

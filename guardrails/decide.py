@@ -1,8 +1,8 @@
 """What follows from the findings of one check. Pure: no clock, no database.
 
-Order over one check (first wins): latch > breach > data quality (hold) > ``min_units`` and
-``hold`` of the ramp step > advance. A rollback never waits for a step, and nothing but a
-proven breach rolls back.
+Order over one check (first wins): what a person did > latch > breach > limit > data quality
+(hold) > ``min_units`` and ``hold`` of the ramp step > proof, where the step wants it > freeze >
+approval > advance. A rollback never waits for a step, and nothing but a proven breach rolls back.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from guardrails.outcome import Code, Finding, Outcome
+from guardrails.schedule import Frozen
+from guardrails.words import duration, instant
 
 RELATIVE_EXPOSURE_AFTER_ROLLBACK = 0.01
 """A rollback is effective when the arm's exposures are below this share of their rate before."""
@@ -23,11 +25,20 @@ LEAST_STRAYS = 2
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a decision must know of a guardrail: its id, action and whether it may act."""
+    """What a decision must know of a guardrail.
+
+    Attributes:
+        id: Name within the experiment.
+        action: ``rollback``, ``hold``, ``alert`` or ``stop`` (rules outside statistics).
+        dry_run: Whether it never acts.
+        rule: What it follows: of several breaches a regression is the reason before a limit, and
+            that before a rule outside statistics.
+    """
 
     id: str
     action: str
     dry_run: bool
+    rule: str = "regression"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +49,13 @@ class Step:
         hold: Least time in the step.
         min_units: Units exposed per arm since the step began.
         proven: Whether every acting guardrail must pass before the step is left.
+        approval: Whether a person must allow the step to be left.
     """
 
     hold: timedelta
     min_units: int = 0
     proven: bool = False
+    approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,9 @@ class Standing:
         step_since: When it began.
         step_units: Units first exposed since then, of control and the live treatments.
         told: (guardrail, treatment) pairs already told of a breach they do not act on.
+        key: Key of the experiment, for words.
+        approved: Index of the step that a person allowed to be left, -1 for none.
+        frozen: Why the ramp stands still now, ``None`` when it does not.
     """
 
     state: str
@@ -72,6 +88,9 @@ class Standing:
     step_since: datetime | None = None
     step_units: Mapping[str, int] | None = None
     told: frozenset[tuple[str, str]] = frozenset()
+    key: str = ""
+    approved: int = -1
+    frozen: Frozen | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +102,8 @@ class Decision:
         tell: Breaches that are told but not acted upon (alert, dry run, shadow, suspended).
         advance: Whether the ramp moves one step on.
         become: New state of the experiment, ``None`` to stay.
+        stop: The breach that stops the whole experiment, if one does.
+        ask: Whether the ramp waits for a person's approval and for nothing else.
         words: One line for the record.
     """
 
@@ -90,6 +111,8 @@ class Decision:
     tell: tuple[Finding, ...] = ()
     advance: bool = False
     become: str | None = None
+    stop: Finding | None = None
+    ask: bool = False
     words: str = "nothing to do"
 
 
@@ -97,46 +120,76 @@ def decide(findings: Sequence[Finding], standing: Standing, *, now: datetime) ->
     """Return what follows from the findings of one check.
 
     Findings about treatments that are not live are ignored: the latch is closed. Of several
-    breaches of one treatment the one with the strongest evidence is its reason.
+    breaches of one treatment the one with the strongest evidence is its reason, a regression
+    before any other rule.
     """
     live = [f for f in findings if f.treatment in standing.live]
-    rollbacks = _strongest(
-        [f for f in live if f.outcome is Outcome.BREACH and _may_act(f, standing)]
-    )
+    breaches = [f for f in live if f.outcome is Outcome.BREACH]
+    rollbacks = _strongest([f for f in breaches if _may(f, "rollback", standing)], standing.rules)
     gone = {f.treatment for f in rollbacks}
-    tell = tuple(
-        f
-        for f in live
-        if f.outcome is Outcome.BREACH
-        and not _may_act(f, standing)
-        and f.treatment not in gone
-        and (f.guardrail, f.treatment) not in standing.told
-    )
-    become = _next_state(standing, now)
+    stop = next((f for f in breaches if _may(f, "stop", standing)), None)
+    become = _next_state(standing, now) if stop is None else "stopped"
     remaining = [f for f in live if f.treatment not in gone]
-    blocked = _blocked(remaining, standing, now=now)
-    advance = blocked is None and not rollbacks and become is None
+    hold = waiting(remaining, standing, now=now)
+    moves = not rollbacks and become is None
+    advance = hold is None and moves
     return Decision(
         rollbacks=rollbacks,
-        tell=tell,
+        tell=_to_tell([f for f in breaches if f.treatment not in gone], standing),
         advance=advance,
         become=become,
-        words=_words(rollbacks, become, blocked, advance=advance),
+        stop=stop,
+        ask=hold is not None and hold.asks and moves,
+        words=_words(rollbacks, become, hold.words if hold else None, advance=advance, stop=stop),
     )
 
 
-def _may_act(finding: Finding, standing: Standing) -> bool:
+def _may(finding: Finding, action: str, standing: Standing) -> bool:
+    """Return whether a breach does what it is meant to: while nobody is exposed, none stops."""
     rule = standing.rules[finding.guardrail]
-    return standing.acting and rule.action == "rollback" and not rule.dry_run
+    if action == "stop" and standing.state == "observing":
+        return False
+    return standing.acting and rule.action == action and not rule.dry_run
 
 
-def _strongest(breaches: Sequence[Finding]) -> tuple[Finding, ...]:
+def _to_tell(breaches: Sequence[Finding], standing: Standing) -> tuple[Finding, ...]:
+    """Return the breaches that nothing is done about and nobody was told of.
+
+    One that all treatments share (a query of the whole service) is told once.
+    """
+    known = {g for g, _ in standing.told}
+    found: list[Finding] = []
+    for finding in breaches:
+        if any(_may(finding, action, standing) for action in ("rollback", "stop")):
+            continue
+        shared = bool(finding.detail.get("shared"))
+        told = finding.guardrail in known if shared else _pair(finding) in standing.told
+        if not told:
+            found.append(finding)
+            known |= {finding.guardrail}
+    return tuple(found)
+
+
+def _pair(finding: Finding) -> tuple[str, str]:
+    return finding.guardrail, finding.treatment
+
+
+def _strongest(breaches: Sequence[Finding], rules: Mapping[str, Rule]) -> tuple[Finding, ...]:
     best: dict[str, Finding] = {}
     for finding in breaches:
         held = best.get(finding.treatment)
-        if held is None or finding.evidence > held.evidence:
+        if held is None or _rank(finding, rules) > _rank(held, rules):
             best[finding.treatment] = finding
     return tuple(best.values())
+
+
+_FIRST_REASONS = ("limit", "regression")
+
+
+def _rank(finding: Finding, rules: Mapping[str, Rule]) -> tuple[int, float]:
+    rule = rules[finding.guardrail].rule
+    known = _FIRST_REASONS.index(rule) + 1 if rule in _FIRST_REASONS else 0
+    return known, finding.evidence
 
 
 def _next_state(standing: Standing, now: datetime) -> str | None:
@@ -147,44 +200,91 @@ def _next_state(standing: Standing, now: datetime) -> str | None:
     return None
 
 
-def _blocked(findings: Sequence[Finding], standing: Standing, *, now: datetime) -> str | None:
-    """Return why the ramp may not advance, or ``None`` when it may."""
-    if standing.state != "running" or standing.step + 1 >= len(standing.steps):
-        return "the ramp is at its last step"
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why the ramp does not advance: ``asks`` when only a person's approval is missing."""
+
+    words: str
+    asks: bool = False
+
+
+def waiting(findings: Sequence[Finding], standing: Standing, *, now: datetime) -> Hold | None:
+    """Return why the ramp may not advance, ``None`` when it may.
+
+    Args:
+        findings: Findings of the treatments that are live.
+        standing: Where the experiment stands.
+        now: The current instant.
+    """
+    if standing.state != "running":
+        return Hold(f"the experiment is {standing.state}")
+    if standing.step + 1 >= len(standing.steps):
+        return Hold("the ramp is at its last step")
     if not standing.live or not standing.acting:
-        return "the engine may not act" if standing.live else "every treatment is turned back"
+        return Hold("the engine may not act" if standing.live else "every treatment is turned back")
     step = standing.steps[standing.step]
-    objection = _objection(findings, standing.rules, proven=step.proven)
-    if objection is not None:
-        return objection
-    if standing.step_since is not None and now - standing.step_since < step.hold:
-        return "the step's hold is not over"
-    counts = standing.step_units or {}
-    fewest = min(counts.values(), default=0)
-    if fewest < step.min_units:
-        return f"{fewest} of {step.min_units} units per arm are in"
+    words = (
+        _objection(findings, standing.rules)
+        or _unripe(step, standing, now)
+        or (_unproven(findings, standing.rules) if step.proven else None)
+        or (frozen_words(standing.frozen) if standing.frozen is not None else None)
+    )
+    if words is not None:
+        return Hold(words)
+    if step.approval and standing.approved != standing.step:
+        return Hold(f"waits for approval: turnback approve {standing.key}", asks=True)
     return None
 
 
-def _objection(
-    findings: Sequence[Finding], rules: Mapping[str, Rule], *, proven: bool
-) -> str | None:
+def _unripe(step: Step, standing: Standing, now: datetime) -> str | None:
+    """Return what of the step's hold and units is missing."""
+    if standing.step_since is not None and now - standing.step_since < step.hold:
+        until = standing.step_since + step.hold
+        return f"the step's hold of {duration(step.hold)} is not over before {instant(until)}"
+    fewest = min((standing.step_units or {}).values(), default=0)
+    if fewest < step.min_units:
+        return f"{fewest:,} of {step.min_units:,} units per arm are in"
+    return None
+
+
+def frozen_words(frozen: Frozen) -> str:
+    """Return that the ramp stands still, until when and why."""
+    until = f" until {instant(frozen.until)}" if frozen.until is not None else ""
+    return f"frozen{until}" + (f" ({frozen.why})" if frozen.why else "")
+
+
+def _holds_the_ramp(rule: Rule) -> bool:
+    return rule.action != "alert" and not rule.dry_run
+
+
+def _objection(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | None:
     for finding in findings:
-        rule = rules[finding.guardrail]
-        if rule.action == "alert" or rule.dry_run:
+        if not _holds_the_ramp(rules[finding.guardrail]):
             continue
         if finding.outcome in {Outcome.BREACH, Outcome.ERROR, Outcome.NO_DATA}:
             return f"{finding.guardrail} of {finding.treatment} is {finding.outcome.value}"
         if any(state.crossed for state in finding.states.values()):
             return f"{finding.guardrail} of {finding.treatment} was breached before"
-        if proven and finding.outcome is not Outcome.PASS:
+    return None
+
+
+def _unproven(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | None:
+    for finding in findings:
+        if _holds_the_ramp(rules[finding.guardrail]) and finding.outcome is not Outcome.PASS:
             return f"{finding.guardrail} of {finding.treatment} is not proven safe yet"
     return None
 
 
 def _words(
-    rollbacks: Sequence[Finding], become: str | None, blocked: str | None, *, advance: bool
+    rollbacks: Sequence[Finding],
+    become: str | None,
+    blocked: str | None,
+    *,
+    advance: bool,
+    stop: Finding | None,
 ) -> str:
+    if stop is not None:
+        return f"stop the experiment: {stop.guardrail} is breached"
     if rollbacks:
         return "; ".join(f"turn back {f.treatment}: {f.guardrail} is breached" for f in rollbacks)
     if become is not None:

@@ -1,7 +1,6 @@
 """The engine: what can be asked of running experiments, from any thread."""
 
 import logging
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,39 +10,40 @@ from threading import RLock
 from sqlmodel import Session
 
 from experiments.database import ControlPlane
-from experiments.errors import StaleWriteError, UnknownExperimentError
-from experiments.lifecycle import CHECKED, Move, State
+from experiments.errors import Problem, StaleWriteError
+from experiments.lifecycle import Move
 from experiments.repository import (
     ChangedMeanwhileError,
     ExperimentRecord,
     TransitionRecord,
     experiment_keys,
     load_experiment,
-    load_revision,
+    load_phases,
+    load_revisions,
     load_transitions,
-    load_treatments,
     served_facts,
 )
-from guardrails.actions import Asked, change_state, resume, roll_back
-from guardrails.apply import apply_file
+from guardrails.actions import Asked, approve, change_state, resume, roll_back
+from guardrails.apply import Applying, apply_file
 from guardrails.channels.log import LogChannel
-from guardrails.check import check
 from guardrails.clock import Clock
-from guardrails.loaded import Loaded, load
+from guardrails.loaded import Loaded
 from guardrails.outbox import deliver_due
+from guardrails.plan_measured import Measured, measured_of
 from guardrails.present import Known, experiment_view, explanation, transition_view
-from guardrails.repository import load_findings, load_monitors, load_snapshot
-from guardrails.served import ServedConfig, Standing, compile_all
+from guardrails.ring import STARTED, Ring
+from guardrails.served import ServedConfig, compile_all
 from guardrails.settings import EngineHook, EngineSettings
-from guardrails.ticks import due_tick
+from guardrails.shelf import Shelf
+from guardrails.validation import problems_of, refuse_unknown_queries, unknown_channels
 from guardrails.views import (
     ApplyView,
     CheckReport,
     ExperimentView,
     Explanation,
+    RevisionView,
     TransitionView,
 )
-from guardrails.words import instant
 from metrics.catalogue import Catalogue, load_catalogue
 from metrics.store import MetricStore
 
@@ -93,8 +93,13 @@ class Engine:
         self._lock = RLock()
         self._delivering = RLock()
         self._deliver_inline = deliver_inline
-        self._loaded: dict[tuple[str, int], Loaded] = {}
-        self._trouble: dict[str, str] = {}
+        self._shelf = Shelf(
+            control,
+            self._catalogue,
+            show_core=self.settings.show_core,
+            queries=self.settings.queries,
+        )
+        self._ring = Ring(control, store, self._shelf, self.settings, self._follow)
         control.create()
         self._facts: object = None
         self._served = ServedConfig("", {})
@@ -109,112 +114,82 @@ class Engine:
         """Return what applications are answered from; never blocks."""
         return self._served
 
-    def apply(self, text: str, *, source: str, actor: str) -> ApplyView:
+    def apply(self, text: str, *, source: str, actor: str, dry_run: bool = False) -> ApplyView:
         """Validate a file and make it the experiment's newest revision, starting it when new.
+
+        With ``starts`` in the future, or ``manual``, a new file makes a draft.
+
+        Args:
+            text: The file.
+            source: Its name, kept with the revision.
+            actor: Who applies it.
+            dry_run: Say what would happen, and what would be refused, and change nothing.
 
         Raises:
             SpecError: The file has problems; nothing changed.
-            ConflictError: It would move exposed units, or the experiment is over.
+            ConflictError: It does not fit what is running; nothing changed.
         """
-        loaded = load(
-            text, source=source, catalogue=self._catalogue, show_core=self.settings.show_core
-        )
+        loaded = self._shelf.parse(text, source=source)
+        refuse_unknown_queries(loaded, self.settings, self._catalogue, source=source)
         with self._lock:
-            with _compare_and_set(), self._control.transaction() as session:
-                before = load_experiment(session, loaded.key)
-                current = self._load(session, before) if before is not None else None
-                view = apply_file(
-                    session,
-                    loaded,
-                    before=before,
-                    current=current,
-                    source=source,
-                    actor=actor,
-                    now=self._clock.now(),
-                )
-            self._follow()
-        self._tell()
-        return replace(view, warnings=(*view.warnings, *self._unknown_channels(loaded, source)))
+            view = self._apply(loaded, source=source, actor=actor, dry_run=dry_run)
+            if not dry_run:
+                self._follow()
+        if not dry_run:
+            self._tell()
+        warnings = (*view.warnings, *unknown_channels(loaded, self._channels, source=source))
+        return replace(view, warnings=warnings)
 
-    def _unknown_channels(self, loaded: Loaded, source: str) -> tuple[str, ...]:
-        return tuple(
-            f"{source}: notify: this service has no channel named `{name}`; messages for it are "
-            "not delivered until its settings name one"
-            for name in loaded.spec.experiment.notify
-            if name not in self._channels
-        )
+    def _apply(self, loaded: Loaded, *, source: str, actor: str, dry_run: bool) -> ApplyView:
+        # a dry run is the same computation to the last write, and none of it is kept
+        with _compare_and_set(), self._control.transaction(keep=not dry_run) as session:
+            asked = Applying(
+                source=source,
+                actor=actor,
+                now=self._clock.now(),
+                holdout=self.settings.holdout,
+                load=self._shelf.loader(session),
+            )
+            before = load_experiment(session, loaded.key)
+            view = apply_file(session, loaded, before=before, asked=asked)
+        return replace(view, dry_run=dry_run)
+
+    def validate(self, text: str, *, source: str) -> tuple[Problem, ...]:
+        """Return every problem of a file here and now, warnings included; nothing changes.
+
+        Beside the file's own problems: channels and named queries this service has not, and a
+        layer without room for it.
+        """
+        with self._control.reading() as session:
+            return problems_of(
+                session,
+                text,
+                source=source,
+                settings=self.settings,
+                channels=self._channels,
+                shelf=self._shelf,
+                catalogue=self._catalogue,
+            )
 
     def run_due(self, *, now: datetime | None = None) -> tuple[CheckReport, ...]:
-        """Run every check that is due, of every experiment; late ones collapse to the newest."""
+        """Start every draft and run every check that is due; late checks collapse to the newest."""
         self._refresh()
         self._flush()
         at = now or self._clock.now()
         with self._control.reading() as session:
             keys = experiment_keys(session)
-        reports = tuple(r for key in keys if (r := self._run_guarded(key, at)) is not None)
+        reports = tuple(r for key in keys if (r := self._run_one(key, at)) is not None)
         for report in reports:
-            for hook in self._hooks:
-                hook.on_check(report)
+            if report.result != STARTED:
+                for hook in self._hooks:
+                    hook.on_check(report)
         if reports:
             self._tell()
         return reports
 
-    def _run_guarded(self, key: str, now: datetime) -> CheckReport | None:
-        """Run one experiment's check: a defect in one must not blind the others."""
-        begun = time.monotonic()
-        try:
-            report = self._run_one(key, now)
-        except Exception as error:
-            logger.exception("%s: the check failed", key)
-            text = f"checks fail since {instant(now)}: {type(error).__name__}: {error}"
-            self._trouble.setdefault(key, text)
-            return CheckReport(
-                experiment=key,
-                at=now,
-                result="error",
-                decision=f"the check failed: {type(error).__name__}",
-                transitions=(),
-                seconds=time.monotonic() - begun,
-            )
-        if report is not None and report.result == "ok":
-            self._trouble.pop(key, None)
-        return report
-
     def _run_one(self, key: str, now: datetime) -> CheckReport | None:
         with self._lock:
-            with self._control.reading() as session:
-                record = load_experiment(session, key)
-                if record is None or State(record.state) not in CHECKED:
-                    return None
-                loaded = self._load(session, record)
-            every = loaded.spec.experiment.check_every
-            tick = due_tick(record.last_tick_at, now, every, started=record.started_at)
-            if record.last_tick_at is not None and record.last_tick_at > now + every:
-                self._trouble[key] = (
-                    f"the clock says {instant(now)}, before the newest check "
-                    f"({instant(record.last_tick_at)}): nothing is due until it has caught up"
-                )
-            if tick is None:
-                return None
-            begun = time.monotonic()
-            done = check(
-                self._control,
-                self._store,
-                self.settings,
-                record=record,
-                loaded=loaded,
-                tick=tick,
-                now=now,
-            )
-            self._follow()
-            return CheckReport(
-                experiment=key,
-                at=tick.at,
-                result=done.result,
-                decision=done.decision.words,
-                transitions=tuple(transition_view(t) for t in done.transitions),
-                seconds=time.monotonic() - begun,
-            )
+            return self._ring.guarded(key, now)
 
     def roll_back(self, key: str, variant: str, *, reason: str, actor: str) -> TransitionView:
         """Turn a treatment back by hand, latched like the engine's own.
@@ -244,14 +219,26 @@ class Engine:
         return self._act(key, lambda s, r, x: resume(s, r, x, variant, asked))
 
     def move(self, key: str, step: Move, *, reason: str, actor: str) -> TransitionView:
-        """Pause, continue or stop an experiment.
+        """Start, pause, continue or stop an experiment.
 
         Raises:
             UnknownExperimentError: No such experiment.
-            IllegalTransitionError: Not from its present state.
+            IllegalTransitionError: Not from its present state; it names what is possible.
+            ConflictError: It would end before it starts.
         """
         asked = Asked(actor=actor, reason=reason, at=self._clock.now())
-        return self._act(key, lambda s, r, _x: change_state(s, r, step, asked))
+        return self._act(key, lambda s, r, x: change_state(s, r, x, step, asked))
+
+    def approve(self, key: str, *, reason: str, actor: str) -> TransitionView:
+        """Allow the current step of the ramp to be left, also ahead of time.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+            IllegalTransitionError: It does not run.
+            ConflictError: The step needs no approval, or has it.
+        """
+        asked = Asked(actor=actor, reason=reason, at=self._clock.now())
+        return self._act(key, lambda s, r, x: approve(s, r, x, asked))
 
     def _act(
         self,
@@ -260,7 +247,7 @@ class Engine:
     ) -> TransitionView:
         with self._lock:
             with _compare_and_set(), self._control.transaction() as session:
-                record, loaded = self._known(session, key)
+                record, loaded = self._shelf.known(session, key)
                 done = action(session, record, loaded)
             self._follow()
         self._tell()
@@ -295,8 +282,33 @@ class Engine:
             UnknownExperimentError: No such experiment.
         """
         with self._control.reading() as session:
-            self._known(session, key)
+            self._shelf.known(session, key)
             return tuple(transition_view(t) for t in load_transitions(session, key))
+
+    def measured(self, key: str) -> Measured:
+        """Return what is known of control's KPIs and the traffic, for the plan of another run.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+        """
+        with self._control.reading() as session:
+            record, loaded = self._shelf.known(session, key)
+            phases = load_phases(session, key, record.seed)
+        frame = loaded.frame(record, phases)
+        return measured_of(loaded, record, self._store.snapshot(frame, now=self._clock.now()))
+
+    def revisions(self, key: str) -> tuple[RevisionView, ...]:
+        """Return every applied file of an experiment, oldest first.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+        """
+        with self._control.reading() as session:
+            self._shelf.known(session, key)
+            return tuple(
+                RevisionView(r.number, r.sha256, r.source, r.actor, r.at, r.text)
+                for r in load_revisions(session, key)
+            )
 
     def explain(self, key: str) -> Explanation:
         """Say what happened and why, in words, from stored evidence.
@@ -327,41 +339,13 @@ class Engine:
         for hook in self._hooks:
             hook.on_notification(channel, result)
 
-    def _load(self, session: Session, record: ExperimentRecord) -> Loaded:
-        held = self._loaded.get((record.key, record.revision))
-        if held is None:
-            row = load_revision(session, record.key, record.revision)
-            held = load(
-                row.text,
-                source=row.source,
-                catalogue=self._catalogue,
-                show_core=self.settings.show_core,
-            )
-            self._loaded[record.key, record.revision] = held
-        return held
-
-    def _known(self, session: Session, key: str) -> tuple[ExperimentRecord, Loaded]:
-        record = load_experiment(session, key)
-        if record is None:
-            known = experiment_keys(session)
-            hint = f"known: {', '.join(known)}" if known else "no file was applied yet"
-            raise UnknownExperimentError(f"no experiment named {key!r}", hint=hint)
-        return record, self._load(session, record)
-
     def _all_of(self, key: str) -> Known:
-        with self._control.reading() as session:
-            record, loaded = self._known(session, key)
-            return Known(
-                record=record,
-                loaded=loaded,
-                treatments=load_treatments(session, key, record.seed),
-                monitors=load_monitors(session, key, record.seed),
-                findings=load_findings(session, key, record.seed),
-                transitions=load_transitions(session, key),
-                snapshot=load_snapshot(session, key),
-                suspended=self.settings.suspended,
-                trouble=self._trouble.get(key),
-            )
+        return self._shelf.everything(
+            key,
+            suspended=self.settings.suspended,
+            trouble=self._ring.trouble.get(key),
+            now=self._clock.now(),
+        )
 
     def _tell(self) -> None:
         if self._deliver_inline:
@@ -381,17 +365,8 @@ class Engine:
             facts = served_facts(session)
             if facts == self._facts:
                 return
-            self._served = self._compile(session)
+            self._served = compile_all(self._shelf.standings(session))
             self._facts = facts
-
-    def _compile(self, session: Session) -> ServedConfig:
-        standings: list[Standing] = []
-        for key in experiment_keys(session):
-            record, loaded = self._known(session, key)
-            treatments = load_treatments(session, key, record.seed)
-            back = frozenset(v for v, t in treatments.items() if t.state == "rolled_back")
-            standings.append(Standing(record, loaded, back))
-        return compile_all(standings)
 
 
 @contextmanager

@@ -13,7 +13,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from guardrails.levels import Comparison, WindowPlan
+from guardrails.arms import (
+    ALMOST,
+    FIRST_INFORMATION,
+    TOO_FEW,
+    ArmCells,
+    arm_cells,
+    blank,
+    display_rho,
+    effect_of,
+    shown,
+    without_values,
+)
+from guardrails.judge_limit import judge_limit
+from guardrails.levels import AnyComparison, Comparison, LimitComparison, WindowPlan
 from guardrails.outcome import (
     PRECEDENCE,
     Code,
@@ -23,13 +36,12 @@ from guardrails.outcome import (
     WindowState,
 )
 from metrics.catalogue import Kind
-from metrics.cells import Cell, Snapshot, Sums
-from metrics.stats import moments
-from metrics.stats.comparison import MIN_UNITS, Compared, Flags, compare
+from metrics.cells import Cell, Snapshot
+from metrics.stats.comparison import MIN_UNITS, Flags, compare
 from metrics.stats.contrasts import Null
 from metrics.stats.group_sequential import Progress, look
-from metrics.stats.mixtures import average_log_e, normal_log_mixture, tuned_rho, z_bound
-from metrics.stats.relative import RelativeEffect, fieller
+from metrics.stats.mixtures import average_log_e, normal_log_mixture, tuned_rho
+from metrics.stats.relative import RelativeEffect
 from metrics.stats.spending import reserve
 
 Array = npt.NDArray[np.float64]
@@ -37,14 +49,8 @@ Array = npt.NDArray[np.float64]
 LOOK_GROWTH = 1.02
 """A check is a look when information has grown by this factor since the last one."""
 
-FIRST_INFORMATION = 50.0
-"""Information at which log-time spending begins: 100 units in each of two equal arms."""
-
 RESTART_INFORMATION = 250.0
 """Information at which the e-process of restarts is sharpest."""
-
-_LARGEST_LOG = 690.0  # e-values are shown up to 1e299, then they stay there
-_ALMOST = 0.999  # evidence of what is not (yet) a breach: past the boundary between two looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +72,13 @@ class _Evidence:
 
 def judge(
     snapshot: Snapshot,
-    comparison: Comparison,
+    comparison: AnyComparison,
     states: Mapping[str, WindowState],
     *,
     first_phase: int = 0,
     events_stopped: bool = False,
 ) -> Finding:
-    """Judge one guardrail and treatment at one check.
+    """Judge one guardrail of rule ``regression`` or ``limit`` and treatment at one check.
 
     The outcome is the first in ``PRECEDENCE`` among its windows, so a breach in any of
     them is a breach and a pass needs all. The whole-run boundary is only compared with z
@@ -94,9 +100,14 @@ def judge(
         key = str(int(plan.length.total_seconds()))
         state = states.get(key, WindowState())
         cells = snapshot.cells.get((comparison.kpi, plan.length), ())
-        finding, new = _judge_window(
-            cells, comparison, plan, state, first_phase=first_phase, blind=events_stopped
-        )
+        if isinstance(comparison, LimitComparison):
+            finding, new = judge_limit(
+                cells, comparison, plan, state, first_phase=first_phase, blind=events_stopped
+            )
+        else:
+            finding, new = _judge_window(
+                cells, comparison, plan, state, first_phase=first_phase, blind=events_stopped
+            )
         findings.append(finding)
         if not events_stopped:
             after[key] = replace(new, watermark=snapshot.watermark)
@@ -114,6 +125,8 @@ def judge(
 
 
 _TELLING = (
+    Code.CONTROL_BEYOND,
+    Code.LIKE_CONTROL,
     Code.UNDECIDED,
     Code.INSIDE_MARGIN,
     Code.CONTROL_NOT_POSITIVE,
@@ -128,24 +141,6 @@ def _rank(finding: WindowFinding) -> tuple[int, int]:
     return PRECEDENCE.index(finding.outcome), code
 
 
-@dataclass(frozen=True, slots=True)
-class _Side:
-    """One arm's cells of a window."""
-
-    cells: tuple[Cell, ...]
-    entered: int
-    sums: Sums
-
-    @property
-    def value(self) -> float:
-        return self.sums.y / self.sums.x if self.sums.x > 0 else math.nan
-
-
-def _side(cells: Sequence[Cell], variant: str, first_phase: int) -> _Side:
-    own = tuple(c for c in cells if c.variant == variant and c.phase >= first_phase)
-    return _Side(own, sum(c.entered for c in own), moments.total(own))
-
-
 def _judge_window(
     cells: Sequence[Cell],
     comparison: Comparison,
@@ -155,56 +150,35 @@ def _judge_window(
     first_phase: int,
     blind: bool,
 ) -> tuple[WindowFinding, WindowState]:
-    control = _side(cells, comparison.control, first_phase)
-    treatment = _side(cells, comparison.treatment, first_phase)
-    finding = WindowFinding(
-        window=plan.length,
-        level=plan.level,
-        outcome=Outcome.INCONCLUSIVE,
-        code=Code.TOO_FEW,
-        entered=(control.entered, treatment.entered),
-        units=(control.sums.n, treatment.sums.n),
-        control_value=control.value,
-        treatment_value=treatment.value,
-        boundary=state.boundary if state.looks else math.nan,
-        look=state.looks,
-        information=state.information,
-        spent=state.spent,
-    )
+    control = arm_cells(cells, comparison.control, first_phase)
+    treatment = arm_cells(cells, comparison.treatment, first_phase)
+    finding = blank(plan, state, control, treatment)
     empty = _without_values(comparison, control, treatment)
     if empty is not None or blind:
-        outcome, code = (Outcome.NO_DATA, Code.EVENTS_STOPPED) if blind else (empty or _TOO_FEW)
+        outcome, code = (Outcome.NO_DATA, Code.EVENTS_STOPPED) if blind else (empty or TOO_FEW)
         if blind and empty is None:
             evidence = _evidence(comparison, plan, control, treatment)
             finding, _ = _weigh(finding, evidence, plan, state, may_look=False)
         return replace(
-            finding, outcome=outcome, code=code, evidence=min(finding.evidence, _ALMOST)
+            finding, outcome=outcome, code=code, evidence=min(finding.evidence, ALMOST)
         ), state
     evidence = _evidence(comparison, plan, control, treatment)
     return _weigh(finding, evidence, plan, state, may_look=True)
 
 
-_TOO_FEW = (Outcome.INCONCLUSIVE, Code.TOO_FEW)
-
-
 def _without_values(
-    comparison: Comparison, control: _Side, treatment: _Side
+    comparison: Comparison, control: ArmCells, treatment: ArmCells
 ) -> tuple[Outcome, Code] | None:
     """Return what there is to say where no statistic exists, ``None`` where one does."""
-    if min(control.entered, treatment.entered) == 0:
-        return Outcome.INCONCLUSIVE, Code.WINDOW_OPEN
-    if min(control.sums.n, treatment.sums.n) == 0:
-        if min(control.entered, treatment.entered) >= MIN_UNITS:
-            return Outcome.NO_DATA, Code.NO_VALUES
-        return _TOO_FEW
-    if _comparable(comparison, control, treatment):
-        return None
+    empty = without_values(control, treatment)
+    if empty is not None or _comparable(comparison, control, treatment):
+        return empty
     if min(control.sums.n, treatment.sums.n) < MIN_UNITS:
-        return _TOO_FEW
+        return TOO_FEW
     return Outcome.INCONCLUSIVE, Code.CONTROL_NOT_POSITIVE
 
 
-def _comparable(comparison: Comparison, control: _Side, treatment: _Side) -> bool:
+def _comparable(comparison: Comparison, control: ArmCells, treatment: ArmCells) -> bool:
     """Tell whether the margin means anything for these values.
 
     A percentage of a negative quantity has no meaning, nor of 0, unless the treatment is
@@ -225,7 +199,7 @@ def _null(comparison: Comparison) -> Null:
 
 
 def _evidence(
-    comparison: Comparison, plan: WindowPlan, control: _Side, treatment: _Side
+    comparison: Comparison, plan: WindowPlan, control: ArmCells, treatment: ArmCells
 ) -> _Evidence:
     found = compare(
         control.cells,
@@ -242,26 +216,8 @@ def _evidence(
         kappa=float(statistic.kappa[0, 0]) + 0.0,  # no negative zero
         safe_z=float(statistic.z[1, 0]),
         safe_gate=bool(gate[1, 0]),
-        effect=_effect(found, plan),
+        effect=effect_of(found, plan),
     )
-
-
-def _effect(found: Compared, plan: WindowPlan) -> RelativeEffect:
-    """Return the relative effect and, once the gate holds, its interval."""
-    e = found.estimate
-    if e is None:
-        return RelativeEffect(math.nan, math.nan, math.nan)
-    if not found.gate[0, 0]:
-        plain = fieller(e.control, e.treatment, 0.0, 0.0, 0.0)
-        return RelativeEffect(plain.effect, math.nan, math.nan)
-    z = z_bound(float(found.statistic.information[0]), plan.level, _display_rho(plan))
-    return fieller(e.control, e.treatment, e.var_control, e.var_treatment, z)
-
-
-def _display_rho(plan: WindowPlan) -> float:
-    """Return the tuning of pass and interval: sharpest half way (in e-folds) through the plan."""
-    half_way = math.sqrt(FIRST_INFORMATION * max(plan.information_max, FIRST_INFORMATION))
-    return tuned_rho(half_way, plan.level, one_sided=True)
 
 
 def _weigh(
@@ -298,11 +254,11 @@ def _weigh(
         look=new.looks,
         information=information,
         spent=new.spent,
-        e_value=_shown(log_e) if plan.restarts else math.nan,
+        e_value=shown(log_e) if plan.restarts else math.nan,
         restart=restart,
-        safe_e_value=_shown(log_safe) if evidence.safe_gate else math.nan,
+        safe_e_value=shown(log_safe) if evidence.safe_gate else math.nan,
         skewness=evidence.kappa,
-        evidence=max(strongest, 1.0) if breach else min(strongest, _ALMOST),
+        evidence=max(strongest, 1.0) if breach else min(strongest, ALMOST),
     ), replace(new, crossed=state.crossed or breach)
 
 
@@ -344,7 +300,7 @@ def _log_safe(evidence: _Evidence, plan: WindowPlan, information: float) -> floa
     if not evidence.safe_gate:
         return 0.0
     score = -evidence.safe_z * math.sqrt(information)
-    rho = _display_rho(plan)
+    rho = display_rho(plan)
     return float(normal_log_mixture(score, information, rho, one_sided=True))
 
 
@@ -352,13 +308,9 @@ def _verdict(evidence: _Evidence, *, breach: bool, safe: bool) -> tuple[Outcome,
     if breach:
         return Outcome.BREACH, Code.PROVEN_HARM
     if not evidence.gate[0]:
-        return _TOO_FEW
+        return TOO_FEW
     if safe:
         return Outcome.PASS, Code.PROVEN_SAFE
     # the sign of the full-margin contrast says on which side of the margin the estimate is
     inside = evidence.safe_z <= 0.0
     return Outcome.INCONCLUSIVE, Code.INSIDE_MARGIN if inside else Code.UNDECIDED
-
-
-def _shown(log_e: float) -> float:
-    return math.exp(min(log_e, _LARGEST_LOG))

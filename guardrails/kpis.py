@@ -7,6 +7,7 @@ from typing import Final
 
 from experiments.reading import Item, Key, Place, Record, Refusal, ToldError, ValueType, given, near
 from experiments.source import ListNode, MappingNode, Mark, Node, is_faulty, to_json
+from guardrails.kpi_schema import KPIS_SCHEMA
 from metrics.catalogue import Catalogue, CatalogueError, KpiDefinition, parse_kpi
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -115,20 +116,17 @@ def _locate(node: Node, steps: Iterable[tuple[str, str]]) -> Mark:
 
 KPIS_KEY: Final = Key(
     "kpis",
-    ValueType(
-        _read_kpis,
-        {
-            "type": "object",
-            "propertyNames": {"pattern": f"^{_NAME.pattern}$"},
-            "additionalProperties": {"type": "object"},
-        },
-    ),
+    ValueType(_read_kpis, KPIS_SCHEMA),
     "KPIs of this file alone, described as in the catalogue.",
     {
         "help_page_rate": {
             "title": "Help page rate",
             "kind": "proportion",
             "better": "lower",
+            "unit": "share",
+            "windows": {"1h": "50%", "1d": "50%"},
+            "measures": {"opened": {"event": "help_opened"}},
+            "value": "opened > 0",
         }
     },
     default="none",

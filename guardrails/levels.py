@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from experiments.spec import ExperimentSpec, RampStep
-from guardrails.rules import Guardrail
+from guardrails.rules import Limit, Statistical
 from guardrails.spec_file import SpecFile
 from metrics.catalogue import Kind, Window
 
@@ -47,7 +47,7 @@ class WindowPlan:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One guardrail and treatment, ready to be judged.
+    """One guardrail of rule ``regression`` and treatment, ready to be judged.
 
     Attributes:
         guardrail: Id of the guardrail.
@@ -74,6 +74,39 @@ class Comparison:
     treatment: str
     acts: bool
     windows: tuple[WindowPlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitComparison:
+    """One guardrail of rule ``limit`` and treatment, ready to be judged.
+
+    Attributes:
+        guardrail: Id of the guardrail.
+        kpi: KPI key.
+        kind: How the KPI summarises units.
+        side: ``rise`` where the limit is a maximum, ``drop`` where it is a minimum.
+        limit: Value the treatment's may not be beyond, in the KPI's own unit.
+        share: Whether the KPI is a share, for words.
+        control: Arm that must not be beyond the limit itself.
+        treatment: Arm judged.
+        acts: Whether it can roll back and so is part of the guarantee.
+        windows: Windows that share the level.
+    """
+
+    guardrail: str
+    kpi: str
+    kind: Kind
+    side: str
+    limit: float
+    share: bool
+    control: str
+    treatment: str
+    acts: bool
+    windows: tuple[WindowPlan, ...]
+
+
+AnyComparison = Comparison | LimitComparison
+"""What takes a part of the alpha, whatever its rule."""
 
 
 class Share(Protocol):
@@ -174,19 +207,57 @@ def expected_information(spec: ExperimentSpec, treatment: str) -> float:
     return units_t * units_c / both if both > 0.0 else DEFAULT_INFORMATION
 
 
-def plan_comparisons(spec: SpecFile) -> tuple[Comparison, ...]:
-    """Return every comparison of a spec file with its share of the alpha, in the file's order."""
+def plan_comparisons(spec: SpecFile) -> tuple[AnyComparison, ...]:
+    """Return every comparison of a spec file with its share of the alpha, in the file's order.
+
+    Guardrails outside statistics (``promql``) have none.
+    """
     experiment = spec.experiment
-    levels = split_alpha(experiment.alpha, spec.guardrails, len(experiment.treatments))
+    judged = [g for g in spec.guardrails if isinstance(g, Statistical)]
+    levels = split_alpha(experiment.alpha, judged, len(experiment.treatments))
     return tuple(
         _comparison(spec, guardrail, treatment, levels[guardrail.id])
-        for guardrail in spec.guardrails
+        for guardrail in judged
         for treatment in experiment.treatments
     )
 
 
-def _comparison(spec: SpecFile, guardrail: Guardrail, treatment: str, level: float) -> Comparison:
-    experiment = spec.experiment
+def _comparison(
+    spec: SpecFile, guardrail: Statistical, treatment: str, level: float
+) -> AnyComparison:
+    kpi, control = spec.kpis[guardrail.kpi], spec.experiment.control
+    windows = _windows(spec.experiment, guardrail, treatment, level)
+    if isinstance(guardrail, Limit):
+        return LimitComparison(
+            guardrail=guardrail.id,
+            kpi=guardrail.kpi,
+            kind=kpi.kind,
+            side=str(guardrail.side.value),
+            limit=guardrail.limit,
+            share=kpi.unit == "share",
+            control=control,
+            treatment=treatment,
+            acts=guardrail.acts,
+            windows=windows,
+        )
+    return Comparison(
+        guardrail=guardrail.id,
+        kpi=guardrail.kpi,
+        kind=kpi.kind,
+        side=str(guardrail.side.value),
+        margin=guardrail.margin,
+        absolute=guardrail.absolute,
+        prove_past=guardrail.prove_past,
+        control=control,
+        treatment=treatment,
+        acts=guardrail.acts,
+        windows=windows,
+    )
+
+
+def _windows(
+    experiment: ExperimentSpec, guardrail: Statistical, treatment: str, level: float
+) -> tuple[WindowPlan, ...]:
     ends = experiment.ends.after
     observed = ends + (experiment.ends.observe_for or timedelta(0))
 
@@ -194,19 +265,7 @@ def _comparison(spec: SpecFile, guardrail: Guardrail, treatment: str, level: flo
         return exposed_by(experiment.ramp, ends, observed - length - experiment.lag)
 
     information = expected_information(experiment, treatment)
-    windows = kept_windows(guardrail.windows, closing)
-    return Comparison(
-        guardrail=guardrail.id,
-        kpi=guardrail.kpi,
-        kind=spec.kpis[guardrail.kpi].kind,
-        side=str(guardrail.side.value),
-        margin=guardrail.margin,
-        absolute=guardrail.absolute,
-        prove_past=guardrail.prove_past,
-        control=experiment.control,
-        treatment=treatment,
-        acts=guardrail.acts,
-        windows=tuple(
-            WindowPlan(w.length, level * w.weight, information, restarts(ends)) for w in windows
-        ),
+    return tuple(
+        WindowPlan(w.length, level * w.weight, information, restarts(ends))
+        for w in kept_windows(guardrail.windows, closing)
     )

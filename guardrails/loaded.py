@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from experiments.repository import ExperimentRecord
+from experiments.spec import Advance
 from guardrails.decide import Rule, Step
-from guardrails.levels import Comparison, cohort_length, plan_comparisons
+from guardrails.judge_query import QueryWatch, plan_queries
+from guardrails.levels import AnyComparison, cohort_length, plan_comparisons
+from guardrails.rules import Guardrail, PromQL
 from guardrails.spec_file import SpecFile, load_spec
 from metrics.catalogue import Catalogue, KpiDefinition
 from metrics.store import Frame
@@ -23,14 +26,21 @@ class Loaded:
         measured: (definition, windows) asked of the store at every check.
         rules: What decisions must know of each guardrail.
         steps: The ramp.
+        queries: Every query of every guardrail outside statistics and treatment.
     """
 
     spec: SpecFile
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[AnyComparison, ...]
     kpis: Mapping[str, KpiDefinition]
     measured: tuple[tuple[KpiDefinition, tuple[timedelta, ...]], ...]
     rules: Mapping[str, Rule]
     steps: tuple[Step, ...]
+    queries: tuple[QueryWatch, ...] = ()
+
+    @property
+    def judged(self) -> tuple[AnyComparison | QueryWatch, ...]:
+        """Whatever its guardrails judge, those of statistics first."""
+        return (*self.comparisons, *self.queries)
 
     @property
     def key(self) -> str:
@@ -71,9 +81,9 @@ class Loaded:
         definition = self.kpis.get(kpi) if kpi is not None else None
         return definition.title if definition is not None else (kpi or "")
 
-    def comparison(self, guardrail: str, treatment: str) -> Comparison | None:
-        """Return one comparison, ``None`` when the revision has no such guardrail."""
-        for candidate in self.comparisons:
+    def comparison(self, guardrail: str, treatment: str) -> AnyComparison | QueryWatch | None:
+        """Return what a guardrail judges, ``None`` when the revision has no such guardrail."""
+        for candidate in self.judged:
             if candidate.guardrail == guardrail and candidate.treatment == treatment:
                 return candidate
         return None
@@ -88,19 +98,39 @@ def observe_for(spec: SpecFile) -> timedelta:
     return max(windows, default=timedelta(0)) + spec.experiment.lag
 
 
-def load(text: str, *, source: str, catalogue: Catalogue, show_core: bool) -> Loaded:
+def load(
+    text: str,
+    *,
+    source: str,
+    catalogue: Catalogue,
+    show_core: bool,
+    queries: Mapping[str, str] | None = None,
+) -> Loaded:
     """Parse a file and make it ready.
 
     Raises:
         SpecError: With every problem of the file.
     """
-    return prepare(
-        load_spec(text, source=source, catalogue=catalogue), catalogue, show_core=show_core
-    )
+    spec = load_spec(text, source=source, catalogue=catalogue)
+    return prepare(spec, catalogue, show_core=show_core, queries=queries)
 
 
-def prepare(spec: SpecFile, catalogue: Catalogue, *, show_core: bool) -> Loaded:
-    """Make a parsed file ready."""
+def prepare(
+    spec: SpecFile,
+    catalogue: Catalogue,
+    *,
+    show_core: bool,
+    queries: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Make a parsed file ready.
+
+    Args:
+        spec: The file.
+        catalogue: KPIs known beside those of the file.
+        show_core: Whether the core KPIs are measured for display.
+        queries: PromQL by name, from the service's settings.
+    """
+    named = queries or {}
     comparisons = plan_comparisons(spec)
     shown = {d.key: d for d in catalogue.core} if show_core else {}
     kpis = {**shown, **spec.kpis}
@@ -109,16 +139,29 @@ def prepare(spec: SpecFile, catalogue: Catalogue, *, show_core: bool) -> Loaded:
         comparisons=comparisons,
         kpis=kpis,
         measured=_measured(kpis, comparisons),
-        rules={g.id: Rule(g.id, str(g.action.value), g.dry_run) for g in spec.guardrails},
+        rules={g.id: _rule(g, named) for g in spec.guardrails},
         steps=tuple(
-            Step(step.hold, step.min_units, proven=step.advance.value == "proven")
+            Step(
+                step.hold,
+                step.min_units,
+                proven=step.advance is Advance.PROVEN,
+                approval=step.approval,
+            )
             for step in spec.experiment.ramp
         ),
+        queries=plan_queries(spec, named),
     )
 
 
+def _rule(guardrail: Guardrail, queries: Mapping[str, str]) -> Rule:
+    action = guardrail.action
+    if isinstance(guardrail, PromQL):
+        action = guardrail.action_for(queries.get(guardrail.query))
+    return Rule(guardrail.id, str(action.value), guardrail.dry_run, guardrail.rule)
+
+
 def _measured(
-    kpis: Mapping[str, KpiDefinition], comparisons: tuple[Comparison, ...]
+    kpis: Mapping[str, KpiDefinition], comparisons: tuple[AnyComparison, ...]
 ) -> tuple[tuple[KpiDefinition, tuple[timedelta, ...]], ...]:
     windows = {key: {w.length for w in kpi.windows} for key, kpi in kpis.items()}
     for key in {c.kpi for c in comparisons}:

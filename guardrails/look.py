@@ -1,15 +1,20 @@
-"""The reading half of a check: cells out of the store, findings out of the cells."""
+"""The reading half of a check: cells and queries in, findings out.
+
+What one source cannot answer is an error of the guardrails that need it, and of no other.
+"""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from experiments.repository import TreatmentRecord
 from guardrails.decide import events_stopped, query_failed
 from guardrails.judge import judge
+from guardrails.judge_query import QueryWatch, Series, judge_query, unanswered
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding
 from guardrails.repository import Monitor
+from guardrails.settings import QueryError, QuerySource
 from metrics.cells import Snapshot
 from metrics.store import Frame, MetricStore
 
@@ -33,6 +38,8 @@ def judge_all(
     failure: str,
     *,
     since: datetime,
+    at: datetime,
+    source: QuerySource | None,
 ) -> tuple[Finding, ...]:
     """Return the finding of every guardrail and live treatment.
 
@@ -43,12 +50,31 @@ def judge_all(
         snapshot: The cells, ``None`` when they could not be read.
         failure: Why not.
         since: When the experiment started.
+        at: Instant of the check.
+        source: Answers named queries, ``None`` where there is none.
     """
+    live = {v: t for v, t in treatments.items() if t.state == "live"}
+    watches = [watch for watch in loaded.queries if watch.treatment in live]
+    return (
+        *_compared(loaded, live, monitors, snapshot, failure, since=since),
+        *ask_all(watches, source, at=at),
+    )
+
+
+def _compared(
+    loaded: Loaded,
+    live: Mapping[str, TreatmentRecord],
+    monitors: Mapping[tuple[str, str, int], Monitor],
+    snapshot: Snapshot | None,
+    failure: str,
+    *,
+    since: datetime,
+) -> list[Finding]:
     stopped = snapshot is not None and _stopped(snapshot, loaded.settle, since)
     findings: list[Finding] = []
     for comparison in loaded.comparisons:
-        treatment = treatments.get(comparison.treatment)
-        if treatment is None or treatment.state != "live":
+        treatment = live.get(comparison.treatment)
+        if treatment is None:
             continue
         if snapshot is None:
             findings.append(
@@ -65,7 +91,46 @@ def judge_all(
                 events_stopped=stopped,
             )
         )
-    return tuple(findings)
+    return findings
+
+
+def ask_all(
+    watches: Sequence[QueryWatch], source: QuerySource | None, *, at: datetime
+) -> list[Finding]:
+    """Return the finding of every query; one that treatments share is asked once.
+
+    Never raises: a source that fails is an error of the guardrails it was asked for.
+    """
+    answers: dict[tuple[str, timedelta, timedelta], Series | str] = {}
+    findings: list[Finding] = []
+    for watch in watches:
+        if watch.text is None:
+            message = f"the service's settings have no query `{watch.query}`"
+            findings.append(unanswered(watch, message))
+            continue
+        key = (watch.text, watch.hold, watch.step)
+        if key not in answers:
+            answers[key] = _asked(watch, watch.text, source, at=at)
+        answer = answers[key]
+        failed = isinstance(answer, str)
+        findings.append(unanswered(watch, answer) if failed else judge_query(watch, answer))
+    return findings
+
+
+def _asked(
+    watch: QueryWatch, text: str, source: QuerySource | None, *, at: datetime
+) -> Series | str:
+    """Return the answer, or why there is none."""
+    if source is None:
+        return "the service has no Prometheus"
+    try:
+        return source.values(text, start=at - watch.hold, stop=at, step=watch.step)
+    except QueryError as error:
+        logger.info("%s: %s", watch.guardrail, error)
+        return str(error)
+    except Exception as error:  # whatever a source raises: blindness is an outcome, no crash
+        logger.exception("%s: the query failed", watch.guardrail)
+        return f"the query failed ({type(error).__name__})"
 
 
 def _stopped(snapshot: Snapshot, settle: timedelta, since: datetime) -> bool:

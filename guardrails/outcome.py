@@ -43,7 +43,13 @@ class Code(StrEnum):
         "no_values"  # no_data: 100 units of each arm entered, none (or one arm none) has a value
     )
     EVENTS_STOPPED = "events_stopped"  # no_data: events no longer arrive
-    QUERY_FAILED = "query_failed"  # error
+    QUERY_FAILED = "query_failed"  # error: the store could not be read
+    CONTROL_BEYOND = "control_beyond"  # inconclusive: control is beyond the limit, too
+    LIKE_CONTROL = "like_control"  # inconclusive: beyond the limit, hardly worse than control
+    BEYOND_LIMIT = "beyond_limit"  # breach of a rule outside statistics
+    WITHIN_LIMIT = "within_limit"  # pass of a rule outside statistics
+    NOT_HELD = "not_held"  # inconclusive: beyond the limit, not for the whole time asked
+    SOURCE_FAILED = "source_failed"  # error: a source outside the store gave no usable answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,10 @@ class WindowFinding:
         safe_e_value: E-process against "harm >= margin"; pass at 1 / level.
         skewness: kappa of the whole-run statistic.
         evidence: max(z / boundary, ln e / ln(2 / level)), at least 0; 1 or more is a breach.
+        bound: Of the rule ``limit``: one-sided bound of the treatment's value, valid at every
+            look at this level, on the side of the limit. There ``e_value`` is against "within
+            the limit" and crosses at 1 / level, ``safe_e_value`` against "beyond", and ``z`` says
+            how much worse than control the treatment is, in standard errors.
     """
 
     window: timedelta
@@ -122,6 +132,7 @@ class WindowFinding:
     safe_e_value: float = float("nan")
     skewness: float = float("nan")
     evidence: float = 0.0
+    bound: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)

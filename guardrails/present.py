@@ -2,15 +2,20 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from experiments.lifecycle import State, possible
 from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
-from guardrails.levels import Comparison
+from guardrails.decide import frozen_words
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding, Outcome
+from guardrails.present_guardrails import guardrail_views
+from guardrails.present_run import layer_view, ramp_views, waiting_words, wanted
 from guardrails.repository import Monitor
+from guardrails.rules import Action, PromQL
+from guardrails.standing import paused_since, standing_of
 from guardrails.views import (
     ExperimentView,
     Explanation,
@@ -20,12 +25,7 @@ from guardrails.views import (
     TransitionView,
     VariantView,
 )
-from guardrails.words import duration, instant, limit_words, main_window, outcome_words, percent
-
-HISTORY = 500
-"""Stored findings shown in one chart."""
-
-Point = tuple[datetime, float, float | None, float | None, float | None]
+from guardrails.words import duration, instant, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class Known:
     snapshot: tuple[datetime, Mapping[str, Any]] | None
     suspended: bool
     trouble: str | None
+    now: datetime
 
 
 def experiment_view(known: Known) -> ExperimentView:
@@ -48,6 +49,17 @@ def experiment_view(known: Known) -> ExperimentView:
     record, spec = known.record, known.loaded.spec.experiment
     body: Mapping[str, Any] = known.snapshot[1] if known.snapshot is not None else {}
     goal = spec.goal
+    drafted = record.state == "draft"
+    planned = not drafted or record.starts_at is not None
+    standing = standing_of(
+        record,
+        known.loaded,
+        known.treatments,
+        known.monitors,
+        body.get("exposed", {}),
+        suspended=known.suspended,
+        now=known.now,
+    )
     return ExperimentView(
         key=record.key,
         title=spec.title,
@@ -58,9 +70,9 @@ def experiment_view(known: Known) -> ExperimentView:
         unit=spec.unit,
         seed=record.seed,
         revision=record.revision,
-        started_at=record.started_at,
-        ends_at=record.ends_at,
-        observe_until=record.observe_until,
+        started_at=None if drafted else record.started_at,
+        ends_at=record.ends_at if planned else None,
+        observe_until=record.observe_until if planned else None,
         traffic=traffic_of(known.loaded, record),
         step=record.step,
         steps=len(known.loaded.steps),
@@ -72,12 +84,36 @@ def experiment_view(known: Known) -> ExperimentView:
         conflicted=int(body.get("conflicted", 0)),
         goal=None if goal is None else {"kpi": goal.kpi, "expect": goal.expect},
         variants=_variants(known, body),
-        guardrails=_guardrails(known),
+        guardrails=guardrail_views(known.loaded, known.monitors, known.findings),
         kpis=_kpis(known, body),
         transitions=tuple(transition_view(t) for t in known.transitions),
         rollbacks=_rollbacks(known.treatments),
-        attention=_attention(known),
+        attention=(*_attention(known), *wanted(record, known.loaded, standing, known.now)),
+        starts_at=record.starts_at,
+        layer=layer_view(record, known.loaded),
+        holdout=record.holdout,
+        exposure=spec.exposure.value,
+        frozen=frozen_words(standing.frozen) if standing.frozen is not None else None,
+        ramp=ramp_views(record, known.loaded, standing, _still(known)),
+        waiting=waiting_words(record, standing, _newest(known), known.now),
+        actions=possible(State(record.state)),
     )
+
+
+def _still(known: Known) -> datetime:
+    """Return the instant up to which the hold of the current step counts."""
+    paused = known.record.state == "paused"
+    return paused_since(known.record, known.transitions) if paused else known.now
+
+
+def _newest(known: Known) -> list[Finding]:
+    """Return the newest finding of every guardrail and live treatment."""
+    live = {(t.variant, t.attempt) for t in known.treatments.values() if t.state == "live"}
+    return [
+        replace(m.finding, states=m.states)
+        for m in known.monitors
+        if (m.treatment, m.attempt) in live
+    ]
 
 
 def traffic_of(loaded: Loaded, record: ExperimentRecord) -> float:
@@ -136,74 +172,6 @@ def _with_share(view: VariantView, share: float) -> VariantView:
         attempt=view.attempt,
         flow=view.flow,
     )
-
-
-def _guardrails(known: Known) -> tuple[GuardrailView, ...]:
-    newest = {(m.guardrail, m.treatment): m for m in sorted(known.monitors, key=_attempt)}
-    by_id = {g.id: g for g in known.loaded.spec.guardrails}
-    return tuple(
-        _guardrail(known, c, by_id[c.guardrail], newest.get((c.guardrail, c.treatment)))
-        for c in known.loaded.comparisons
-    )
-
-
-def _attempt(monitor: Monitor) -> int:
-    return monitor.attempt
-
-
-def _guardrail(
-    known: Known, comparison: Comparison, config: Any, monitor: Monitor | None
-) -> GuardrailView:
-    title = known.loaded.title(comparison.kpi)
-    finding = monitor.finding if monitor is not None else None
-    return GuardrailView(
-        guardrail=comparison.guardrail,
-        rule=config.rule,
-        kpi=comparison.kpi,
-        title=title,
-        treatment=comparison.treatment,
-        limit=limit_words(comparison, title),
-        side=str(comparison.side),
-        margin=comparison.margin,
-        absolute=comparison.absolute,
-        prove_past=comparison.prove_past,
-        action=config.action.value,
-        dry_run=config.dry_run,
-        level=sum(w.level for w in comparison.windows),
-        outcome=finding.outcome if finding is not None else None,
-        code=finding.code if finding is not None else None,
-        words=outcome_words(finding, comparison, title)
-        if finding is not None
-        else "not checked yet",
-        evidence=finding.evidence if finding is not None else 0.0,
-        checked_at=monitor.checked_at if monitor is not None else None,
-        windows=finding.windows if finding is not None else (),
-        history=_history(known, comparison, monitor) if monitor is not None else (),
-        blind_since=monitor.blind_since if monitor is not None else None,
-    )
-
-
-def _history(known: Known, comparison: Comparison, monitor: Monitor) -> tuple[Point, ...]:
-    """Return stored looks; the effect is that of the window which says most now, all along."""
-    shown = main_window(monitor.finding)
-    points: list[Point] = []
-    for at, attempt, finding in known.findings:
-        named = (finding.guardrail, finding.treatment, attempt)
-        if named != (comparison.guardrail, comparison.treatment, monitor.attempt):
-            continue
-        window = next(
-            (w for w in finding.windows if shown is not None and w.window == shown.window), None
-        )
-        if window is None:
-            points.append((at, finding.evidence, None, None, None))
-            continue
-        low, high = _known(window.effect_low), _known(window.effect_high)
-        points.append((at, finding.evidence, _known(window.effect), low, high))
-    return tuple(points[-HISTORY:])
-
-
-def _known(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _kpis(known: Known, body: Mapping[str, Any]) -> tuple[KpiView, ...]:
@@ -293,13 +261,18 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
         evidence = newest.evidence
     else:
         headline = f"{view.key} is {view.state}; no treatment was turned back."
+        if view.state == "draft":
+            headline = f"{view.key} is a draft: everybody gets control."
     paragraphs.extend(f"{g.limit}: {_standing(g)}." for g in view.guardrails)
+    if view.waiting:
+        paragraphs.append(f"Now: {view.waiting}.")
     paragraphs.append(
         f"{view.checks:,} checks, the last on "
         f"{instant(view.last_check_at) if view.last_check_at else 'no date yet'}, one every "
         f"{duration(view.check_every)}. A treatment whose true harm on every KPI is at most the "
-        f"proven part of its margin is turned back with probability at most {percent(view.alpha)} "
-        "over the whole experiment, all guardrails, treatments and looks."
+        f"proven part of its margin, every value within its limit, is turned back with probability "
+        f"at most {percent(view.alpha)} over the whole experiment, all guardrails, treatments and "
+        f"looks.{_outside(view)}"
     )
     paragraphs.extend(f"Needs attention: {words}." for words in view.attention)
     return Explanation(
@@ -311,11 +284,22 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
     )
 
 
+def _outside(view: ExperimentView) -> str:
+    """Return which guardrails that promise does not cover."""
+    names = list(dict.fromkeys(g.guardrail for g in view.guardrails if g.rule == PromQL.rule))
+    if not names:
+        return ""
+    return (
+        f" Queries of Prometheus ({', '.join(names)}) are compared with a number: they are outside "
+        "statistics and outside this promise."
+    )
+
+
 def _standing(guardrail: GuardrailView) -> str:
     if guardrail.outcome is None:
         return "not checked yet"
     text = f"{guardrail.outcome.value.replace('_', ' ')}, {guardrail.words.rstrip('.')}"
-    if guardrail.outcome is Outcome.BREACH:
+    if guardrail.outcome is Outcome.BREACH and guardrail.action == Action.ROLLBACK:
         return f"breach (see above), evidence {guardrail.evidence:.2f} of 1"
     return f"{text} (evidence {guardrail.evidence:.2f} of 1)"
 

@@ -288,6 +288,15 @@ def save_snapshot(session: Session, experiment: str, at: datetime, body: dict[st
     session.merge(SnapshotRow(experiment=experiment, at=at, body=body))
 
 
+def forget_snapshot(session: Session, experiment: str) -> None:
+    """Drop what the newest check saw: a new seed has seen nothing yet."""
+    session.exec(
+        delete(SnapshotRow)
+        .where(col(SnapshotRow.experiment) == experiment)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def load_snapshot(session: Session, experiment: str) -> tuple[datetime, Mapping[str, Any]] | None:
     """Return (at, what the newest check saw), ``None`` before any check."""
     row = session.get(SnapshotRow, experiment)
@@ -315,6 +324,11 @@ def enqueue(
                 body=body,
             )
         )
+
+
+def message_exists(session: Session, key: str) -> bool:
+    """Return whether a message was put into the outbox, delivered or not."""
+    return session.exec(select(OutboxRow.id).where(OutboxRow.key == key)).first() is not None
 
 
 def due_messages(session: Session, now: datetime, *, limit: int = 100) -> list[OutboxRow]:

@@ -4,31 +4,36 @@
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from experiments.errors import Problem, Severity, SpecError
-from experiments.reading import Place, Record, Refusal, Report, read_record, record_schema
+from experiments.reading import Place, Record, Refusal, Report, read_record
 from experiments.source import Node, parse_yaml
 from experiments.spec import ExperimentSpec
 from experiments.spec_reading import build_experiment, check_experiment
 from guardrails.kpis import KpiBook, kpi_book
 from guardrails.rules import Guardrail
-from guardrails.spec_keys import LATER, SPEC_KEYS
+from guardrails.sets import Chosen
+from guardrails.spec_keys import SPEC_KEYS
 from guardrails.spec_rules import (
     Acknowledgements,
+    ServerNames,
     check_kpis,
     check_protection,
+    check_server,
     named_kpis,
     read_guardrails,
 )
+from guardrails.spec_schema import json_schema
 from metrics.catalogue import Catalogue, KpiDefinition, load_catalogue
 
 __all__ = [
     "Problem",
+    "ServerNames",
     "Severity",
     "SpecError",
     "SpecFile",
@@ -51,6 +56,8 @@ class SpecFile:
         text: The file as it was read.
         sha256: Of the text's UTF-8 bytes, hexadecimal.
         warnings: What is accepted but should be known, in the order of the file.
+        sets: Names of the sets that guardrails come from, by the guardrails' ids; those that
+            the file writes itself are not in it.
     """
 
     experiment: ExperimentSpec
@@ -59,15 +66,23 @@ class SpecFile:
     text: str
     sha256: str
     warnings: tuple[Problem, ...] = ()
+    sets: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def load_spec(text: str, *, source: str = "<text>", catalogue: Catalogue | None = None) -> SpecFile:
+def load_spec(
+    text: str,
+    *,
+    source: str = "<text>",
+    catalogue: Catalogue | None = None,
+    server: ServerNames | None = None,
+) -> SpecFile:
     """Read a spec file.
 
     Args:
         text: YAML.
         source: Name of the file, for problems.
         catalogue: KPIs that can be named beside the file's own; the built-in ones by default.
+        server: What the service has: with it, a channel or named query it has not is a problem.
 
     Raises:
         SpecError: The file has problems; it holds all of them.
@@ -79,7 +94,10 @@ def load_spec(text: str, *, source: str = "<text>", catalogue: Catalogue | None 
     if record is None:
         raise SpecError(_in_order(report.problems))
     kpis = kpi_book(record, catalogue if catalogue is not None else load_catalogue())
-    guardrails = _check(record, kpis)
+    chosen = _check(record, kpis)
+    guardrails = tuple(c.guardrail for c in chosen if c.guardrail is not None)
+    if server is not None:
+        check_server(record, server)
     if report.failed:
         raise SpecError(_in_order(report.problems))
     experiment = _observed(build_experiment(record), guardrails, kpis)
@@ -90,10 +108,13 @@ def load_spec(text: str, *, source: str = "<text>", catalogue: Catalogue | None 
         text=text,
         sha256=sha256(text.encode()).hexdigest(),
         warnings=_in_order(report.problems),
+        sets={c.guardrail.id: c.of.name for c in chosen if c.guardrail and c.of},
     )
 
 
-def load_spec_file(path: str | Path, *, catalogue: Catalogue | None = None) -> SpecFile:
+def load_spec_file(
+    path: str | Path, *, catalogue: Catalogue | None = None, server: ServerNames | None = None
+) -> SpecFile:
     """Read a spec file from disk, as ``load_spec``; problems name the path as it was given.
 
     Raises:
@@ -112,25 +133,26 @@ def load_spec_file(path: str | Path, *, catalogue: Catalogue | None = None) -> S
             str(path), line, column, "", "this is not UTF-8 text", "save the file as UTF-8"
         )
         raise SpecError([problem]) from error
-    return load_spec(text, source=str(path), catalogue=catalogue)
+    return load_spec(text, source=str(path), catalogue=catalogue, server=server)
 
 
 def _top(node: Node, report: Report) -> Record | None:
     try:
-        return read_record(node, Place(report), SPEC_KEYS, later=LATER, what="the file")
+        return read_record(node, Place(report), SPEC_KEYS, later={}, what="the file")
     except Refusal as refusal:
         report.add(node.at, "", refusal.message, refusal.hint)
         return None
 
 
-def _check(record: Record, kpis: KpiBook) -> tuple[Guardrail, ...]:
+def _check(record: Record, kpis: KpiBook) -> tuple[Chosen, ...]:
     acknowledgements = Acknowledgements(record)
     check_experiment(record)
-    guardrails = read_guardrails(record, kpis)
+    chosen = read_guardrails(record, kpis)
+    guardrails = [c.guardrail for c in chosen if c.guardrail is not None]
     check_protection(record, guardrails, acknowledgements)
     check_kpis(record, kpis, acknowledgements)
     acknowledgements.tell_needless()
-    return guardrails
+    return chosen
 
 
 def _observed(
@@ -151,16 +173,3 @@ def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     """Return problems in the order of the file, each once."""
     ordered = sorted(problems, key=lambda problem: (problem.line, problem.column))
     return tuple(dict.fromkeys(ordered))
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of a spec file, for editors.
-
-    It describes the structure; the rules across keys are checked by ``load_spec`` alone.
-    """
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Turnback experiment",
-        "description": "What is tried, on whom, and what may not get worse.",
-        **record_schema(SPEC_KEYS),
-    }

@@ -1,21 +1,38 @@
 """Rules of a spec file that need both the experiment and its guardrails and KPIs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 
 from experiments.amounts import Amount, format_duration, format_percent
 from experiments.errors import Severity
-from experiments.reading import Record
-from experiments.source import ListNode, MappingNode, ScalarNode
+from experiments.reading import Record, near
+from experiments.schedule_reading import run_length
+from experiments.source import ListNode, ScalarNode
+from guardrails.entries import id_of, rule_of, text_of
 from guardrails.kpis import KpiBook
-from guardrails.rules import RULES, Guardrail, Regression
+from guardrails.rules import RULES, Guardrail, PromQL, turns_back
+from guardrails.rules.promql import check_query
+from guardrails.sets import Chosen, chosen_entries, own_entries, written_nodes
 from guardrails.spec_keys import FEWER_CANCELLATIONS, NO_GUARDRAILS
 from metrics.catalogue import Better, KpiDefinition
 
 _WAY_OUT: Final = "cancel_success_rate"
 _DEFAULT_LAG: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerNames:
+    """What a service has, by the names that spec files use.
+
+    Attributes:
+        channels: Names for ``notify``.
+        queries: PromQL by the names for ``query``.
+    """
+
+    channels: frozenset[str] = frozenset()
+    queries: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(slots=True)
@@ -53,32 +70,64 @@ class Acknowledgements:
                 )
 
 
-def read_guardrails(record: Record, kpis: KpiBook) -> tuple[Guardrail, ...]:
-    """Return the guardrails of a file that have no problems; tell those of the others."""
-    guardrails: list[Guardrail] = []
+def read_guardrails(record: Record, kpis: KpiBook) -> tuple[Chosen, ...]:
+    """Return the entries that count, each with its guardrail where it has no problems.
+
+    Problems of entries are told where they stand; those of a set's at the name of the set.
+    """
+    guardrails: list[Chosen] = []
     lines: dict[str, int] = {}
-    for item in record.get("guardrails", ()):
-        entry: Record = item.value
-        guardrail = RULES[entry.get("rule", Regression.rule)].read(entry, kpis)
-        name: str | None = entry.get("id", entry.get("kpi"))
+    for chosen in chosen_entries(record):
+        entry = chosen.entry
+        guardrail = RULES[rule_of(entry)].read(entry, kpis)
+        name = guardrail.id if guardrail is not None else id_of(entry.node)
         if name is None:
             continue
         if name in lines:
-            key, hint = ("id", "rename one") if entry.has("id") else ("kpi", "give it an `id:`")
+            key = next((key for key in ("id", "kpi") if entry.has(key)), "query")
+            hint = "rename one" if key == "id" else "give it an `id:`"
             entry.problem(key, f"the guardrail of line {lines[name]} is called `{name}` too", hint)
-        lines.setdefault(name, item.at.line)
+        lines.setdefault(name, chosen.at.at.line)
         if guardrail is not None:
-            guardrails.append(guardrail)
+            guardrails.append(replace(chosen, guardrail=guardrail))
             _windows_close_in_time(record, entry, guardrail)
+        if chosen.of is not None:
+            _tell_of_set(chosen, name)
     return tuple(guardrails)
+
+
+def _tell_of_set(chosen: Chosen, name: str) -> None:
+    """Tell what is wrong with a set's entry in this file at the name of the set."""
+    for problem in chosen.entry.place.report.problems:
+        key = problem.path.removeprefix("kpi")
+        chosen.at.place.problem(
+            chosen.at.at,
+            f"its guardrail `{name}`{f', `{key}`' if key else ''}: {problem.message}",
+            f"replace it under `add`, or leave it out with `without: [{name}]`",
+            severity=problem.severity,
+        )
+    chosen.entry.place.report.problems.clear()
+
+
+def check_server(record: Record, server: ServerNames) -> None:
+    """Tell of channels and named queries that the service has not."""
+    for item in record.get("notify", ()):
+        if item.value not in server.channels:
+            hint = near(item.value, sorted(server.channels), otherwise="it has")
+            hint = hint or "its settings name no channels"
+            item.place.problem(item.at, f"the service has no channel `{item.value}`", hint)
+    for item in own_entries(record):
+        if rule_of(item.value) == PromQL.rule:
+            check_query(item.value, server.queries)
 
 
 def _windows_close_in_time(record: Record, entry: Record, guardrail: Guardrail) -> None:
     """A guardrail whose shortest window ends after the experiment would never say anything."""
     ends: Record | None = record.get("ends")
-    if ends is None or not ends.has("after") or not ends.has("observe_for"):
+    after = run_length(record)
+    if ends is None or after is None or not ends.has("observe_for") or not guardrail.windows:
         return
-    watched: timedelta = ends.get("after") + ends.get("observe_for")
+    watched: timedelta = after + ends.get("observe_for")
     shortest = guardrail.windows[0].length
     if shortest + record.get("lag", _DEFAULT_LAG) >= watched:
         entry.problem(
@@ -96,20 +145,28 @@ def check_protection(
     node = record.node.get("guardrails")
     if node is None and "guardrails" in record.meant:
         return
-    if node is None or (isinstance(node, ListNode) and not node.items):
+    if node is None or (record.has("guardrails") and _chooses_nothing(record)):
         acknowledgements.tell(
             "guardrails",
             NO_GUARDRAILS,
             "nothing protects the people in this experiment",
             "add guardrails",
         )
-    elif guardrails and not any(guardrail.acts for guardrail in guardrails):
+    elif guardrails and not any(turns_back(guardrail) for guardrail in guardrails):
         record.problem(
             "guardrails",
             "none of them can turn a variant back",
             "leave out `action` and `dry_run` of one, unless that is meant",
             severity=Severity.WARNING,
         )
+
+
+def _chooses_nothing(record: Record) -> bool:
+    """Whether there is no entry, not even one with problems."""
+    node, value = record.node.get("guardrails"), record.get("guardrails")
+    if isinstance(value, Record):
+        return bool(value.get("use")) and not written_nodes(record)
+    return isinstance(node, ListNode) and not node.items
 
 
 def check_kpis(record: Record, kpis: KpiBook, acknowledgements: Acknowledgements) -> None:
@@ -158,15 +215,11 @@ def _means_fewer_cancellations(kpi: KpiDefinition, expect: Amount | None) -> boo
 
 def _way_out_is_guarded(record: Record) -> bool:
     """Whether a guardrail says that people who want out get out; faulty ones count, too."""
-    node = record.node.get("guardrails")
-    for item in node.items if isinstance(node, ListNode) else ():
-        if not isinstance(item, MappingNode):
-            continue
-        kpi, dry_run = item.get("kpi"), item.get("dry_run")
+    for entry in written_nodes(record):
+        kpi, dry_run = text_of(entry, "kpi"), entry.get("dry_run")
         tried_only = isinstance(dry_run, ScalarNode) and dry_run.value is True
-        if isinstance(kpi, ScalarNode) and not tried_only:  # noqa: SIM102 - two separate questions
-            if kpi.text == _WAY_OUT or "complaint" in kpi.text:
-                return True
+        if kpi is not None and not tried_only and (kpi == _WAY_OUT or "complaint" in kpi):
+            return True
     return False
 
 
@@ -176,7 +229,7 @@ def named_kpis(
     """Return every KPI that the file names, in order: goal, guardrails, watched, own ones."""
     goal: Record | None = record.get("goal")
     names: list[str] = [goal.get("kpi")] if goal is not None else []
-    names += [guardrail.kpi for guardrail in guardrails]
+    names += [guardrail.kpi for guardrail in guardrails if guardrail.kpi is not None]
     names += [item.value for item in record.get("watch", ())]
     names += list(kpis.own)
     return {name: kpis.own.get(name) or kpis.catalogue.get(name) for name in names}

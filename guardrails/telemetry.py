@@ -20,11 +20,12 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from experiments.lifecycle import OVER, State
 from guardrails.outcome import Outcome
 from guardrails.views import CheckReport, ExperimentView, GuardrailView, KpiView
 
-STATES = ("running", "paused", "observing", "finished", "stopped")
-ENDED = frozenset({"finished", "stopped"})
+STATES = tuple(state.value for state in State)
+ENDED = frozenset(state.value for state in OVER)
 KEEP_ENDED = timedelta(hours=24)
 """An ended experiment's state and rollbacks stay this long, so that alerts on them can fire."""
 
@@ -130,7 +131,7 @@ class StateCollector(Collector):
         intake: Returns how events fare.
         now: The clock.
         suspended: Whether the engine acts on nothing.
-        config_valid: Whether the newest file given to the service was valid.
+        config_valid: Whether the newest file sent and the whole followed folder are good.
     """
 
     def __init__(
@@ -191,7 +192,7 @@ class StateCollector(Collector):
         )
         yield _gauge(
             "turnback_config_valid",
-            "1 when the newest spec file given to the service was valid.",
+            "1 when the newest spec file sent and the followed folder are good and in force.",
             self._config_valid(),
         )
         yield _gauge("turnback_suspended", "1 while the engine acts on nothing.", self._suspended)

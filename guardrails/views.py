@@ -48,7 +48,9 @@ class GuardrailView:
     """The newest finding of one guardrail and treatment.
 
     ``rule`` and ``limit`` say the promise in words (``satisfaction may not drop by more than 3%``);
-    ``margin`` is relative unless ``absolute``; ``side`` is ``drop`` or ``rise``;
+    ``margin`` is relative unless ``absolute``, ``None`` of rules without one; ``side`` is ``drop``
+    or ``rise``; ``level`` is ``None`` of rules outside statistics (``promql``), which have no
+    ``kpi`` and no windows either;
     ``evidence`` 1 is a breach; ``history`` holds (at, evidence, effect, effect_low, effect_high)
     of stored looks for the chart, the effect always of one window; ``blind_since`` is set while
     the engine cannot see it (``no_data`` or ``error``).
@@ -107,8 +109,49 @@ class RollbackView:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerView:
+    """A layer an experiment lives in: ``share`` is asked for, ``owned`` what it was given.
+
+    ``buckets`` are those it owns, [start, stop) pairs of 10,000; ``released`` says that the
+    experiment is over and others may have them.
+    """
+
+    name: str
+    share: float
+    owned: float
+    buckets: tuple[tuple[int, int], ...]
+    released: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RampStepView:
+    """One step of the ramp: ``state`` is ``done``, ``current`` or ``next``.
+
+    Of the current step: ``hold_left`` is what its hold still lasts, ``units`` what came in of each
+    arm since it began. ``approved`` says whether a person allowed it to be left.
+    """
+
+    number: int
+    state: str
+    traffic: float
+    hold: timedelta
+    min_units: int
+    approval: bool
+    advance: str
+    hold_left: timedelta | None = None
+    units: Mapping[str, int] | None = None
+    approved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentView:
-    """Everything shown of one experiment."""
+    """Everything shown of one experiment.
+
+    Of a draft, ``started_at`` is ``None``, and so are its ends as long as a person starts it.
+    ``waiting`` says in words what it waits for, empty when it is over; ``actions`` is what a
+    person may ask for now (``experiments.lifecycle.ACTIONS``); ``frozen`` says until when and
+    why the ramp stands still now, ``None`` when it does not.
+    """
 
     key: str
     title: str
@@ -138,11 +181,22 @@ class ExperimentView:
     transitions: tuple[TransitionView, ...]
     rollbacks: tuple[RollbackView, ...]
     attention: tuple[str, ...]
+    starts_at: datetime | None = None
+    layer: LayerView | None = None
+    holdout: float = 0.0
+    exposure: str = "evaluate"
+    frozen: str | None = None
+    ramp: tuple[RampStepView, ...] = ()
+    waiting: str = ""
+    actions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What one tick did: ``result`` is ``ok``, ``error`` or ``taken`` (recorded by another)."""
+    """What one tick did: ``result`` is ``ok``, ``error`` or ``taken`` (recorded by another).
+
+    A draft that starts by the clock is reported as ``started``; hooks are not told of it.
+    """
 
     experiment: str
     at: datetime
@@ -154,13 +208,30 @@ class CheckReport:
 
 @dataclass(frozen=True, slots=True)
 class ApplyView:
-    """What applying a file did: ``created``, ``updated`` or ``unchanged``, in words."""
+    """What applying a file did, or with ``dry_run`` would do.
+
+    ``result`` is ``created``, ``updated`` or ``unchanged``; ``words`` are the differences in the
+    words of the file, then what follows from them.
+    """
 
     key: str
     result: str
     revision: int
     words: tuple[str, ...]
     warnings: tuple[str, ...]
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RevisionView:
+    """One applied file, never changed afterwards."""
+
+    number: int
+    sha256: str
+    source: str
+    actor: str
+    at: datetime
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

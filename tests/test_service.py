@@ -4,6 +4,8 @@ import signal
 import socket
 import subprocess
 import sys
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from queue import Queue
 from threading import Event, Timer
@@ -72,7 +74,11 @@ def test_settings_come_from_the_environment_and_never_show_a_key(monkeypatch):
         ("GET", "/", "ing-1"),
         ("GET", "/api/v1/experiments", "ing-1"),
         ("GET", "/api/v1/quarantine", "ing-1"),
+        ("GET", "/api/v1/specs", "ing-1"),
+        ("GET", f"/api/v1/experiments/{KEY}/revisions", "ing-1"),
+        ("POST", "/api/v1/validate", "ing-1"),
         ("POST", "/api/v1/experiments", "adm-1"),
+        ("POST", "/api/v1/experiments?dry_run=true", "adm-1"),
         ("POST", "/api/v1/demo/clock", "adm-1"),
     ],
 )
@@ -81,6 +87,8 @@ def test_each_key_opens_its_scope_and_those_below(guarded, method, path, needs, 
     body = {
         "/api/v1/events": [],
         "/api/v1/experiments": SPEC,
+        "/api/v1/experiments?dry_run=true": SPEC,
+        "/api/v1/validate": SPEC,
         "/api/v1/demo/clock": {"to": START.isoformat()},
     }.get(path, CONTEXT)
     content = body if isinstance(body, str) else json.dumps(body)
@@ -141,6 +149,35 @@ def test_pages_of_other_sites_change_nothing_in_a_service_without_keys(local):
         ("GET", "/api/v1/experiments/none", None, 404, "unknown_experiment"),
         ("GET", "/api/v1/experiments?limt=3", None, 400, "unknown_parameter"),
         ("GET", "/?page=2", None, 400, "unknown_parameter"),
+        ("GET", "/api/v1/experiments/none/revisions", None, 404, "unknown_experiment"),
+        ("GET", "/api/v1/specs?dir=/", None, 400, "unknown_parameter"),
+        ("POST", "/api/v1/experiments?dryrun=true", SPEC, 400, "unknown_parameter"),
+        ("POST", "/api/v1/experiments?dry_run=perhaps", SPEC, 422, "invalid_request"),
+        ("POST", "/api/v1/experiments?dry_run=true", "experiment: [", 422, "invalid_spec"),
+        ("POST", "/api/v1/validate?dry_run=true", SPEC, 400, "unknown_parameter"),
+        ("POST", "/api/v1/validate", b"\xff\xfe", 400, "invalid_request"),
+        ("POST", "/api/v1/validate", "x" * 1_000_001, 413, "too_large"),
+        (
+            "POST",
+            f"/api/v1/experiments/{KEY}/actions",
+            '{"action": "start", "reason": "x"}',
+            409,
+            "illegal_transition",
+        ),
+        (
+            "POST",
+            f"/api/v1/experiments/{KEY}/actions",
+            '{"action": "approve", "reason": "x"}',
+            409,
+            "conflict",
+        ),
+        (
+            "POST",
+            f"/api/v1/experiments/{KEY}/actions",
+            '{"action": "approve", "variant": "treatment", "reason": "x"}',
+            400,
+            "invalid_request",
+        ),
         ("GET", "/api/v1/quarantine?limit=many", None, 422, "invalid_request"),
         ("POST", "/api/v1/experiments", "experiment: [", 422, "invalid_spec"),
         ("POST", "/api/v1/experiments", b"\xff\xfe", 400, "invalid_request"),
@@ -225,6 +262,89 @@ def test_a_broken_file_lists_every_problem_and_shows_in_the_series(local):
     assert "turnback_config_valid 0.0" in local.http.get("/metrics").text
     assert local.apply().json()["result"] == "unchanged"
     assert "turnback_config_valid 1.0" in local.http.get("/metrics").text
+
+
+def test_a_dry_run_changes_neither_the_experiment_nor_the_series(local):
+    before = local.http.get(f"/api/v1/experiments/{KEY}").json()
+    url = "/api/v1/experiments?dry_run=true&source=spec.yaml"
+    done = local.http.post(url, content=SPEC.replace("Cancel page", "The page"))
+    assert done.status_code == 200
+    view = done.json()
+    assert (view["result"], view["revision"], view["dry_run"]) == ("updated", 2, True)
+    assert view["words"] == ["title: Cancel page becomes The page"]
+    new = local.http.post(url, content=SPEC.replace(KEY, "not-there"))
+    assert (new.status_code, new.json()["result"]) == (200, "created")
+    assert local.http.post(url, content="experiment: [").status_code == 422
+    assert local.http.get(f"/api/v1/experiments/{KEY}").json() == before
+    assert local.http.get("/api/v1/experiments/not-there").status_code == 404
+    assert "turnback_config_valid 1.0" in local.http.get("/metrics").text
+
+
+def test_a_file_is_validated_against_what_the_service_has():
+    hooks = {"ops": "http://127.0.0.1:9/"}
+    with running(webhooks=hooks) as it:
+        post = partial(it.http.post, "/api/v1/validate?source=a.yaml")
+        assert post(content=SPEC + "notify: [ops]\n").json() == {
+            "ok": True,
+            "problems": [],
+            "left_out": 0,
+        }
+        answer = post(content=SPEC + "notify: [opps]\n").json()
+        (problem,) = answer["problems"]
+        assert answer["ok"] is False
+        assert (problem["file"], problem["line"]) == ("a.yaml", SPEC.count("\n") + 1)
+        assert "`opps`" in problem["message"]
+        assert "`ops`" in problem["hint"]
+        many = post(content=SPEC + "".join(f"k{i}: 1\n" for i in range(5_000))).json()
+        assert (len(many["problems"]), many["left_out"]) == (100, 4_900)
+        assert it.http.get("/api/v1/experiments").json() == {"experiments": []}
+        assert "turnback_config_valid 1.0" in it.http.get("/metrics").text
+
+
+def test_every_applied_file_is_kept_word_for_word():
+    with running() as it:
+        second = SPEC.replace("Cancel page", "The page") + "# a comment\n"
+        for text in (SPEC, second, second):
+            assert it.apply(text, headers={"X-Turnback-Actor": "ada"}).is_success
+        kept = it.http.get(f"/api/v1/experiments/{KEY}/revisions").json()["revisions"]
+        assert [(r["number"], r["text"]) for r in kept] == [(1, SPEC), (2, second)]
+        assert kept[1]["sha256"] == sha256(second.encode()).hexdigest()
+        assert {(r["actor"], r["source"]) for r in kept} == {("ada", "spec.yaml")}
+
+
+def test_a_draft_starts_and_a_step_is_approved_over_http():
+    steps = "ramp: [{traffic: 10%, hold: 1h, approval: true}, {traffic: 100%}]\n"
+    with running() as it:
+        it.apply(SPEC + "starts: manual\n" + steps)
+        assert it.evaluate("u1").json()["variant"] == "control"
+        assert f'turnback_experiment_state{{experiment="{KEY}",state="draft"}} 1.0' in (
+            it.http.get("/metrics").text
+        )
+        assert it.act("start").json()["after"] == "running"
+        assert it.act("approve").status_code == 200
+        assert it.act("approve").status_code == 409
+
+
+def test_the_settings_of_rules_and_holdout_reach_the_engine(monkeypatch, tmp_path):
+    monkeypatch.setenv("TURNBACK_HOLDOUT", "5%")
+    monkeypatch.setenv("TURNBACK_QUERIES", '{"refund_p99": "max(refund{variant=\\"$variant\\"})"}')
+    monkeypatch.setenv("TURNBACK_PROMETHEUS_URL", "http://user:secret@127.0.0.1:9")
+    settings = service.Settings(data=tmp_path)
+    assert "secret" not in repr(settings)
+    built = service.build(settings)
+    try:
+        told = built.engine.settings
+        assert told.holdout == 0.05
+        assert dict(told.queries) == {"refund_p99": 'max(refund{variant="$variant"})'}
+        assert told.prometheus is built.prometheus is not None
+    finally:
+        built.close()
+
+
+def test_named_queries_need_a_prometheus(tmp_path):
+    with pytest.raises(service.SettingsError, match="no Prometheus that answers") as refused:
+        service.build(service.Settings(data=tmp_path / "x", queries={"a": "up"}))
+    assert "TURNBACK_PROMETHEUS_URL" in refused.value.hint
 
 
 def test_views_are_json_without_nan_and_with_lengths_as_iso_durations(local):
@@ -329,6 +449,53 @@ def test_a_slow_receiver_delays_neither_answers_nor_checks_nor_the_end(monkeypat
 def test_the_description_names_the_hot_routes_too(local):
     paths = local.http.get("/openapi.json").json()["paths"]
     assert {"/api/v1/events", "/ofrep/v1/evaluate/flags/{key}", "/metrics"} <= set(paths)
+
+
+def described(local):
+    paths = local.http.get("/openapi.json").json()["paths"]
+    for path, methods in paths.items():
+        for method, about in methods.items():
+            if path.startswith(("/api/v1/experiments", "/api/v1/validate", "/api/v1/specs")):
+                yield f"{method} {path}", about
+
+
+def test_every_route_describes_its_answer_and_the_shape_of_errors(local):
+    names = dict(described(local))
+    assert {"post /api/v1/validate", "get /api/v1/specs"} < set(names)
+    assert "get /api/v1/experiments/{key}/revisions" in names
+    for name, about in names.items():
+        assert about["summary"], name
+        good = [r for status, r in about["responses"].items() if status in {"200", "201"}]
+        assert all("$ref" in r["content"]["application/json"]["schema"] for r in good), name
+        error = about["responses"]["4XX"]["content"]["application/json"]
+        assert error["schema"]["$ref"].endswith("/ErrorAnswer"), name
+        assert {"code", "message"} <= set(error["example"]["error"]), name
+
+
+def test_examples_of_the_description_are_what_the_service_answers():
+    with running() as it:
+        about = dict(described(it))
+        apply = about["post /api/v1/experiments"]
+        body = apply["requestBody"]["content"]["application/yaml"]["example"]
+        example = apply["responses"]["201"]["content"]["application/json"]["example"]
+        assert it.apply(body).json() == example
+        act = about["post /api/v1/experiments/{key}/actions"]
+        moved = act["responses"]["200"]["content"]["application/json"]["example"]
+        for name, given in act["requestBody"]["content"]["application/json"]["examples"].items():
+            answer = it.http.post(f"/api/v1/experiments/{KEY}/actions", json=given["value"])
+            assert answer.status_code in {200, 409}, name
+            if answer.is_success:
+                assert answer.json().keys() >= moved.keys()
+        for name, key in (("revisions", "revisions"), ("transitions", "transitions")):
+            shown = about[f"get /api/v1/experiments/{{key}}/{name}"]["responses"]["200"]
+            (one,) = shown["content"]["application/json"]["example"][key]
+            answer = it.http.get(f"/api/v1/experiments/{KEY}/{name}").json()[key]
+            assert answer[0].keys() >= one.keys()
+        for path, post in (("/api/v1/specs", None), ("/api/v1/validate", "experiment: [")):
+            method = "get" if post is None else "post"
+            shown = about[f"{method} {path}"]["responses"]["200"]["content"]["application/json"]
+            answer = it.http.request(method, path, content=post).json()
+            assert answer.keys() >= shown["example"].keys()
 
 
 def test_kpis_are_told_in_words(local):

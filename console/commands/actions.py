@@ -1,9 +1,22 @@
-"""``roll-back`` and ``resume``: a person decides."""
+"""``start``, ``approve``, ``pause``, ``resume``, ``roll-back``, ``stop``: a person decides."""
 
 from typing import Any
 
 from console.client import ServiceClient, experiment_path
-from console.output import CommandError, ExitCode, print_json, say
+from console.output import CommandError, ExitCode, instant, print_json, say
+
+_OF_A_TREATMENT = frozenset({"roll_back", "resume"})
+_FOLLOWS = {
+    "start": "it runs from now on; `turnback status {key}` shows how it goes",
+    "approve": "the ramp goes on as soon as the step's hold, units and guardrails allow",
+    "pause": 'everybody gets control and checks go on; `turnback resume {key} --reason "..."` '
+    "continues it",
+    "continue": "everybody gets the variant they had",
+    "stop": "everybody gets control for good; a file with a raised `seed` begins it anew",
+    "roll_back": "its units get control from now on; "
+    '`turnback resume {key} {variant} --reason "..."` serves it again',
+    "resume": "the same units get it again; only those first exposed from now on count",
+}
 
 
 def act(
@@ -15,19 +28,32 @@ def act(
     client: ServiceClient,
     as_json: bool,
 ) -> None:
-    """Ask for ``roll_back`` or ``resume`` of one treatment and print the transition.
+    """Ask for an action and print the transition.
 
-    Without ``variant`` the experiment must have exactly one treatment that can be meant.
+    ``resume`` without ``variant`` continues a paused experiment. Otherwise, for an action on a
+    treatment, the experiment must have exactly one that can be meant.
     """
     path = experiment_path(key)
-    name = variant or _only_treatment(client.get(path), action)
-    body = {"action": action, "variant": name, "reason": reason}
-    view = client.post(f"{path}/actions", json=body)
+    if action in _OF_A_TREATMENT and not variant:
+        view = client.get(path)
+        if action == "resume" and view["state"] == "paused":
+            action = "continue"
+        else:
+            variant = _only_treatment(view, action)
+    body = {"action": action, "reason": reason, **({"variant": variant} if variant else {})}
+    done = client.post(f"{path}/actions", json=body)
     if as_json:
-        print_json(view)
-        return
-    say(f"{key}: {name} {view['before']} -> {view['after']} at {view['at']}")
-    say(f"  {view['reason']} ({view['actor']})")
+        print_json(done)
+    else:
+        _show(done, action, key, variant)
+
+
+def _show(done: dict[str, Any], action: str, key: str, variant: str | None) -> None:
+    moved = " -> ".join(done[name].replace("_", " ") for name in ("before", "after"))
+    who = f"{variant} {moved}" if variant else moved
+    say(f"{key}: {who}, {instant(done['at'])}")
+    say(f"  {done['reason']} ({done['actor']})")
+    say(f"  {_FOLLOWS[action].format(key=key, variant=variant)}")
 
 
 def _only_treatment(view: dict[str, Any], action: str) -> str:

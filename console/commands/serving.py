@@ -11,13 +11,15 @@ from console.output import CommandError, ExitCode
 from metrics.store import StoreError
 
 
-def serve(*, host: str | None, port: int | None, data: Path | None) -> None:
+def serve(
+    *, host: str | None, port: int | None, data: Path | None, specs: Path | None = None
+) -> None:
     """Run the service; options win over ``TURNBACK_*`` variables.
 
     Raises:
         CommandError: A setting is wrong, or the files cannot be opened.
     """
-    given: dict[str, Any] = {"host": host, "port": port, "data": data}
+    given: dict[str, Any] = {"host": host, "port": port, "data": data, "specs": specs}
     options = {name: value for name, value in given.items() if value is not None}
     try:
         settings = service.Settings(**options)
@@ -35,6 +37,11 @@ def serve(*, host: str | None, port: int | None, data: Path | None) -> None:
         raise CommandError(str(error), code="store") from error
 
 
+_SECRETS = frozenset({"ADMIN_KEY", "INGEST_KEY", "CLIENT_KEY", "WEBHOOKS", "PROMETHEUS_URL"})
+
+
 def _problem(detail: dict[str, Any]) -> str:
-    name = "TURNBACK_" + "_".join(str(part) for part in detail["loc"]).upper()
-    return f"{name}: {detail['msg']}, got {detail['input']!r}"
+    name = "_".join(str(part) for part in detail["loc"]).upper()
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    secret = any(name.startswith(one) for one in _SECRETS)
+    return f"TURNBACK_{name}: {message}" + ("" if secret else f", got {detail['input']!r}")

@@ -1,23 +1,110 @@
-"""``validate``, ``schema`` and ``apply``: spec files, before and into a running service."""
+"""``validate`` and ``schema``: spec files before they reach a running service."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from console.client import ServiceClient
 from console.output import CommandError, ExitCode, print_json, say, warn
-from experiments.errors import Problem, SpecError
+from experiments.errors import Problem, Severity, SpecError
 from guardrails.problems import and_more, told
+from guardrails.spec_explain import explained, explanation_lines
 from guardrails.spec_file import SpecFile, json_schema, load_spec
+from guardrails.spec_paths import read_spec, spec_paths, spec_text
+from guardrails.spec_set import check_together
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One file: its text, what it says, and its problems (warnings included)."""
+
+    file: str
+    text: str
+    spec: SpecFile | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether it has no error."""
+        return all(problem.severity is not Severity.ERROR for problem in self.problems)
+
+
+def validate(
+    paths: Sequence[Path], *, explain: bool, live: ServiceClient | None, as_json: bool
+) -> bool:
+    """Check files and print every problem of all of them; return whether all are good.
+
+    Args:
+        paths: Files, or folders of files.
+        explain: Say what every key and default of the good ones means.
+        live: Asked too, where given.
+        as_json: Print one JSON object instead of words.
+    """
+    files = check_files(paths)
+    if live is None:
+        _report(files, explain=explain, as_json=as_json)
+        return all(file.good for file in files)
+    try:
+        asked = [_asked(file, live) for file in files]
+    except CommandError as error:
+        _report(files, explain=explain, as_json=False, quiet=as_json)
+        raise CommandError(
+            f"{error.message}; the files were checked without it",
+            hint=f"{error.hint}; without --live no service is asked",
+            code=error.code,
+            exit_code=error.exit_code,
+        ) from error
+    _report(asked, explain=explain, as_json=as_json, here=f", also for {live.url}")
+    return all(file.good for file in asked)
+
+
+def check_files(paths: Sequence[Path]) -> list[Checked]:
+    """Read and check files, each alone and all together.
+
+    Raises:
+        CommandError: A path does not exist, or holds no spec file.
+    """
+    files = [_checked(path) for path in _files(paths)]
+    together = check_together({f.file: f.spec for f in files if f.spec is not None})
+    return [
+        Checked(f.file, f.text, f.spec, (*f.problems, *(p for p in together if p.file == f.file)))
+        for f in files
+    ]
+
+
+def _files(paths: Sequence[Path]) -> list[Path]:
+    """Return every spec file of files and folders, each once."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        for file in _in_folder(path) if path.is_dir() else (path,):
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
+def _in_folder(folder: Path) -> tuple[Path, ...]:
+    files = spec_paths(folder)
+    if not files:
+        raise CommandError(
+            f"{folder}: there is no spec file in this folder",
+            hint="spec files are named *.yaml or *.yml; hidden ones are left out",
+            code="no_such_file",
+            exit_code=ExitCode.USAGE,
+        )
+    return files
 
 
 def read_text(path: Path) -> str:
     """Return the text of a spec file.
 
     Raises:
-        CommandError: It cannot be read as UTF-8 text.
+        CommandError: There is no such file, or it cannot be read.
+        SpecError: It is no UTF-8 text, or too large.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        text = spec_text(str(path), read_spec(path))
     except FileNotFoundError as error:
         raise CommandError(
             f"{path}: no such file",
@@ -25,70 +112,81 @@ def read_text(path: Path) -> str:
             code="no_such_file",
             exit_code=ExitCode.USAGE,
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise CommandError(
-            f"{path}: cannot be read as text ({error})", code="unreadable"
+            f"{path}: cannot be read ({(error.strerror or str(error)).lower()})",
+            hint="give a file that may be read",
+            code="unreadable",
         ) from error
+    if isinstance(text, Problem):
+        raise SpecError([text])
+    return text
 
 
-def validate(paths: list[Path], *, as_json: bool) -> bool:
-    """Check files and print every problem of all of them; return whether all are good."""
-    results: list[dict[str, Any]] = []
-    good = True
-    for path in paths:
+def _checked(path: Path) -> Checked:
+    file, text = str(path), ""
+    try:
         text = read_text(path)
-        try:
-            spec = load_spec(text, source=str(path))
-        except SpecError as error:
-            good = False
-            problems = error.problems
-            if not as_json:
-                _warn_problems(problems)
-        else:
-            problems = spec.warnings
-            if not as_json:
-                _say_good(path, spec)
-        results.append(_result(path, problems))
+        spec = load_spec(text, source=file)
+    except SpecError as error:
+        return Checked(file, text, None, error.problems)
+    return Checked(file, text, spec, spec.warnings)
+
+
+def _asked(file: Checked, service: ServiceClient) -> Checked:
+    """Add what the service finds beside the problems that are known."""
+    if not file.good:
+        return file
+    answer = service.post("/api/v1/validate", text=file.text, source=file.file)
+    problems = msgspec.convert(answer["problems"], tuple[Problem, ...])
+    more = tuple(problem for problem in problems if problem not in file.problems)
+    return Checked(file.file, file.text, file.spec, (*file.problems, *more))
+
+
+def _report(
+    files: Sequence[Checked], *, explain: bool, as_json: bool, quiet: bool = False, here: str = ""
+) -> None:
     if as_json:
-        print_json({"ok": good, "files": results})
-    return good
+        results = [_result(file, explain=explain) for file in files]
+        print_json({"ok": all(file.good for file in files), "files": results})
+        return
+    for file in files if not quiet else ():
+        warn_problems(file.problems)
+        if file.good and file.spec is not None:
+            _say_good(file.file, file.spec, here)
+            if explain:
+                say("\n".join(["", *explanation_lines(file.spec), ""]))
 
 
-def _warn_problems(problems: tuple[Problem, ...]) -> None:
+def warn_problems(problems: Sequence[Problem]) -> None:
+    """Print problems on stderr, one line each; of many the first."""
+    for line in problem_lines(problems):
+        warn(line)
+
+
+def problem_lines(problems: Sequence[Problem]) -> list[str]:
+    """Return problems in a line each; of many the first, and how many more."""
     first, left_out = told(problems)
-    for problem in first:
-        warn(str(problem))
-    if left_out:
-        warn(f"{first[0].file}: {and_more(left_out)}")
+    lines = [f"{p} (warning)" if p.severity is Severity.WARNING else str(p) for p in first]
+    return [*lines, f"{first[0].file}: {and_more(left_out)}"] if left_out else lines
 
 
-def _say_good(path: Path, spec: SpecFile) -> None:
-    for problem in spec.warnings:
-        warn(f"{problem} (warning)")
+def _say_good(file: str, spec: SpecFile, here: str) -> None:
     count = len(spec.guardrails)
-    say(f"{path}: ok ({spec.experiment.key}, {count} guardrail{'s' if count != 1 else ''})")
+    plural = "s" if count != 1 else ""
+    say(f"{file}: ok ({spec.experiment.key}, {count} guardrail{plural}{here})")
 
 
-def _result(path: Path, problems: tuple[Problem, ...]) -> dict[str, Any]:
-    refused = any(problem.severity == "error" for problem in problems)
-    first, left_out = told(problems)
-    more = {"left_out": left_out} if left_out else {}
-    return {"file": str(path), "ok": not refused, "problems": first, **more}
+def _result(file: Checked, *, explain: bool) -> dict[str, Any]:
+    first, left_out = told(file.problems)
+    result: dict[str, Any] = {"file": file.file, "ok": file.good, "problems": first}
+    if left_out:
+        result["left_out"] = left_out
+    if explain and file.good and file.spec is not None:
+        result["explained"] = explained(file.spec)
+    return result
 
 
 def schema() -> None:
     """Print the JSON Schema of a spec file."""
     print_json(json_schema())
-
-
-def apply(path: Path, *, client: ServiceClient, as_json: bool) -> None:
-    """Send one file to a running service and print what it did."""
-    view = client.post("/api/v1/experiments", text=read_text(path), source=str(path))
-    if as_json:
-        print_json(view)
-        return
-    for warning in view["warnings"]:
-        warn(f"{warning} (warning)")
-    say(f"{view['key']}: {view['result']}, revision {view['revision']}")
-    for words in view["words"]:
-        say(f"  {words}")

@@ -1,13 +1,17 @@
 """``status`` and ``explain``: what a running service says of its experiments."""
 
+import math
 import textwrap
+from datetime import timedelta
 from typing import Any
 
-from rich.console import Console
+import msgspec
 from rich.table import Table
 
 from console.client import ServiceClient, experiment_path
-from console.output import print_json, say
+from console.output import instant, print_json, say
+from console.tables import add, table, table_console
+from experiments.amounts import format_duration
 
 _WIDTH = 88
 
@@ -44,28 +48,45 @@ def _listed(views: Any) -> list[dict[str, Any]]:
     return views["experiments"] if isinstance(views, dict) else views
 
 
-def _console() -> Console:
-    return Console(width=None if Console().is_terminal else 120, highlight=False)
-
-
 def _overview(views: list[dict[str, Any]]) -> None:
     if not views:
         say("no experiments yet; `turnback apply FILE` starts one")
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("experiment", "state", "traffic", "variants", "closest guardrail", "last check"):
-        table.add_column(column)
+    headings = ("experiment", "state", "traffic", "variants", "closest guardrail", "last check")
+    rows = table(*headings, right=("traffic",), whole=("experiment",))
     for view in views:
-        variants = ", ".join(f"{v['name']} {_state(v['state'])}" for v in view["variants"])
-        table.add_row(
+        add(
+            rows,
             view["key"],
-            _state(view["state"]),
-            f"{view['traffic']:.0%}",
-            variants,
+            _words(view["state"]),
+            f"{view['traffic']:.0%}" if view["state"] == "running" else "none",
+            ", ".join(map(_variant, view["variants"])),
             _closest(view["guardrails"]),
-            view["last_check_at"] or "never",
+            instant(view["last_check_at"]),
         )
-    _console().print(table)
+    table_console().print(rows)
+    said = [line for view in views for line in _matters(view, view["key"] + ": ")]
+    if said:
+        say()
+    for line in said:
+        say(line)
+
+
+def _matters(view: dict[str, Any], head: str = "") -> list[str]:
+    """Return what an experiment waits for, and what a person should look at."""
+    waits, frozen = view.get("waiting"), view.get("frozen")
+    asked = [f"! {head}{words}" for words in view["attention"]]
+    told = any(waits and waits in words for words in asked)
+    return [
+        *([f"{head}{waits}"] if waits and not told else []),
+        *([f"{head}the ramp stands still: {frozen}"] if frozen else []),
+        *asked,
+    ]
+
+
+def _variant(variant: dict[str, Any]) -> str:
+    state = "" if variant["state"] == "control" else f" {_words(variant['state'])}"
+    return f"{variant['name']}{state}"
 
 
 def _closest(guardrails: list[dict[str, Any]]) -> str:
@@ -75,37 +96,91 @@ def _closest(guardrails: list[dict[str, Any]]) -> str:
     return f"{near['guardrail']} at {near['evidence'] or 0.0:.0%} of its boundary"
 
 
-def _state(word: str) -> str:
-    return word.replace("_", " ")
+def _words(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _one(view: dict[str, Any]) -> None:
     say(f"{view['key']}: {view['title']}")
+    traffic = f"{view['traffic']:.0%} of" if view["state"] == "running" else "no"
     say(
-        f"{_state(view['state'])}, {view['traffic']:.0%} of traffic, seed {view['seed']}, "
-        f"revision {view['revision']}, {view['checks']} checks, last {view['last_check_at']}"
+        f"{_words(view['state'])}, {traffic} traffic, seed {view['seed']}, "
+        f"revision {view['revision']}, {view['checks']:,} checks, "
+        f"last {instant(view['last_check_at'])}"
     )
-    for words in view["attention"]:
-        say(f"! {words}")
+    for line in [*_facts(view), *_matters(view)]:
+        say(line)
     say()
-    console = _console()
-    variants = Table(box=None, pad_edge=False)
-    for column in ("variant", "state", "share", "exposed"):
-        variants.add_column(column)
-    for v in view["variants"]:
-        variants.add_row(v["name"], _state(v["state"]), f"{v['share']:.1%}", f"{v['exposed']:,}")
-    console.print(variants)
+    console = table_console()
+    console.print(_variants(view["variants"]))
+    if view.get("ramp"):
+        say()
+        console.print(_ramp(view["ramp"]))
     say()
-    guardrails = Table(box=None, pad_edge=False)
-    for column in ("guardrail", "treatment", "outcome", "evidence", "in words"):
-        guardrails.add_column(column, overflow="fold")
-    for g in view["guardrails"]:
-        evidence = f"{g['evidence'] or 0.0:.0%}"
-        row = (g["limit"], g["treatment"], g["outcome"] or "not yet", evidence, g["words"])
-        guardrails.add_row(*row)
-    console.print(guardrails)
+    console.print(_guardrails(view["guardrails"]))
     if view["transitions"]:
         say()
     for t in view["transitions"]:
         who = t["variant"] or view["key"]
-        say(f"{t['at']}  {who}: {_state(t['before'])} -> {_state(t['after'])}, {t['reason']}")
+        moved = f"{_words(t['before'])} -> {_words(t['after'])}"
+        say(f"{instant(t['at'])}  {who}: {moved}, {t['reason']}")
+
+
+def _facts(view: dict[str, Any]) -> list[str]:
+    """Return times, layer and holdout, where there are any."""
+    times = {
+        "starts": view.get("starts_at"),
+        "started": view.get("started_at"),
+        "ends": view.get("ends_at"),
+        "observed until": view.get("observe_until"),
+    }
+    facts = [", ".join(f"{name} {instant(at)}" for name, at in times.items() if at)]
+    if layer := view.get("layer"):
+        owned = "gave its share back" if layer["released"] else f"holds {layer['owned']:.2%} of it"
+        facts.append(f"layer {layer['name']}: {owned}")
+    if view.get("holdout"):
+        facts.append(f"holdout: {view['holdout']:.1%} of all units take no part")
+    return [fact for fact in facts if fact]
+
+
+def _variants(variants: list[dict[str, Any]]) -> Table:
+    rows = table("variant", "state", "share", "exposed", right=("share", "exposed"))
+    for v in variants:
+        add(rows, v["name"], _words(v["state"]), f"{v['share']:.1%}", f"{v['exposed']:,}")
+    return rows
+
+
+def _ramp(steps: list[dict[str, Any]]) -> Table:
+    rows = table("step", "traffic", "state", "hold left", "units", "approval", right=("traffic",))
+    for s in steps:
+        units = s.get("units") or {}
+        least = f", {s['min_units']:,} each needed" if s["min_units"] else ""
+        told = ", ".join(f"{name} {count:,}" for name, count in units.items())
+        approval = "given" if s["approved"] else "wanted" if s["approval"] else "not needed"
+        add(
+            rows,
+            str(s["number"]),
+            f"{s['traffic']:.0%}",
+            s["state"],
+            _length(s["hold_left"]),
+            (told + least).removeprefix(", "),
+            approval,
+        )
+    return rows
+
+
+def _length(text: str | None) -> str:
+    """Return an ISO 8601 duration as spec files write them, in whole minutes; empty for none."""
+    if text is None:
+        return ""
+    minutes = math.ceil(msgspec.convert(text, timedelta) / timedelta(minutes=1))
+    return format_duration(timedelta(minutes=minutes))
+
+
+def _guardrails(guardrails: list[dict[str, Any]]) -> Table:
+    rows = table("guardrail", "treatment", "outcome", "evidence", "in words", right=("evidence",))
+    for g in guardrails:
+        evidence = f"{g['evidence'] or 0.0:.0%}"
+        outcome = _words(g["outcome"] or "not yet")
+        add(rows, g["limit"], g["treatment"], outcome, evidence, g["words"])
+    return rows

@@ -114,7 +114,11 @@ class _Pages:
 
     def _overview(self) -> Overview:
         services = self._services
-        return overview(services.engine.experiments(), now=services.clock.now())
+        return overview(
+            services.engine.experiments(),
+            now=services.clock.now(),
+            attention=services.specs_view().attention,
+        )
 
     def _page(self, key: str) -> ExperimentPage:
         return experiment_page(self._services.engine.experiment(key), self._texts)
@@ -145,7 +149,8 @@ class _UnknownGuardrailError(TurnbackError):
 
 
 def _charts(line: GuardrailLine) -> tuple[Markup, ...]:
-    drawn = (evidence_chart(line.history), effect_chart(line.history, line.margin))
+    evidence = evidence_chart(line.history, proof=line.proof)
+    drawn = (evidence, effect_chart(line.history, line.margin))
     # drawn by us from numbers and fixed words alone
     return tuple(Markup(svg) for svg in drawn if svg)  # noqa: S704 - see above
 

@@ -20,16 +20,24 @@ SHOWN_EVIDENCE = 1.35
 """The evidence axis ends here at least, so that the boundary at 1 is always seen."""
 
 
-def evidence_chart(points: Sequence[Point]) -> str:
-    """Return evidence over time against the boundary at 1; empty without two points."""
+def evidence_chart(points: Sequence[Point], *, proof: bool = True) -> str:
+    """Return evidence over time against the boundary at 1; empty without two points.
+
+    Args:
+        points: Stored looks.
+        proof: Whether 1 proves harm; else the points are shares of samples beyond a limit.
+    """
     if len(points) < 2:  # noqa: PLR2004 - a line needs two points
         return ""
     rows = [{"at": _time(at), "evidence": round(evidence, 4)} for at, evidence, *_ in points]
+    said = (
+        ("harm is proven", "evidence of harm") if proof else ("always beyond", "beyond the limit")
+    )
     top = max(SHOWN_EVIDENCE, *(1.05 * p[1] for p in points))
     return _svg(
         {
             "layer": [
-                _boundary(1.0, "harm is proven", "--bad", above=True),
+                _boundary(1.0, said[0], "--bad", above=True),
                 {
                     "data": {"values": rows},
                     "mark": {
@@ -40,7 +48,7 @@ def evidence_chart(points: Sequence[Point]) -> str:
                     },
                     "encoding": {
                         "x": _time_axis(),
-                        "y": _axis("evidence", [0, top], ".0%", "evidence of harm"),
+                        "y": _axis("evidence", [0, top], ".0%", said[1]),
                     },
                 },
                 {

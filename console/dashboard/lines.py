@@ -10,6 +10,7 @@ import msgspec
 
 from console.dashboard import words
 from guardrails.outcome import Outcome, WindowFinding
+from guardrails.rules import Limit, PromQL
 from guardrails.views import (
     ExperimentView,
     GuardrailView,
@@ -52,6 +53,7 @@ class GuardrailLine:
 
     ``evidence`` is 1 at the proof of harm; ``meter`` the same cut to 0-100 for a bar.
     ``margin`` is relative to control, signed in the direction of harm, ``None`` unknown.
+    ``proof`` says that evidence is statistical; else it is the share of samples beyond a limit.
     """
 
     guardrail: str
@@ -70,6 +72,7 @@ class GuardrailLine:
     acts: str
     margin: float | None
     history: tuple[Point, ...]
+    proof: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,7 @@ def guardrail_line(view: GuardrailView) -> GuardrailLine:
         title=view.title,
         limit=view.limit,
         outcome=outcome,
-        outcome_words=words.OUTCOME_WORDS.get(outcome, "Not checked yet"),
+        outcome_words=_outcome_words(view, outcome),
         tone=tones[view.outcome],
         evidence=view.evidence,
         evidence_words=_evidence_words(view),
@@ -201,7 +204,18 @@ def guardrail_line(view: GuardrailView) -> GuardrailLine:
         acts=_acts(view),
         margin=_signed_margin(view, window),
         history=view.history,
+        proof=is_proof(view),
     )
+
+
+def is_proof(view: GuardrailView) -> bool:
+    """Return whether a guardrail compares KPIs; queries of Prometheus prove nothing."""
+    return view.rule != PromQL.rule
+
+
+def _outcome_words(view: GuardrailView, outcome: str) -> str:
+    known = words.OUTCOME_WORDS if is_proof(view) else words.QUERY_WORDS
+    return known.get(outcome, "Not checked yet")
 
 
 def _evidence_words(view: GuardrailView) -> str:
@@ -209,14 +223,22 @@ def _evidence_words(view: GuardrailView) -> str:
         return words.UNKNOWN
     if view.outcome in {Outcome.NO_DATA, Outcome.ERROR}:
         return "cannot be judged now"
+    if not is_proof(view):
+        return f"{words.share(view.evidence)} of its samples are beyond the limit"
     if view.evidence >= 1:
         return "harm is proven"
-    window = main_window(view)
-    if window is None or not math.isfinite(window.effect):
+    if not _measured(view):
         return NOT_ENOUGH
-    if view.evidence <= 0:
-        return "no evidence of harm"
-    return f"{percent_of_proof(view.evidence)} of what would prove harm"
+    share = percent_of_proof(view.evidence)
+    return f"{share} of what would prove harm" if view.evidence > 0 else "no evidence of harm"
+
+
+def _measured(view: GuardrailView) -> bool:
+    """Return whether there is a statistic; that of a limit needs no effect against control."""
+    window = main_window(view)
+    if window is None:
+        return False
+    return math.isfinite(window.e_value if view.rule == Limit.rule else window.effect)
 
 
 def percent_of_proof(evidence: float) -> str:
@@ -227,9 +249,7 @@ def percent_of_proof(evidence: float) -> str:
 def _acts(view: GuardrailView) -> str:
     if view.dry_run:
         return "dry run: shown, never acts"
-    return {"rollback": "turns back", "hold": "holds the ramp", "alert": "only alerts"}.get(
-        view.action, view.action
-    )
+    return words.ACTION_WORDS.get(view.action, view.action)
 
 
 def _signed_margin(view: GuardrailView, window: WindowFinding | None) -> float | None:

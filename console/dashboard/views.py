@@ -14,6 +14,7 @@ from console.dashboard.lines import (
     TransitionLine,
     VariantLine,
     guardrail_lines,
+    is_proof,
     kpi_rows,
     main_window,
     percent_of_proof,
@@ -22,6 +23,7 @@ from console.dashboard.lines import (
     variant_line,
 )
 from guardrails.outcome import Code, Outcome
+from guardrails.rules import Regression
 from guardrails.views import ExperimentView, GuardrailView, TransitionView
 
 ENGINE = "turnback"
@@ -58,6 +60,7 @@ class Overview:
     tone: str
     experiments: tuple[Card, ...]
     recent: tuple[TransitionLine, ...]
+    attention: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,10 @@ class ExperimentPage:
     attention: tuple[str, ...]
 
 
-def overview(views: Sequence[ExperimentView], *, now: datetime) -> Overview:
-    """Return the first page."""
+def overview(
+    views: Sequence[ExperimentView], *, now: datetime, attention: tuple[str, ...] = ()
+) -> Overview:
+    """Return the first page; ``attention`` is about the service, not an experiment."""
     order = {"bad": 0, "warn": 1, "good": 2}
     cards = sorted((_card(v) for v in views), key=lambda c: order.get(c.tone, 3))
     recent = sorted(
@@ -107,6 +112,7 @@ def overview(views: Sequence[ExperimentView], *, now: datetime) -> Overview:
         tone=tone,
         experiments=tuple(cards),
         recent=tuple(transition_line(t) for t in recent[:RECENT]),
+        attention=attention,
     )
 
 
@@ -181,8 +187,15 @@ def headline(view: ExperimentView) -> str:
         if view.last_check_at is None:
             return f"{arms} has just started; the first check is still to come."
         return f"No harm is proven for {arms}. {_nearest_words(view)}".rstrip()
+    return _at_rest(view, arms)
+
+
+def _at_rest(view: ExperimentView, arms: str) -> str:
     if view.state == "paused":
         return "Paused: everybody gets control."
+    stops = [g for g in view.guardrails if g.action == "stop" and g.outcome is Outcome.BREACH]
+    if view.state == "stopped" and stops:
+        return f"Stopped because {_beyond(stops[0])}: everybody gets control."
     return (
         f"{words.state_words(view.state)}: everybody gets control. No harm was proven for {arms}."
     )
@@ -195,6 +208,7 @@ def _cannot_judge(view: ExperimentView, blind: Sequence[GuardrailView]) -> str:
         Code.EVENTS_STOPPED: "Events no longer arrive",
         Code.NO_VALUES: "Units arrive without values",
         Code.QUERY_FAILED: "The store could not be read",
+        Code.SOURCE_FAILED: "Prometheus gives no usable answer",
     }
     code = blind[0].code
     reason = why.get(code, "There is no data") if code is not None else "There is no data"
@@ -207,6 +221,8 @@ def _turned_back(view: ExperimentView, variant: str) -> str:
         key=lambda g: g.evidence,
         default=None,
     )
+    if guardrail is not None and guardrail.rule != Regression.rule:
+        return f"{variant} was turned back because {_beyond(guardrail)}."
     window = main_window(guardrail) if guardrail is not None else None
     if guardrail is not None and window is not None and math.isfinite(window.effect):
         return (
@@ -216,6 +232,10 @@ def _turned_back(view: ExperimentView, variant: str) -> str:
     newest = _rollback_of(view, variant)
     by = f" by {newest.actor}" if newest is not None and newest.actor != ENGINE else ""
     return f"{variant} was turned back{by}."
+
+
+def _beyond(guardrail: GuardrailView) -> str:
+    return f"{_lower_first(guardrail.title)} is beyond its limit"
 
 
 def _lower_first(text: str) -> str:
@@ -239,11 +259,12 @@ def lead(view: ExperimentView) -> str:
 
 
 def _nearest_words(view: ExperimentView) -> str:
-    safe = sum(g.outcome is Outcome.PASS for g in view.guardrails)
+    proofs = [g for g in view.guardrails if is_proof(g)]
+    safe = sum(g.outcome is Outcome.PASS for g in proofs)
     if safe:
-        total = words.count(len(view.guardrails), "guardrail")
+        total = words.count(len(proofs), "guardrail")
         return f"{safe} of {total} {'is' if safe == 1 else 'are'} proven safe."
-    judged = [g for g in view.guardrails if g.outcome is not None and g.evidence > 0]
+    judged = [g for g in proofs if g.outcome is not None and g.evidence > 0]
     if not judged:
         return "There is not enough evidence yet to say more."
     near = max(judged, key=lambda g: g.evidence)

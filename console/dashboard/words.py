@@ -27,6 +27,18 @@ OUTCOME_WORDS = {
     "no_data": "No data",
     "error": "Cannot see",
 }
+QUERY_WORDS = {
+    "pass": "Within its limit",
+    "breach": "Beyond its limit",
+    "inconclusive": "Beyond at times",
+    "error": "Cannot see",
+}
+ACTION_WORDS = {
+    "rollback": "turns back",
+    "hold": "holds the ramp",
+    "alert": "only alerts",
+    "stop": "stops the experiment",
+}
 
 
 def state_words(state: str) -> str:

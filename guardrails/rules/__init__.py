@@ -2,15 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from experiments.reading import Key, Record
 from guardrails.kpis import KpiBook
-from guardrails.rules import regression
-from guardrails.rules.regression import Action, Regression, Side
+from guardrails.rules import limit, promql, regression
+from guardrails.rules.common import Action, Side
+from guardrails.rules.limit import Limit
+from guardrails.rules.promql import PromQL
+from guardrails.rules.regression import Regression
 
-Guardrail = Regression
-"""Any guardrail; a union once there are more rules."""
+Statistical = Regression | Limit
+"""A guardrail that compares a KPI, at a level."""
+
+Guardrail = Regression | Limit | PromQL
+"""Any guardrail: ``rule``, ``id``, ``kpi``, ``windows``, ``action``, ``dry_run``, ``weight`` and
+``acts`` (it can roll back, within the alpha) are there whatever its rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +27,39 @@ class Rule:
     Attributes:
         keys: Keys of the spec file.
         read: Record to guardrail; ``None`` after problems were told.
+        example: An entry as JSON.
     """
 
     keys: Sequence[Key]
     read: Callable[[Record, KpiBook], Guardrail | None]
+    example: Mapping[str, Any]
 
 
 RULES: Final[Mapping[str, Rule]] = {
-    Regression.rule: Rule(regression.KEYS, regression.read_regression),
+    Regression.rule: Rule(regression.KEYS, regression.read_regression, regression.EXAMPLE),
+    Limit.rule: Rule(limit.KEYS, limit.read_limit, limit.EXAMPLE),
+    PromQL.rule: Rule(promql.KEYS, promql.read_promql, promql.EXAMPLE),
 }
 
-LATER: Final = frozenset(
-    {"limit", "catastrophe", "sample_ratio", "freshness", "baseline", "promql", "alert"}
-)
+LATER: Final = frozenset({"catastrophe", "sample_ratio", "freshness", "baseline", "alert"})
 """Rules that are known and not supported yet."""
 
-__all__ = ["LATER", "RULES", "Action", "Guardrail", "Regression", "Rule", "Side"]
+
+def turns_back(guardrail: Guardrail) -> bool:
+    """Return whether a breach may turn a treatment back, within the guarantee or outside."""
+    return guardrail.action is Action.ROLLBACK and not guardrail.dry_run
+
+
+__all__ = [
+    "LATER",
+    "RULES",
+    "Action",
+    "Guardrail",
+    "Limit",
+    "PromQL",
+    "Regression",
+    "Rule",
+    "Side",
+    "Statistical",
+    "turns_back",
+]

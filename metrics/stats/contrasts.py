@@ -117,7 +117,7 @@ def proportion_statistic(
     return _combine(null, m, harm, variance, third)
 
 
-def _about(a: Arm, ratio: Array) -> tuple[Array, Array]:
+def about(a: Arm, ratio: Array) -> tuple[Array, Array]:
     """Return the sums of e^2 and e^3 over an arm's units, ``e = y - ratio x``."""
     k = a.y0 - ratio * a.x0
     kk = k * k
@@ -147,8 +147,8 @@ def linear_statistic(treatment: Arm, control: Arm, null: Null) -> Statistic:
     fit_t, fit_c = _null(null, (y_t, x_t), (y_c, x_c))
     n_t, n_c = np.maximum(treatment.n, 1.0), np.maximum(control.n, 1.0)
     scale_t, scale_c = n_t / x_t, null.ratio * n_c / x_c
-    square_t, cube_t = _about(treatment, fit_t)
-    square_c, cube_c = _about(control, fit_c)
+    square_t, cube_t = about(treatment, fit_t)
+    square_c, cube_c = about(control, fit_c)
     units = n_t + n_c
     squares = (square_t * scale_t * scale_t + square_c * scale_c * scale_c) / units
     variance = squares * (1.0 / n_t + 1.0 / n_c)
@@ -164,8 +164,22 @@ def unpooled_variance(a: Arm) -> Array:
     x = a.x
     x = np.where(x > 0.0, x, 1.0)
     n = np.maximum(a.n, 1.0)
-    squares, _ = _about(a, a.y / x)
+    squares, _ = about(a, a.y / x)
     return squares / (x * x) * (n / np.maximum(n - 1.0, 1.0))
+
+
+def linearised_spread(a: Arm) -> tuple[Array, Array]:
+    """Return standard deviation and skewness of one unit's linearised value, phases apart.
+
+    The value of a mean's unit, the delta method's of a ratio's. ``nan`` without spread, and for
+    a skewness whose third powers mean nothing.
+    """
+    x = np.where(a.x > 0.0, a.x, np.nan)
+    n = np.maximum(a.n, 1.0)
+    squares, cubes = about(a, a.y / x)
+    variance = np.where(squares > 0.0, squares / n, np.nan)
+    third = cubes / n if a.cubes else np.full_like(variance, np.nan)
+    return np.sqrt(variance) * n / x, third / variance**1.5
 
 
 def denominator_cv(a: Arm) -> Array:

@@ -126,7 +126,7 @@ def test_a_kept_service_goes_on_and_can_be_asked_and_told(runs):
     assert "rolled back" in shown.stdout
     assert "Satisfaction" in ask(cli.app, ["explain", "three-step-cancel"]).stdout
     resumed = ask(cli.app, ["resume", "three-step-cancel", "--reason", "mended"])
-    assert "rolled_back -> live" in resumed.stdout
+    assert "rolled back -> live" in resumed.stdout
     refused = CliRunner(env={"TURNBACK_URL": url}).invoke(
         cli.app, ["roll-back", "three-step-cancel", "--reason", "no key"]
     )

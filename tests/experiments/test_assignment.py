@@ -3,8 +3,6 @@
 import itertools
 import math
 import random
-import string
-from datetime import timedelta
 
 import growthbook.core as official
 import pytest
@@ -12,71 +10,15 @@ from growthbook import GrowthBook
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.assignment import (
-    Reason,
-    Serving,
-    bucket_of,
-    bucket_ranges,
-    compile_experiment,
-    fnv1a32,
-    unit_id,
-)
+from experiments.assignment import Reason, Serving, compile_experiment
 from experiments.audience import Condition, Operator
 from experiments.growthbook import growthbook_feature
-from experiments.spec import Ends, ExperimentSpec, RampStep, VariantSpec
+from experiments.hashing import bucket_of, bucket_ranges, fnv1a32, unit_id
+from tests.parity import random_unit, random_weights
+from tests.specs_of import spec_of
 
 RUNNING = Serving("running")
-CASES = 20_000
-
-
-def spec_of(weights, *, key="checkout", seed=1, audience=(), unit="order_id"):
-    names = ["control", *(f"arm{i}" for i in range(1, len(weights)))]
-    return ExperimentSpec(
-        key=key,
-        title=key,
-        owner="",
-        hypothesis="",
-        unit=unit,
-        variants=tuple(VariantSpec(n, w, {"arm": n}) for n, w in zip(names, weights, strict=True)),
-        ramp=(RampStep(),),
-        goal=None,
-        watch=(),
-        ends=Ends(timedelta(days=7)),
-        seed=seed,
-        audience=tuple(audience),
-    )
-
-
-def random_weights(rng):
-    cuts = sorted(rng.sample(range(1, 1000), rng.randint(1, 5)))
-    edges = [0, *cuts, 1000]
-    return [(b - a) / 1000 for a, b in itertools.pairwise(edges)]
-
-
-ALPHABETS = (
-    string.ascii_letters + string.digits + "-_",
-    string.printable,
-    "äöüßéñ€ÿĀłż",
-    "订单用户取消一二三",
-    "😀🧾🎁🏳️\u200d🌈",
-    "a1é订😀\ud800\udfff",
-)
-
-
-def random_unit(rng):
-    if rng.random() < 0.2:
-        number = rng.choice(
-            [
-                rng.randint(1, 10**6),
-                rng.randint(-(10**22), 10**22),
-                rng.uniform(-1e6, 1e6),
-                rng.uniform(0, 1) * 10 ** rng.randint(-30, 30),
-                float(rng.randint(1, 1000)),
-            ]
-        )
-        return number or 1
-    alphabet = rng.choice(ALPHABETS)
-    return "".join(rng.choice(alphabet) for _ in range(rng.randint(1, 40)))
+CASES = 2_000
 
 
 def official_variant(feature, attributes, key="checkout"):

@@ -352,7 +352,7 @@ def test_methods_that_mean_nothing_are_405(it):
 
 
 def test_an_applied_file_changes_answers_at_once(it):
-    changed = SPEC.replace("[why, confirm]", "[why, really, confirm]")
+    changed = "seed: 2\n" + SPEC.replace("[why, confirm]", "[why, really, confirm]")
     assert it.apply(changed).json()["result"] == "updated"
     unit = it.unit_of("treatment")
     assert it.evaluate(unit).json()["value"] == {"steps": ["why", "really", "confirm"]}

@@ -11,6 +11,7 @@ from guardrails.decide import (
     verify_rollback,
 )
 from guardrails.outcome import Code, Finding, Outcome
+from guardrails.schedule import Frozen
 
 T = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -117,6 +118,54 @@ def test_a_breach_that_may_not_act_is_told_once(guardrail, changes):
 def test_the_ramp_advances_only_when_everything_is_there(found, hours, changes, advances):
     decision = decide([finding("a", found)], standing(**changes), now=T + hours * HOUR)
     assert decision.advance is advances
+
+
+ASKS = (Step(HOUR, min_units=100, proven=True, approval=True), Step(HOUR))
+HOLIDAYS = Frozen(T + 9 * HOUR, "holidays")
+
+
+@pytest.mark.parametrize(
+    ("found", "hours", "changes", "words"),
+    [
+        pytest.param("!", 0, {}, "a of t is error", id="data quality first"),
+        pytest.param(
+            "?", 0, {}, "hold of 1 h is not over before 2026-03-01 01:00 UTC", id="then its hold"
+        ),
+        pytest.param("?", 1, {"step_units": {"control": 99, "t": 99}}, "99 of 100", id="its units"),
+        pytest.param("?", 1, {"frozen": HOLIDAYS}, "not proven safe", id="the proof it wants"),
+        pytest.param(
+            "p",
+            1,
+            {"frozen": HOLIDAYS},
+            "frozen until 2026-03-01 09:00 UTC (holidays)",
+            id="then a freeze",
+        ),
+        pytest.param("p", 1, {}, "waits for approval: turnback approve x", id="then a person"),
+    ],
+)
+def test_what_a_step_waits_for_is_said_in_this_order(found, hours, changes, words):
+    where = standing(**({"steps": ASKS, "key": "x"} | changes))
+    decision = decide([finding("a", found)], where, now=T + hours * HOUR)
+    assert words in decision.words
+    assert not decision.advance
+    assert decision.ask is ("approval" in words)
+
+
+def test_an_approved_step_is_left_and_an_approval_of_another_step_is_none():
+    passed = [finding("a", "p")]
+    approved = standing(steps=ASKS, approved=0)
+    assert decide(passed, approved, now=T + HOUR).advance
+    assert not decide(passed, approved, now=T).advance, "an approval ahead of time waits too"
+    other = standing(steps=(ASKS[0], ASKS[0], Step(HOUR)), step=1, approved=0)
+    assert not decide(passed, other, now=T + HOUR).advance
+
+
+def test_a_freeze_stops_advances_and_nothing_else():
+    where = standing(frozen=HOLIDAYS)
+    decision = decide([finding("a", "b")], where, now=T + 6 * HOUR)
+    assert [f.treatment for f in decision.rollbacks] == ["t"]
+    assert not decide([finding("a", "p")], where, now=T + 6 * HOUR).advance
+    assert decide([finding("a", "p")], standing(), now=T + 6 * HOUR).advance
 
 
 def test_an_alert_only_guardrail_does_not_block_the_ramp():

@@ -1,14 +1,13 @@
 """The engine as a whole, with the real control plane and a store whose numbers are planted."""
 
 import contextlib
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from threading import Barrier, Thread
 
 import pytest
 
 import guardrails.engine
 import guardrails.look
-from experiments.database import ControlPlane
 from experiments.errors import (
     ConflictError,
     IllegalTransitionError,
@@ -18,137 +17,9 @@ from experiments.errors import (
     UnknownExperimentError,
     UnknownVariantError,
 )
-from guardrails.clock import SteppedClock
-from guardrails.engine import Engine
+from experiments.lifecycle import Move
 from guardrails.outcome import Code, Outcome
-from guardrails.settings import EngineSettings
-from metrics.cells import MICRO, Cell, Reach, Snapshot, Sums
-from metrics.store import StoreError
-
-T = datetime(2026, 3, 1, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-SPEC = """\
-experiment: cancel-page
-title: A test
-unit: order_id
-variants:
-  control: {weight: 50%, flow: {steps: [confirm]}}
-  treatment: {weight: 50%, flow: {steps: [why, confirm]}}
-guardrails:
-  - {kpi: flow_failure_rate, max_rise: 10%}
-ends: {after: 10d, observe_for: 1d}
-check_every: 1h
-expect_units: 50000
-"""
-THREE = SPEC.replace(
-    "  treatment: {weight: 50%, flow: {steps: [why, confirm]}}\n",
-    "  treatment: {weight: 25%, flow: {steps: [why, confirm]}}\n"
-    "  other: {weight: 25%, flow: {steps: [coupon, confirm]}}\n",
-)
-
-
-class PlantedStore:
-    """A store that knows one proportion: 100 units an hour and arm, failing at planted rates."""
-
-    def __init__(self, **rates):
-        self.rates = rates
-        self.broken = False
-        self.quiet_since = None
-        self.exposures = []
-
-    def failing(self, variant):
-        return self.rates.get(variant, 0.1)
-
-    def snapshot(self, frame, *, now, as_of=None):
-        if self.broken:
-            raise StoreError("the disk is gone")
-        cells = {}
-        for kpi, windows in frame.kpis:
-            for window in windows:
-                cells[kpi.key, window] = tuple(
-                    self._cell(frame, variant, hours, now - window - frame.lag)
-                    for variant in frame.variants
-                    for hours in (12,)
-                )
-        reach = {v: self._reach(now) for v in frame.variants}
-        watermark = int((now - frame.origin) / HOUR * 100)
-        return Snapshot(now, watermark, cells, reach)
-
-    def _cell(self, frame, variant, _hours, until):
-        first = max((p for p in frame.phases), default=frame.origin)
-        entered = max(0, int((until - first) / HOUR * 100))
-        failed = round(entered * self.failing(variant))
-        sums = Sums(
-            entered,
-            failed * MICRO,
-            entered * MICRO,
-            failed * MICRO**2,
-            failed * MICRO**2,
-            entered * MICRO**2,
-            failed * 10**9,
-            failed * 10**9,
-            failed * 10**9,
-            entered * 10**9,
-        )
-        return Cell(variant, len(frame.phases), 0, entered, sums)
-
-    def _reach(self, now):
-        quiet = self.quiet_since
-        since = 0 if quiet is None else int((now - quiet) / HOUR * 100)
-        return Reach(10_000, 30_000, now, quiet or now, since)
-
-    def exposure_counts(self, experiment, seed, *, since, until):
-        counts = {}
-        for at, variant in self.exposures:
-            if since <= at < until:
-                counts[variant] = counts.get(variant, 0) + 1
-        return counts
-
-
-class Recording:
-    def __init__(self):
-        self.told = []
-
-    def send(self, message):
-        self.told.append(message)
-
-
-class World:
-    def __init__(self, spec=SPEC, url="sqlite://", **rates):
-        self.clock = SteppedClock(T)
-        self.store = PlantedStore(**rates)
-        self.channel = Recording()
-        self.url = url
-        self.control = ControlPlane(url)
-        self.engine = self.new_engine()
-        self.engine.apply(spec, source="test.yaml", actor="tester")
-
-    def new_engine(self, **settings):
-        return Engine(
-            control=ControlPlane(self.url) if self.url != "sqlite://" else self.control,
-            store=self.store,
-            clock=self.clock,
-            settings=EngineSettings(channels={"log": self.channel}, show_core=False, **settings),
-        )
-
-    def hours(self, count):
-        reports = []
-        for _ in range(count):
-            self.clock.move_to(self.clock.now() + HOUR)
-            reports += self.engine.run_due()
-        return reports
-
-    def view(self):
-        return self.engine.experiment("cancel-page")
-
-    def state_of(self, variant):
-        return next(v.state for v in self.view().variants if v.name == variant)
-
-    def served(self, unit):
-        return self.engine.serving().experiments["cancel-page"].assign({"targetingKey": unit})
-
-    def rollbacks(self):
-        return [t for t in self.engine.transitions("cancel-page") if t.after == "rolled_back"]
+from tests.engine_world import HOUR, SPEC, THREE, T, World
 
 
 @pytest.fixture
@@ -583,6 +454,112 @@ def test_a_pause_outlasts_a_new_seed_and_a_paused_experiment_still_ends(world):
     assert w.view().state == "paused"
     w.hours(241)
     assert w.view().state == "observing"
+
+
+APPROVED = """\
+ramp:
+  - {traffic: 10%, hold: 2h, approval: true}
+  - {traffic: 50%, hold: 2h}
+  - {traffic: 100%}
+"""
+
+
+def test_a_step_that_wants_approval_waits_for_it_and_asks_once(world):
+    w = world(SPEC + APPROVED)
+    w.hours(1)
+    assert w.channel.told == []
+    w.hours(20)
+    assert w.view().step == 0
+    assert [m.kind for m in w.channel.told] == ["approval_wanted"]
+    assert "from 10% to 50%" in w.channel.told[0].title
+    assert w.view().waiting == "waits for approval: turnback approve cancel-page"
+    assert any("turnback approve cancel-page" in words for words in w.view().attention)
+    w.engine.approve("cancel-page", reason="looks good", actor="ann")
+    assert w.view().ramp[0].approved
+    w.hours(1)
+    assert w.view().step == 1
+    assert ("step 1", "step 1 approved", "ann") in [
+        (t.before, t.after, t.actor) for t in w.engine.transitions("cancel-page")
+    ]
+
+
+def test_an_approval_may_be_given_ahead_of_time_and_waits_for_the_rest(world):
+    w = world(SPEC + APPROVED)
+    w.engine.approve("cancel-page", reason="on leave tomorrow", actor="ann")
+    with pytest.raises(ConflictError, match="approved already"):
+        w.engine.approve("cancel-page", reason="again", actor="ann")
+    w.hours(1)
+    assert w.view().step == 0
+    w.hours(1)
+    assert w.view().step == 1
+    with pytest.raises(ConflictError, match="step 2 of cancel-page needs no approval"):
+        w.engine.approve("cancel-page", reason="x", actor="ann")
+    w.hours(2)
+    with pytest.raises(ConflictError, match="last step"):
+        w.engine.approve("cancel-page", reason="x", actor="ann")
+    assert w.channel.told == []
+
+
+def test_a_raised_seed_needs_its_own_approval(world):
+    w = world(SPEC + APPROVED)
+    w.engine.approve("cancel-page", reason="yes", actor="ann")
+    w.engine.apply("seed: 2\n" + SPEC + APPROVED, source="x", actor="ann")
+    w.hours(5)
+    assert w.view().step == 0
+    w.engine.pause("cancel-page", reason="lunch", actor="ann")
+    w.engine.approve("cancel-page", reason="yes again", actor="ann")
+    w.hours(2)
+    assert w.view().step == 0, "a paused ramp stands"
+    w.engine.stop("cancel-page", reason="enough", actor="ann")
+    with pytest.raises(IllegalTransitionError, match="cannot approve while stopped"):
+        w.engine.approve("cancel-page", reason="x", actor="ann")
+
+
+def test_time_in_a_pause_is_no_part_of_a_hold(world):
+    w = world(SPEC + "ramp:\n  - {traffic: 10%, hold: 6h}\n  - {traffic: 100%}\n")
+    w.hours(2)
+    w.engine.pause("cancel-page", reason="incident", actor="ann")
+    w.hours(10)
+    assert w.view().ramp[0].hold_left == 4 * HOUR
+    w.engine.move("cancel-page", Move.CONTINUE, reason="over", actor="ann")
+    w.hours(3)
+    assert (w.view().step, w.view().ramp[0].hold_left) == (0, HOUR)
+    w.hours(1)
+    assert w.view().step == 1
+
+
+def test_a_frozen_ramp_stands_and_a_rollback_does_not_wait_for_it(world):
+    ramp = "ramp:\n  - {traffic: 10%, hold: 2h}\n  - {traffic: 100%}\n"
+    freeze = (
+        "freeze:\n"
+        "  - {from: 2026-03-01T00:00:00Z, to: 2026-03-01T08:00:00Z, why: a sale}\n"
+        "  - {days: [mon], zone: UTC, why: mondays}\n"
+    )
+    w = world(SPEC + ramp + freeze)
+    w.hours(7)
+    assert (w.view().step, w.view().frozen) == (0, "frozen until 2026-03-01 08:00 UTC (a sale)")
+    assert w.view().waiting == w.view().frozen
+    w.hours(1)
+    assert w.view().step == 1
+    harmful = world(SPEC + freeze.replace("T08", "T23"), treatment=0.4)
+    harmful.hours(20)
+    assert harmful.state_of("treatment") == "rolled_back"
+
+
+def test_the_view_shows_where_the_ramp_stands(world):
+    steps = "  - {traffic: 50%, hold: 6h, min_units: 900}\n  - {traffic: 100%}\n"
+    w = world(SPEC + "ramp:\n  - {traffic: 10%, hold: 2h}\n" + steps)
+    w.hours(4)
+    done, current, following = w.view().ramp
+    assert [s.state for s in (done, current, following)] == ["done", "current", "next"]
+    assert (current.hold, current.hold_left) == (6 * HOUR, 4 * HOUR)
+    assert (current.min_units, current.units) == (900, {"control": 200, "treatment": 200})
+    assert "hold of 6 h is not over" in w.view().waiting
+    w.hours(4)
+    assert w.view().waiting == "600 of 900 units per arm are in"
+    w.hours(3)
+    assert w.view().step == 2
+    assert w.view().waiting == "runs at its last step until 2026-03-11 00:00 UTC"
 
 
 def test_explain_says_what_happened_in_words(world):

@@ -46,6 +46,7 @@ def test_known_series_are_born_at_zero():
     assert found["turnback_notifications_total", "given_up", "log"] == 0
     assert found["turnback_guardrail_outcome", "b", "breach", "satisfaction", "x"] == 0
     assert found["turnback_experiment_state", "paused", "x"] == 0
+    assert found["turnback_experiment_state", "draft", "x"] == 0
     assert found["turnback_experiment_state", "running", "x"] == 1
 
 

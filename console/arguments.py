@@ -1,0 +1,42 @@
+"""Arguments and options that commands share; nothing heavy is imported here."""
+
+# ruff: noqa: PLC0415 - help is fast because work is imported when it is done
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from console.client import ServiceClient
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Url = Annotated[str, typer.Option(envvar="TURNBACK_URL", help="Where the service listens.")]
+Key = Annotated[
+    str | None,
+    typer.Option(envvar="TURNBACK_ADMIN_KEY", help="Admin key, where the service asks for one."),
+]
+Experiment = Annotated[str, typer.Argument(metavar="KEY", help="Key of the experiment.")]
+Variant = Annotated[
+    str | None,
+    typer.Argument(metavar="VARIANT", help="Treatment; may be left out when there is one."),
+]
+Reason = Annotated[str, typer.Option(help="Why; it is recorded.")]
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.")]
+SpecPaths = Annotated[
+    list[Path],
+    typer.Argument(metavar="PATH...", help="Spec files, or folders: every *.yaml and *.yml in it."),
+]
+
+
+def client_of(url: str, key: str | None) -> "ServiceClient":
+    """Return the client of a running service."""
+    from console.client import ServiceClient
+
+    return ServiceClient(url, key)
+
+
+def example(*lines: str) -> str:
+    r"""Return the examples under a command's help; ``\b`` keeps their lines as they are."""
+    head = "Example:" if len(lines) == 1 else "Examples:"
+    return "\b\n" + "\n".join([head, *(f"  {line}" for line in lines)])

@@ -1,0 +1,162 @@
+"""``apply``: spec files into a running service, after their differences were shown."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from console.client import ServiceClient
+from console.commands.specs import Checked, check_files, problem_lines
+from console.output import CommandError, ExitCode, print_json, say, warn
+from experiments.errors import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the service says of one file: ``view`` is an ``ApplyView``, or it refuses."""
+
+    file: Checked
+    view: dict[str, Any] | None = None
+    refusal: CommandError | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether applying it does something."""
+        return self.view is not None and self.view["result"] != "unchanged"
+
+
+def run(
+    paths: Sequence[Path], *, client: ServiceClient, dry_run: bool, yes: bool, as_json: bool
+) -> bool:
+    """Show what files change, ask, and apply them; return whether none was refused.
+
+    Raises:
+        CommandError: A file has problems, here or for the service: nothing was applied.
+    """
+    files = check_files(paths)
+    _refuse_faulty([(f, problem_lines(f.problems)) for f in files if not f.good])
+    planned = [_send(file, client, dry_run=True) for file in files]
+    _refuse_faulty(
+        [(a.file, list(a.refusal.problems)) for a in planned if a.refusal and _faulty(a.refusal)]
+    )
+    if not as_json:
+        _show(planned)
+    todo = [answer for answer in planned if answer.changes]
+    if dry_run:
+        return _end(planned, dry_run=True, as_json=as_json)
+    if todo and not (yes or as_json) and not _confirmed(len(todo), len(planned)):
+        warn("nothing was applied")
+        return False
+    done = [_applied(a, client, as_json=as_json) if a.changes else a for a in planned]
+    return _end(done, dry_run=False, as_json=as_json)
+
+
+def _send(file: Checked, client: ServiceClient, *, dry_run: bool) -> Answer:
+    params = {"source": file.file, **({"dry_run": "true"} if dry_run else {})}
+    try:
+        view = client.post("/api/v1/experiments", text=file.text, **params)
+    except CommandError as refusal:
+        if refusal.exit_code is not ExitCode.PROBLEM or refusal.code in _OF_ALL:
+            raise
+        return Answer(file, refusal=refusal)
+    return Answer(file, view)
+
+
+_OF_ALL = frozenset({"unauthorized", "forbidden", "invalid_key"})
+"""Refusals that are not about the file: the next one would fare the same."""
+
+
+def _faulty(refusal: CommandError) -> bool:
+    return refusal.code == "invalid_spec"
+
+
+def _refuse_faulty(files: Sequence[tuple[Checked, list[str]]]) -> None:
+    if not files:
+        return
+    count = "one file has problems" if len(files) == 1 else f"{len(files)} files have problems"
+    raise CommandError(
+        f"{count}, so nothing was applied",
+        hint="nothing was applied; mend these first",
+        code="invalid_spec",
+        problems=tuple(line for _, lines in files for line in lines),
+    )
+
+
+def _show(planned: Sequence[Answer]) -> None:
+    """Print what applying would do, file by file."""
+    for answer in planned:
+        for problem in answer.file.problems:
+            if problem.severity is Severity.WARNING:
+                warn(f"{problem} (warning)")
+        file, view = answer.file.file, answer.view
+        if view is None:
+            _warn_refusal(answer)
+            continue
+        known = {str(problem) for problem in answer.file.problems}
+        for words in view["warnings"]:
+            if words not in known:
+                warn(f"{words} (warning)")
+        say(f"{file}: {view['key']} {_WORDS[view['result']].format(**view)}")
+        for words in view["words"]:
+            say(f"  {words}")
+
+
+_WORDS = {
+    "created": "is new",
+    "updated": "changes to revision {revision}",
+    "unchanged": "is unchanged",
+}
+
+
+def _warn_refusal(answer: Answer) -> None:
+    refusal = answer.refusal
+    if refusal is not None:
+        warn(f"{answer.file.file}: refused: {refusal.message}")
+        if refusal.hint:
+            warn(f"  {refusal.hint}")
+
+
+def _confirmed(count: int, files: int) -> bool:
+    """Ask on a terminal; elsewhere nobody could answer, and the command was meant."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    what = "this file" if files == 1 else f"{count} of {files} files"
+    return typer.confirm(f"Apply {what}?")
+
+
+def _applied(answer: Answer, client: ServiceClient, *, as_json: bool) -> Answer:
+    done = _send(answer.file, client, dry_run=False)
+    if not as_json:
+        if done.view is None:
+            _warn_refusal(done)
+        else:
+            say("{key}: {result}, revision {revision}".format(**done.view))
+    return done
+
+
+def _end(answers: Sequence[Answer], *, dry_run: bool, as_json: bool) -> bool:
+    good = all(answer.refusal is None for answer in answers)
+    if as_json:
+        files = [_result(answer) for answer in answers]
+        print_json({"ok": good, "dry_run": dry_run, "files": files})
+        return good
+    changed = sum(answer.changes for answer in answers)
+    refused = sum(answer.refusal is not None for answer in answers)
+    unchanged = len(answers) - changed - refused
+    if dry_run:
+        say(
+            f"dry run: nothing was changed; {changed} to apply, {unchanged} unchanged, "
+            f"{refused} refused"
+        )
+    elif len(answers) > 1 or refused:
+        say(f"{changed} applied, {unchanged} unchanged, {refused} refused")
+    return good
+
+
+def _result(answer: Answer) -> dict[str, Any]:
+    if answer.refusal is not None:
+        return {"file": answer.file.file, "ok": False, **answer.refusal.to_json()}
+    return {"file": answer.file.file, "ok": True, **(answer.view or {})}

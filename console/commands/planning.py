@@ -1,0 +1,263 @@
+"""``plan``: before a run, what its guardrails and its goal can find."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+from rich.status import Status
+
+from console.client import ServiceClient, experiment_path
+from console.commands.specs import read_text
+from console.output import CommandError, ExitCode, print_json, say, warn
+from console.plan_chart import write_chart
+from console.tables import add, table, table_console
+from guardrails.plan import plan
+from guardrails.plan_baselines import Baselines, Number, Source, parse_baselines
+from guardrails.plan_calendar import Traffic
+from guardrails.plan_measured import read_measured
+from guardrails.plan_values import Found, GoalPlan, GuardrailPlan, Plan, Reached
+from guardrails.plan_words import change_words, harm_words, span_words
+from guardrails.spec_file import SpecFile, load_spec
+from guardrails.words import duration, percent
+from metrics.catalogue import KpiDefinition
+
+_ASSUMED_NOTE = "* assumed: give your own with --baseline, or measured ones with --measured"
+
+
+def run(
+    path: Path,
+    *,
+    units_per_day: float | None,
+    baselines: Sequence[str],
+    measured: str | None,
+    client: ServiceClient | None,
+    seed: int,
+    paths: int,
+    chart: Path | None,
+    as_json: bool,
+) -> None:
+    """Plan the run of a spec file and print it.
+
+    Raises:
+        CommandError: Nobody says how many units come, or a service knows too little.
+        BaselineError: A baseline makes no sense.
+        SpecError: The file has problems.
+    """
+    spec = load_spec(read_text(path), source=str(path))
+    given = parse_baselines(baselines, spec.kpis)
+    rate, known = (None, {}) if measured is None else _measured(measured, client)
+    traffic = _traffic(units_per_day, rate, measured)
+    with _progress(as_json=as_json) as told:
+        done = plan(spec, traffic, (given, known), seed=seed, paths=paths, progress=told)
+    if chart is not None:
+        write_chart(done, chart)
+    if as_json:
+        print_json(done)
+        return
+    _show(done, spec)
+    if chart is not None:
+        say(f"chart: {chart}")
+
+
+class _Progress:
+    """Tells on a terminal what is being made."""
+
+    def __init__(self, status: Status | None) -> None:
+        self._status = status
+
+    def __call__(self, what: str) -> None:
+        if self._status is not None:
+            self._status.update(f"planning {what}")
+
+
+@contextmanager
+def _progress(*, as_json: bool) -> Generator[_Progress]:
+    console = table_console()
+    if as_json or not console.is_terminal:
+        yield _Progress(None)
+        return
+    with console.status("planning") as status:
+        yield _Progress(status)
+
+
+def _measured(key: str, client: ServiceClient | None) -> tuple[float | None, Baselines]:
+    if client is None:  # pragma: no cover - the command line gives one
+        raise CommandError("no service to measure in", code="usage", exit_code=ExitCode.USAGE)
+    body = client.get(f"{experiment_path(key)}/baselines")
+    try:
+        return read_measured(body)
+    except msgspec.ValidationError as error:
+        raise CommandError(
+            f"the service answered, but not as this version does ({error})",
+            hint="use the same version of Turnback on both sides",
+            code="not_turnback",
+        ) from error
+
+
+def _traffic(given: float | None, rate: float | None, measured: str | None) -> Traffic:
+    if given is not None:
+        return Traffic(given, Source.GIVEN)
+    if rate is not None:
+        return Traffic(rate, Source.MEASURED)
+    if measured is not None:
+        raise CommandError(
+            f"too few units came to {measured} in its current step to say how many come a day",
+            hint="say it with --units-per-day",
+            code="too_few_units",
+        )
+    raise CommandError(
+        "nobody says how many units come",
+        hint="give --units-per-day 2000, or --measured KEY of an experiment that runs",
+        code="usage",
+        exit_code=ExitCode.USAGE,
+    )
+
+
+def _show(done: Plan, spec: SpecFile) -> None:
+    arms = ", ".join(f"{name} {units:,}" for name, units in done.by_arm.items())
+    say(
+        f"{done.experiment}: {_number(done.units_per_day, f'{done.units_per_day.value:,.0f}')} "
+        f"units a day, {duration(done.ends)} and {duration(done.observed - done.ends)} of "
+        f"observation: {done.units:,} units ({arms})"
+    )
+    _show_ramp(done)
+    _show_guardrails(done)
+    _show_windows(done, spec)
+    for goal in done.goal:
+        _show_goal(goal, spec.kpis[goal.kpi])
+    if _assumes(done):
+        say()
+        say(_ASSUMED_NOTE)
+    if done.warnings:
+        say()
+    for warned in done.warnings:
+        warn(f"{warned.about}: {warned.words} (warning)")
+
+
+def _number(number: Number, text: str) -> str:
+    return f"{text}*" if number.source is Source.ASSUMED else text
+
+
+def _assumes(done: Plan) -> bool:
+    known = [w.baseline for g in done.guardrails for w in g.windows]
+    known += [goal.baseline for goal in done.goal]
+    return any(Source.ASSUMED in baseline.sources for baseline in known)
+
+
+def _show_ramp(done: Plan) -> None:
+    if len(done.ramp) == 1:
+        return
+    rows = table("ramp", "begins", "because of", "units in it", right=("units in it",))
+    for step in done.ramp:
+        begins = "not within the run" if step.begins is None else span_words(step.begins)
+        because = " and ".join((step.because.replace("_", " "), *step.also)).strip()
+        add(rows, percent(step.traffic), begins, because, f"{step.units:,.0f}")
+    say()
+    table_console().print(rows)
+
+
+def _show_guardrails(done: Plan) -> None:
+    rows = table(
+        "guardrail", "harm", "found", "half by", "units", "90% by", "units", "80% find",
+        right=("harm", "found", "units", "80% find"), whole=("guardrail",),
+    )  # fmt: skip
+    unknown: list[str] = []
+    for g in done.guardrails:
+        name = f"{g.guardrail} ({g.treatment})" if g.acts else f"{g.guardrail} ({g.treatment}) °"
+        if g.unknown:
+            unknown.append(f"{g.guardrail} ({g.treatment}): {g.unknown}")
+            continue
+        smallest = "none" if g.smallest is None else harm_words(g, g.smallest)
+        found = [f for f in (g.at_margin, g.at_twice) if f is not None]
+        if not found:
+            add(rows, name, "", "", "", "", "", "", smallest)
+        for index, one in enumerate(found):
+            first = index == 0
+            add(rows, name if first else "", *_cells(g, one), smallest if first else "")
+    say()
+    if rows.row_count:
+        table_console().print(rows)
+    for line in unknown:
+        say(line)
+    if any(not g.acts and not g.unknown for g in done.guardrails):
+        say("° cannot turn a treatment back by itself within the guarantee")
+
+
+def _cells(g: GuardrailPlan, found: Found) -> tuple[str, ...]:
+    return (
+        harm_words(g, found.harm),
+        percent(found.probability, digits=0),
+        *_reached(found.median),
+        *_reached(found.ninety),
+    )
+
+
+def _reached(at: Reached | None) -> tuple[str, str]:
+    return ("-", "") if at is None else (span_words(at.after), f"{at.units:,}")
+
+
+def _show_windows(done: Plan, spec: SpecFile) -> None:
+    rows = table(
+        "guardrail", "window", "level", "control", "spread", "answer", "units", "first look",
+        right=("level", "control", "spread", "answer", "units"), whole=("guardrail",),
+    )  # fmt: skip
+    for g in done.guardrails:
+        kpi = spec.kpis[g.kpi] if g.kpi is not None else None
+        if kpi is None or g.treatment != spec.experiment.treatments[0]:
+            continue
+        for index, w in enumerate(g.windows):
+            b = w.baseline
+            add(
+                rows,
+                g.guardrail if index == 0 else "",
+                duration(w.length),
+                percent(w.level, digits=3),
+                _known(b.value, kpi),
+                _known(b.sd, kpi, spread=True),
+                "all" if b.answering is None else _number(b.answering, percent(b.answering.value)),
+                " / ".join(f"{n:,}" for n in w.units.values()),
+                "never" if w.first_look is None else span_words(w.first_look),
+            )
+        for dropped in g.dropped:
+            add(rows, "", duration(dropped.length), "none", "", "", "", "", "closes too late")
+    if rows.row_count:
+        say()
+        table_console().print(rows)
+
+
+def _known(number: Number | None, kpi: KpiDefinition, *, spread: bool = False) -> str:
+    if number is None:
+        return "" if spread else "unknown"
+    share = kpi.unit == "share" and not spread
+    return _number(number, percent(number.value) if share else f"{number.value:,.4g}")
+
+
+def _show_goal(goal: GoalPlan, kpi: KpiDefinition) -> None:
+    say()
+    what = f"goal: {kpi.title} of {goal.treatment}"
+    if goal.window is not None:
+        what += f" over {duration(goal.window)}"
+    if goal.unknown and goal.smallest is None:
+        say(f"{what}: {goal.unknown}")
+        return
+    smallest = (
+        "no change is found with 80% power"
+        if goal.smallest is None
+        else f"{change_words(goal.smallest, absolute=goal.absolute)} is found with 80% power"
+    )
+    if goal.expect is None or goal.power is None:
+        say(f"{what}: at the end {smallest}" + (f"; {goal.unknown}" if goal.unknown else ""))
+        return
+    expect = change_words(goal.expect, absolute=goal.absolute)
+    say(
+        f"{what}: {expect} is found at the end with probability {percent(goal.power, digits=0)}, "
+        f"{_needed(goal.needed, goal.duration)}; {smallest}"
+    )
+
+
+def _needed(units: int | None, after: timedelta | None) -> str:
+    if units is None or after is None:
+        return "no number of units is enough for 80%"
+    return f"80% takes {units:,} units, {span_words(after)}"

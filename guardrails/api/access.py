@@ -1,0 +1,73 @@
+"""Who may look and who may change, and which query parameters a route knows."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import Request
+
+from experiments.errors import InvalidRequestError
+from metrics.access import LOOPBACK, AccessError, Keys, Role
+
+
+class Guard:
+    """Who may look and who may change, outside of the hot routes.
+
+    Args:
+        keys: The keys in force.
+        local: Whether only this machine can reach the service.
+    """
+
+    def __init__(self, keys: Keys, *, local: bool) -> None:
+        self._keys = keys
+        self._local = local
+
+    def admit(self, request: Request) -> None:
+        """Let pass who may do what a request asks for.
+
+        Raises:
+            AccessError: Nobody who may.
+        """
+        if request.method in {"GET", "HEAD", "OPTIONS"}:
+            self.may_read(request)
+        else:
+            self.may_change(request)
+
+    def may_read(self, request: Request) -> None:
+        """Let pass who may look: everybody on a local address, elsewhere holders of a key."""
+        if not self._local:
+            self._require(request, Role.INGEST)
+
+    def may_change(self, request: Request) -> None:
+        """Let pass who may change something.
+
+        Without keys a page of another site open in the same browser could reach a local
+        service: such requests carry that site's origin and are refused.
+        """
+        self._require(request, Role.ADMIN)
+        origin = request.headers.get("origin")
+        if origin and not self._keys.digests and urlsplit(origin).hostname not in LOOPBACK:
+            raise AccessError(
+                403, "forbidden", f"pages of {origin} may not change anything here", "use a key"
+            )
+
+    def _require(self, request: Request, role: Role) -> None:
+        headers = request.headers
+        self._keys.require(role, headers.get("authorization"), headers.get("x-api-key"))
+
+
+class UnknownParameterError(InvalidRequestError):
+    """A query parameter that the route does not know: a typing error is no default."""
+
+    code = "unknown_parameter"
+
+
+def known_parameters(request: Request) -> None:
+    """Refuse query parameters that the route does not know."""
+    dependant: Any = getattr(request.scope.get("route"), "dependant", None)
+    known = {p.alias for p in dependant.query_params} if dependant is not None else set[str]()
+    for name in request.query_params:
+        if name not in known:
+            listed = ", ".join(sorted(known)) or "none"
+            raise UnknownParameterError(
+                f"unknown query parameter '{name}'", hint=f"known here: {listed}", path=name
+            )

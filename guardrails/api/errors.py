@@ -1,0 +1,97 @@
+"""Every error in the one shape, whatever raised it."""
+
+from http import HTTPStatus
+from typing import Any, cast
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from experiments.errors import SpecError, TurnbackError, UnavailableError
+from guardrails.problems import and_more, told
+from metrics.access import AccessError
+from metrics.api import error_body
+from metrics.asgi import BodyTooLargeError
+from metrics.store import StoreError
+
+
+def install_errors(app: FastAPI) -> None:
+    """Answer every error in the one shape, whatever raised it."""
+
+    async def ours(_request: Request, error: Exception) -> Response:
+        error = cast("TurnbackError", error)
+        headers = {}
+        if isinstance(error, UnavailableError):
+            headers["Retry-After"] = str(error.retry_after)
+        return Response(
+            msgspec.json.encode(_shape(error)),
+            status_code=error.status,
+            media_type="application/json",
+            headers=headers,
+        )
+
+    async def access(_request: Request, error: Exception) -> Response:
+        error = cast("AccessError", error)
+        headers = {"WWW-Authenticate": 'Basic realm="Turnback"'} if error.status == 401 else None  # noqa: PLR2004 - an HTTP status
+        return _refusal(error.status, error.code, error.message, error.hint, headers=headers)
+
+    async def too_large(_request: Request, error: Exception) -> Response:
+        return _refusal(413, "too_large", str(error))
+
+    async def store(_request: Request, error: Exception) -> Response:
+        return _refusal(503, "store_unavailable", str(error), headers={"Retry-After": "1"})
+
+    async def http(_request: Request, error: Exception) -> Response:
+        error = cast("HTTPException", error)
+        code = HTTPStatus(error.status_code).name.lower()
+        return _refusal(
+            error.status_code, code, str(error.detail), headers=dict(error.headers or {})
+        )
+
+    async def invalid(_request: Request, error: Exception) -> Response:
+        error = cast("RequestValidationError", error)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        where = where.encode("utf-8", "backslashreplace").decode()[:200]
+        return _refusal(422, "invalid_request", str(first["msg"]), path=where)
+
+    async def unforeseen(_request: Request, _error: Exception) -> Response:
+        return _refusal(500, "internal", "this failed", "the service's log says why")
+
+    app.add_exception_handler(TurnbackError, ours)
+    app.add_exception_handler(AccessError, access)
+    app.add_exception_handler(BodyTooLargeError, too_large)
+    app.add_exception_handler(StoreError, store)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unforeseen)
+
+
+def _shape(error: TurnbackError) -> dict[str, Any]:
+    """Return the one error shape; of a file with many problems the first, and how many more."""
+    if not isinstance(error, SpecError):
+        return error.to_json()
+    first, left_out = told(error.problems)
+    shape = SpecError(first).to_json()
+    if left_out:
+        shape["error"]["message"] += f"\n{and_more(left_out)}"
+        shape["error"]["left_out"] = left_out
+    return shape
+
+
+def _refusal(
+    status: int,
+    code: str,
+    message: str,
+    hint: str = "",
+    path: str = "",
+    *,
+    headers: dict[str, str] | None = None,
+) -> Response:
+    return Response(
+        error_body(code, message, hint, path),
+        status_code=status,
+        media_type="application/json",
+        headers=headers,
+    )

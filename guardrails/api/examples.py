@@ -1,0 +1,113 @@
+"""Examples for the description of the service; a test sends and compares them."""
+
+from typing import Any, Final
+
+SPEC: Final = """\
+experiment: cancel-page
+unit: order_id
+variants:
+  control: {weight: 50%}
+  treatment: {weight: 50%}
+guardrails:
+  - {kpi: satisfaction, max_drop: 3%}
+ends: {after: 14d}
+expect_units: 50000
+"""
+
+APPLIED: Final[dict[str, Any]] = {
+    "key": "cancel-page",
+    "result": "created",
+    "revision": 1,
+    "words": ["cancel-page starts now with revision 1"],
+    "warnings": [],
+    "dry_run": False,
+}
+
+ACTIONS: Final[dict[str, Any]] = {
+    "start": {"action": "start", "reason": "the shop is ready"},
+    "pause": {"action": "pause", "reason": "a sale begins"},
+    "continue": {"action": "continue", "reason": "the sale is over"},
+    "approve": {"action": "approve", "reason": "the first step looks well"},
+    "stop": {"action": "stop", "reason": "the page is being replaced"},
+    "roll_back": {"action": "roll_back", "variant": "treatment", "reason": "people complain"},
+    "resume": {"action": "resume", "variant": "treatment", "reason": "the defect is mended"},
+}
+
+NAMED_ACTIONS: Final[dict[str, Any]] = {name: {"value": body} for name, body in ACTIONS.items()}
+
+TRANSITION: Final[dict[str, Any]] = {
+    "id": 7,
+    "experiment": "cancel-page",
+    "variant": None,
+    "before": "running",
+    "after": "paused",
+    "at": "2026-01-05T10:00:00Z",
+    "actor": "ada",
+    "reason": "a sale begins",
+    "evidence": None,
+    "evaluation": None,
+}
+
+REVISION: Final[dict[str, Any]] = {
+    "number": 1,
+    "sha256": "9f2b5c0c1f0f4b6f2d4a7f6f3f1f5f0b6a3d1e9c8b7a6958473625140f1e2d3c",
+    "source": "specs/cancel-page.yaml",
+    "actor": "ada",
+    "at": "2026-01-05T09:00:00Z",
+    "text": SPEC,
+}
+
+EXPLANATION: Final[dict[str, Any]] = {
+    "key": "cancel-page",
+    "at": "2026-01-05T10:00:00Z",
+    "headline": "cancel-page: running, nothing was turned back.",
+    "paragraphs": ["Satisfaction may not drop by more than 3% against control; nothing is proven."],
+    "evidence": None,
+}
+
+_PROBLEM: Final[dict[str, Any]] = {
+    "file": "specs/cancel-page.yaml",
+    "line": 7,
+    "column": 26,
+    "path": "guardrails[0].max_dropp",
+    "message": "unknown key",
+    "hint": "did you mean `max_drop`?",
+    "severity": "error",
+}
+
+VALIDATION: Final[dict[str, Any]] = {"ok": False, "problems": [_PROBLEM], "left_out": 0}
+
+FAULTY: Final[dict[str, Any]] = {
+    "code": "invalid_spec",
+    "message": (
+        "specs/cancel-page.yaml:7:26: guardrails[0].max_dropp: unknown key; "
+        "did you mean `max_drop`?"
+    ),
+    "hint": None,
+    "path": "guardrails[0].max_dropp",
+    "problems": [_PROBLEM],
+}
+
+ILLEGAL: Final[dict[str, Any]] = {
+    "code": "illegal_transition",
+    "message": "cannot continue while running",
+    "hint": "possible now: pause, stop, observe",
+    "path": None,
+}
+
+SPECS: Final[dict[str, Any]] = {
+    "dir": "specs",
+    "valid": True,
+    "checked_at": "2026-01-05T10:00:00Z",
+    "problems": [],
+    "left_out": 0,
+    "files": [
+        {
+            "file": "specs/cancel-page.yaml",
+            "experiment": "cancel-page",
+            "revision": 1,
+            "result": "unchanged",
+            "conflict": None,
+        }
+    ],
+}

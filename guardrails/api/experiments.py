@@ -1,0 +1,281 @@
+"""Experiments over HTTP: applying files, reading what happened, deciding by hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from experiments.errors import InvalidRequestError, Problem, SpecError
+from experiments.lifecycle import Move
+from guardrails.api import examples
+from guardrails.api.answers import described, refusals, to_json
+from guardrails.engine import Engine
+from guardrails.plan_measured import Measured
+from guardrails.problems import told
+from guardrails.spec_paths import LARGEST_SPEC
+from guardrails.texts import header_text, unicode
+from guardrails.views import (
+    ApplyView,
+    ExperimentView,
+    Explanation,
+    RevisionView,
+    TransitionView,
+)
+from metrics.asgi import read_body
+
+LONGEST_REASON = 2_000
+"""Characters of a reason: it is kept, shown and sent to channels."""
+
+Text = Annotated[str, AfterValidator(unicode)]
+Actor = Annotated[
+    str,
+    Header(
+        alias="X-Turnback-Actor",
+        min_length=1,
+        max_length=200,
+        description="Who asks; it is kept with what was done.",
+    ),
+    AfterValidator(header_text),
+]
+Source = Annotated[
+    str, Query(max_length=500, description="Name of the file, for problems and the record.")
+]
+SPEC_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": f"The text of a spec file, at most {LARGEST_SPEC:,} bytes of UTF-8.",
+        "content": {"application/yaml": {"schema": {"type": "string"}, "example": examples.SPEC}},
+    }
+}
+
+
+class ActionName(StrEnum):
+    """What a person may do to an experiment."""
+
+    START = "start"
+    PAUSE = "pause"
+    CONTINUE = "continue"
+    APPROVE = "approve"
+    STOP = "stop"
+    ROLL_BACK = "roll_back"
+    RESUME = "resume"
+
+
+OF_A_TREATMENT = frozenset({ActionName.ROLL_BACK, ActionName.RESUME})
+
+
+class Action(BaseModel):
+    """What to do, to which arm, and why: the reason is kept."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [*examples.ACTIONS.values()]}
+    )
+
+    action: ActionName
+    variant: Text | None = Field(
+        None, description="The treatment; for `roll_back` and `resume` alone."
+    )
+    reason: Text = Field("", max_length=LONGEST_REASON, description="Why; it is kept.")
+
+
+@dataclass(frozen=True, slots=True)
+class Experiments:
+    """Every experiment."""
+
+    experiments: tuple[ExperimentView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Transitions:
+    """Every change of state."""
+
+    transitions: tuple[TransitionView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Revisions:
+    """Every applied file."""
+
+    revisions: tuple[RevisionView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Whether a file may be applied here; of many problems the first, and how many more."""
+
+    ok: bool
+    problems: tuple[Problem, ...]
+    left_out: int = 0
+
+
+def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> APIRouter:
+    """Return the routes that read and change experiments.
+
+    Args:
+        engine: Returns the running engine.
+        note_valid: Told whether the newest file was valid.
+    """
+    api = APIRouter(prefix="/api/v1/experiments", tags=["experiments"], responses=refusals())
+    _reading(api, engine)
+    created = described(ApplyView, examples.APPLIED, status=201, what="A new experiment")
+    changed = described(
+        ApplyView, {**examples.APPLIED, "result": "updated"}, what="Updated, unchanged or a dry run"
+    )
+
+    @api.post(
+        "",
+        summary="Apply a spec file, or say what applying it would do",
+        openapi_extra=SPEC_BODY,
+        responses={**created, **changed, **refusals(examples.FAULTY)},
+    )
+    async def apply(
+        request: Request,
+        source: Source = "<request>",
+        *,
+        dry_run: Annotated[
+            bool, Query(description="Say what would change, and change nothing.")
+        ] = False,
+        actor: Actor = "api",
+    ) -> Response:
+        text = await _text(request)
+
+        def work() -> ApplyView:
+            return engine().apply(text, source=source, actor=actor, dry_run=dry_run)
+
+        try:
+            view = await run_in_threadpool(work)
+        except SpecError:
+            if not dry_run:
+                note_valid(False)
+            raise
+        if not dry_run:
+            note_valid(True)
+        return to_json(view, status=201 if view.result == "created" and not dry_run else 200)
+
+    @api.post(
+        "/{key}/actions",
+        summary="Start, pause, continue, approve, stop, roll back or resume",
+        openapi_extra={
+            "requestBody": {"content": {"application/json": {"examples": examples.NAMED_ACTIONS}}}
+        },
+        responses={
+            **described(TransitionView, examples.TRANSITION),
+            **refusals(examples.ILLEGAL),
+        },
+    )
+    def act(key: str, action: Action, actor: Actor = "api") -> Response:
+        return to_json(_act(engine(), key, action, actor))
+
+    _ = (apply, act)
+    return api
+
+
+def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
+    @api.get(
+        "",
+        summary="Every experiment, oldest first",
+        responses=described(Experiments, {"experiments": []}),
+    )
+    def experiments() -> Response:
+        return to_json(Experiments(engine().experiments()))
+
+    @api.get(
+        "/{key}",
+        summary="Everything shown of one experiment",
+        responses={200: {"model": ExperimentView, "description": "Done"}},
+    )
+    def experiment(key: str) -> Response:
+        return to_json(engine().experiment(key))
+
+    @api.get(
+        "/{key}/revisions",
+        summary="Every applied file, oldest first",
+        responses=described(Revisions, {"revisions": [examples.REVISION]}),
+    )
+    def revisions(key: str) -> Response:
+        return to_json(Revisions(engine().revisions(key)))
+
+    @api.get(
+        "/{key}/transitions",
+        summary="Every change of state, oldest first",
+        responses=described(Transitions, {"transitions": [examples.TRANSITION]}),
+    )
+    def transitions(key: str) -> Response:
+        return to_json(Transitions(engine().transitions(key)))
+
+    @api.get(
+        "/{key}/explain",
+        summary="What happened and why, in words",
+        responses=described(Explanation, examples.EXPLANATION),
+    )
+    def explain(key: str) -> Response:
+        return to_json(engine().explain(key))
+
+    @api.get(
+        "/{key}/baselines",
+        summary="What is known of control's KPIs and the traffic, for planning another run",
+        responses={200: {"model": Measured, "description": "Done"}},
+    )
+    def baselines(key: str) -> Response:
+        return to_json(engine().measured(key))
+
+    _ = (experiments, experiment, revisions, transitions, explain, baselines)
+
+
+def validation_router(engine: Callable[[], Engine]) -> APIRouter:
+    """Return the route that checks a file against what this service has; it changes nothing.
+
+    Args:
+        engine: Returns the running engine.
+    """
+    api = APIRouter(prefix="/api/v1", tags=["experiments"], responses=refusals())
+
+    @api.post(
+        "/validate",
+        summary="Check a spec file against this service's KPIs, channels and queries",
+        openapi_extra=SPEC_BODY,
+        responses=described(Validation, examples.VALIDATION, what="Its problems, or none"),
+    )
+    async def validate(request: Request, source: Source = "<request>") -> Response:
+        text = await _text(request)
+        problems = await run_in_threadpool(lambda: engine().validate(text, source=source))
+        first, left_out = told(problems)
+        good = all(problem.severity != "error" for problem in problems)
+        return to_json(Validation(good, tuple(first), left_out))
+
+    _ = validate
+    return api
+
+
+async def _text(request: Request) -> str:
+    body = await read_body(request.receive, LARGEST_SPEC)
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError(
+            f"the file is no UTF-8 (byte {error.start})", hint="save it as UTF-8"
+        ) from None
+
+
+def _act(engine: Engine, key: str, asked: Action, actor: str) -> TransitionView:
+    name, reason = asked.action, asked.reason
+    if name in OF_A_TREATMENT:
+        if not asked.variant:
+            raise InvalidRequestError(
+                f"'{name.value}' needs a variant", hint="name the treatment", path="variant"
+            )
+        do = engine.roll_back if name is ActionName.ROLL_BACK else engine.resume
+        return do(key, asked.variant, reason=reason, actor=actor)
+    if asked.variant:
+        raise InvalidRequestError(
+            f"'{name.value}' is about the whole experiment",
+            hint="leave the variant out",
+            path="variant",
+        )
+    if name is ActionName.APPROVE:
+        return engine.approve(key, reason=reason, actor=actor)
+    return engine.move(key, Move(name.value), reason=reason, actor=actor)

@@ -1,0 +1,176 @@
+"""What a file may not change while an experiment runs, in words. Pure.
+
+One rule stands behind all of it: a unit keeps the arm it has met, an arm keeps what it shows, and
+the promise of the budget is that of one plan. Everything else waits for a raised ``seed``, which
+begins a new run with new units. What brings new units in (a wider audience, more traffic, a larger
+share of the layer) moves nobody and is allowed.
+"""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from experiments.audience import Clause, Condition, Operator
+from experiments.layers import buckets_of
+from experiments.spec import ExperimentSpec, Layer
+from guardrails.levels import AnyComparison
+from guardrails.loaded import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One change that is refused.
+
+    Attributes:
+        words: What changes and why that is no good.
+        path: Key of the file.
+        moves: Whether exposed units would move to another arm.
+        hint: What else can be done, empty for nothing but a raised seed.
+    """
+
+    words: str
+    path: str
+    moves: bool = True
+    hint: str = ""
+
+
+def refusals(
+    old: Loaded, new: Loaded, *, rolled_back: Collection[str], held: int
+) -> tuple[Refusal, ...]:
+    """Return everything a file may not change in a run that has started.
+
+    Args:
+        old: Newest revision.
+        new: File that is applied, with the same seed.
+        rolled_back: Treatments that nobody is shown: what they show may be mended.
+        held: Buckets of its layer the experiment owns.
+    """
+    before, after = old.spec.experiment, new.spec.experiment
+    found = [*_units(before, after), *_layer(before.layer, after.layer, held)]
+    if not found:
+        found += _flows(before, after, rolled_back)
+    if not _widens(before.audience, after.audience):
+        found.append(
+            Refusal(
+                "the audience changes in a way that may shut out units that take part",
+                "audience",
+                hint="values may be added to a list, bounds loosened and lines removed at any time",
+            )
+        )
+    if before.exposure is not after.exposure:
+        found.append(
+            Refusal(
+                f"exposure: {before.exposure.value} becomes {after.exposure.value}: units so far "
+                "were counted in another way",
+                "exposure",
+                moves=False,
+            )
+        )
+    if promised(old) != promised(new):
+        found.append(
+            Refusal(
+                "the guardrails that can turn back, alpha, ends, ramp or expect_units change what "
+                "the budget is split over: the looks so far were taken under another plan, and "
+                "the promise holds for one",
+                "guardrails",
+                moves=False,
+                hint="guardrails with `action: alert` may change at any time",
+            )
+        )
+    return tuple(found)
+
+
+def promised(loaded: Loaded) -> frozenset[AnyComparison]:
+    """Return what the budget was split over: every comparison that can turn a treatment back."""
+    return frozenset(c for c in loaded.comparisons if c.acts)
+
+
+def _units(old: ExperimentSpec, new: ExperimentSpec) -> list[Refusal]:
+    found: list[Refusal] = []
+    if old.unit != new.unit:
+        found.append(Refusal(f"unit {old.unit} becomes {new.unit}", "unit"))
+    if [(v.name, v.weight) for v in old.variants] != [(v.name, v.weight) for v in new.variants]:
+        found.append(Refusal("the variants, their order or their weights change", "variants"))
+    if old.holdout != new.holdout:
+        found.append(Refusal("the experiment joins or leaves the global holdout", "holdout"))
+    return found
+
+
+def _layer(old: Layer | None, new: Layer | None, held: int) -> list[Refusal]:
+    if (old.name if old else None) != (new.name if new else None):
+        return [Refusal(f"layer {_name(old)} becomes {_name(new)}", "layer")]
+    if new is not None and buckets_of(new.share) < held:
+        return [Refusal("its share of the layer shrinks", "layer.share")]
+    return []
+
+
+def _name(layer: Layer | None) -> str:
+    return layer.name if layer is not None else "(none)"
+
+
+def _flows(old: ExperimentSpec, new: ExperimentSpec, rolled_back: Collection[str]) -> list[Refusal]:
+    """Return arms that would show something else to units that count already."""
+    changed = [
+        v.name
+        for v in new.variants
+        if v.name not in rolled_back and _canonical(v.flow) != _canonical(old.variant(v.name).flow)
+    ]
+    return [
+        Refusal(
+            f"the flow of {name} changes: units so far have met another one",
+            f"variants.{name}.flow",
+            moves=False,
+            hint=""
+            if name == old.control
+            else f"or turn it back first (turnback roll-back {old.key} {name}), apply, and resume "
+            "it: then only units that come later count",
+        )
+        for name in changed
+    ]
+
+
+def _canonical(flow: Any) -> str:
+    """Return JSON as text that is the same for the same value: the order of keys says nothing."""
+    return json.dumps(flow, sort_keys=True)
+
+
+def _widens(old: Sequence[Clause], new: Sequence[Clause]) -> bool:
+    """Return whether everybody of the old audience is certainly in the new one.
+
+    Every new line must follow from an old one; what cannot be told counts as narrower.
+    """
+    return all(any(_follows(condition, known) for known in old) for condition in new)
+
+
+def _follows(new: Clause, old: Clause) -> bool:
+    if repr(new) == repr(old):  # written out, since 1 and true are equal to Python
+        return True
+    if not isinstance(new, Condition) or not isinstance(old, Condition):
+        return False
+    return new.attribute == old.attribute and _looser(new, old)
+
+
+def _looser(new: Condition, old: Condition) -> bool:
+    before, after = _typed(old.values), _typed(new.values)
+    if new.operator is Operator.ANY_OF:
+        return old.operator in {Operator.IS, Operator.ANY_OF} and before <= after
+    if new.operator is not old.operator:
+        return False
+    if new.operator is Operator.NOT:
+        return after <= before
+    if new.operator in {Operator.AT_LEAST, Operator.ABOVE}:
+        return _bound(new) <= _bound(old)
+    return new.operator in {Operator.AT_MOST, Operator.BELOW} and _bound(new) >= _bound(old)
+
+
+def _typed(values: Sequence[Any]) -> frozenset[tuple[str, Any]]:
+    """Return values that are told apart as the audience does: text, numbers, truth values."""
+    return frozenset(
+        ("bool" if isinstance(v, bool) else "text" if isinstance(v, str) else "number", v)
+        for v in values
+    )
+
+
+def _bound(condition: Condition) -> float:
+    return cast("float", condition.values[0])

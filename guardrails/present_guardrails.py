@@ -1,0 +1,101 @@
+"""From guardrails and their newest findings to what people are shown. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from guardrails.judge_query import QueryWatch
+from guardrails.levels import Comparison
+from guardrails.loaded import Loaded
+from guardrails.outcome import Finding
+from guardrails.repository import Monitor
+from guardrails.views import GuardrailView
+from guardrails.words import Judged, limit_words, main_window, outcome_words
+
+HISTORY = 500
+"""Stored findings shown in one chart."""
+
+Point = tuple[datetime, float, float | None, float | None, float | None]
+Stored = Sequence[tuple[datetime, int, Finding]]
+"""Stored evidence: (at, attempt, finding), oldest first."""
+
+
+def guardrail_views(
+    loaded: Loaded, monitors: Sequence[Monitor], findings: Stored
+) -> tuple[GuardrailView, ...]:
+    """Return every guardrail of every treatment, in the order of the file."""
+    newest = {(m.guardrail, m.treatment): m for m in sorted(monitors, key=_attempt)}
+    order = {g.id: index for index, g in enumerate(loaded.spec.guardrails)}
+    judged = sorted(loaded.judged, key=lambda j: order[j.guardrail])
+    history = _by_guardrail(findings)
+    return tuple(_view(loaded, j, newest.get((j.guardrail, j.treatment)), history) for j in judged)
+
+
+def _attempt(monitor: Monitor) -> int:
+    return monitor.attempt
+
+
+_History = Mapping[tuple[str, str, int], Sequence[tuple[datetime, Finding]]]
+
+
+def _by_guardrail(findings: Stored) -> _History:
+    found: dict[tuple[str, str, int], list[tuple[datetime, Finding]]] = {}
+    for at, attempt, finding in findings:
+        key = (finding.guardrail, finding.treatment, attempt)
+        found.setdefault(key, []).append((at, finding))
+    return found
+
+
+def _view(
+    loaded: Loaded, judged: Judged, monitor: Monitor | None, history: _History
+) -> GuardrailView:
+    watch = isinstance(judged, QueryWatch)
+    kpi = None if watch else judged.kpi
+    title = judged.query if watch else loaded.title(kpi)
+    rule = loaded.rules[judged.guardrail]
+    margin = judged if isinstance(judged, Comparison) else None
+    finding = monitor.finding if monitor is not None else None
+    return GuardrailView(
+        guardrail=judged.guardrail,
+        rule=rule.rule,
+        kpi=kpi,
+        title=title,
+        treatment=judged.treatment,
+        limit=limit_words(judged, title),
+        side=str(judged.side),
+        margin=margin.margin if margin is not None else None,
+        absolute=margin.absolute if margin is not None else True,
+        prove_past=margin.prove_past if margin is not None else None,
+        action=rule.action,
+        dry_run=rule.dry_run,
+        level=None if watch else math.fsum(w.level for w in judged.windows),
+        outcome=finding.outcome if finding is not None else None,
+        code=finding.code if finding is not None else None,
+        words=outcome_words(finding, judged, title) if finding is not None else "not checked yet",
+        evidence=finding.evidence if finding is not None else 0.0,
+        checked_at=monitor.checked_at if monitor is not None else None,
+        windows=finding.windows if finding is not None else (),
+        history=_points(history, monitor) if monitor is not None else (),
+        blind_since=monitor.blind_since if monitor is not None else None,
+    )
+
+
+def _points(history: _History, monitor: Monitor) -> tuple[Point, ...]:
+    """Return stored looks; the effect is that of the window which says most now, all along."""
+    shown = main_window(monitor.finding)
+    key = (monitor.guardrail, monitor.treatment, monitor.attempt)
+    points: list[Point] = []
+    for at, finding in history.get(key, ())[-HISTORY:]:
+        window = next(
+            (w for w in finding.windows if shown is not None and w.window == shown.window), None
+        )
+        if window is None:
+            points.append((at, finding.evidence, None, None, None))
+            continue
+        low, high = _known(window.effect_low), _known(window.effect_high)
+        points.append((at, finding.evidence, _known(window.effect), low, high))
+    return tuple(points)
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,107 @@
+"""Where a run stands, as people are shown it: layer, ramp, what it waits for. Pure."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from experiments.layers import BUCKETS, width
+from experiments.lifecycle import OVER, State
+from experiments.repository import ExperimentRecord
+from guardrails.decide import Standing, waiting
+from guardrails.loaded import Loaded
+from guardrails.outcome import Finding
+from guardrails.schedule import too_late
+from guardrails.views import LayerView, RampStepView
+from guardrails.words import instant
+
+
+def layer_view(record: ExperimentRecord, loaded: Loaded) -> LayerView | None:
+    """Return the layer of an experiment, ``None`` without one."""
+    layer = loaded.spec.experiment.layer
+    if layer is None:
+        return None
+    buckets = tuple((start, stop) for start, stop in record.layer_buckets)
+    return LayerView(
+        name=layer.name,
+        share=layer.share,
+        owned=width(buckets) / BUCKETS,
+        buckets=buckets,
+        released=State(record.state) in OVER,
+    )
+
+
+def ramp_views(
+    record: ExperimentRecord, loaded: Loaded, standing: Standing, now: datetime
+) -> tuple[RampStepView, ...]:
+    """Return every step of the ramp, the current one with what is in."""
+    running = record.state in {State.RUNNING, State.PAUSED}
+    at = min(record.step, len(loaded.steps) - 1)
+    views: list[RampStepView] = []
+    for index, step in enumerate(loaded.spec.experiment.ramp):
+        current = index == at and running
+        done = index < at or (index == at and not running and record.state != State.DRAFT)
+        left = record.step_since + step.hold - now
+        units: Mapping[str, int] = dict(standing.step_units or {})
+        views.append(
+            RampStepView(
+                number=index + 1,
+                state="current" if current else "done" if done else "next",
+                traffic=step.traffic,
+                hold=step.hold,
+                min_units=step.min_units,
+                approval=step.approval,
+                advance=step.advance.value,
+                hold_left=max(timedelta(0), left) if current else None,
+                units=units if current else None,
+                approved=index == record.approved or (step.approval and index < at),
+            )
+        )
+    return tuple(views)
+
+
+def waiting_words(
+    record: ExperimentRecord, standing: Standing, findings: Sequence[Finding], now: datetime
+) -> str:
+    """Return what a run waits for, empty when it is over."""
+    match State(record.state):
+        case State.DRAFT if record.starts_at is None:
+            return f"waits until a person starts it: turnback start {record.key}"
+        case State.DRAFT:
+            planned = record.starts_at or record.started_at
+            return f"{'starts' if now < planned else 'was to start'} at {instant(planned)}"
+        case State.PAUSED:
+            return f"paused: turnback resume {record.key} goes on"
+        case State.OBSERVING:
+            return f"watches the last units until {instant(record.observe_until)}"
+        case State.RUNNING:
+            return _running_words(record, standing, findings, now)
+        case _:
+            return ""
+
+
+def _running_words(
+    record: ExperimentRecord, standing: Standing, findings: Sequence[Finding], now: datetime
+) -> str:
+    if record.step + 1 >= len(standing.steps):
+        return f"runs at its last step until {instant(record.ends_at)}"
+    hold = waiting(findings, standing, now=now)
+    return hold.words if hold is not None else "the next step of the ramp follows at the next check"
+
+
+def wanted(
+    record: ExperimentRecord, loaded: Loaded, standing: Standing, now: datetime
+) -> tuple[str, ...]:
+    """Return what a person is asked to do."""
+    if record.state == State.DRAFT:
+        if too_late(loaded.spec.experiment, now):
+            return ("its end passed before it started: apply the file with new dates",)
+        if record.starts_at is None:
+            return (f"it waits until a person starts it: turnback start {record.key}",)
+        return ()
+    if record.state != State.RUNNING or record.step + 1 >= len(standing.steps):
+        return ()
+    step = standing.steps[record.step]
+    if not step.approval or record.approved == record.step:
+        return ()
+    then = "the next step" if now >= record.step_since + step.hold else "ahead of time"
+    ask = f"turnback approve {record.key} allows {then}"
+    return (f"step {record.step + 1} of the ramp wants approval: {ask}",)

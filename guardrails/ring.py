@@ -1,0 +1,144 @@
+"""One ring of the clock for one experiment: start it if it is due, or run the check that is due."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy.exc import IntegrityError
+
+from experiments.database import ControlPlane
+from experiments.lifecycle import CHECKED, State
+from experiments.repository import ChangedMeanwhileError, ExperimentRecord, load_experiment
+from guardrails.actions import Asked, start
+from guardrails.check import ENGINE, check
+from guardrails.loaded import Loaded
+from guardrails.present import transition_view
+from guardrails.schedule import too_late
+from guardrails.settings import EngineSettings
+from guardrails.shelf import Shelf
+from guardrails.ticks import due_tick
+from guardrails.views import CheckReport
+from guardrails.words import instant
+from metrics.store import MetricStore
+
+logger = logging.getLogger("turnback.engine")
+
+STARTED = "started"
+"""Result in the report of a draft that the clock started; it is no check."""
+
+
+class Ring:
+    """Runs what is due, one experiment at a time; the engine sees to it that nobody else does.
+
+    Args:
+        control: The control plane.
+        store: The metric store.
+        shelf: Revisions.
+        settings: Of the engine.
+        follow: Called after every change, so that it is served.
+    """
+
+    def __init__(
+        self,
+        control: ControlPlane,
+        store: MetricStore,
+        shelf: Shelf,
+        settings: EngineSettings,
+        follow: Callable[[], None],
+    ) -> None:
+        self._control = control
+        self._store = store
+        self._shelf = shelf
+        self._settings = settings
+        self._follow = follow
+        self.trouble: dict[str, str] = {}
+
+    def guarded(self, key: str, now: datetime) -> CheckReport | None:
+        """Run what is due: a defect in one experiment's check must not blind the others."""
+        begun = time.monotonic()
+        try:
+            report = self._run(key, now)
+        except Exception as error:
+            logger.exception("%s: the check failed", key)
+            text = f"checks fail since {instant(now)}: {type(error).__name__}: {error}"
+            self.trouble.setdefault(key, text)
+            return CheckReport(
+                experiment=key,
+                at=now,
+                result="error",
+                decision=f"the check failed: {type(error).__name__}",
+                transitions=(),
+                seconds=time.monotonic() - begun,
+            )
+        if report is not None and report.result == "ok":
+            self.trouble.pop(key, None)
+        return report
+
+    def _run(self, key: str, now: datetime) -> CheckReport | None:
+        with self._control.reading() as session:
+            record = load_experiment(session, key)
+            if record is None:
+                return None
+            state = State(record.state)
+            # a suspended engine could not turn back what it starts
+            due = record.starts_at is not None and record.starts_at <= now
+            due = due and not self._settings.suspended
+            if state not in CHECKED and not (state is State.DRAFT and due):
+                return None
+            loaded = self._shelf.load(session, record)
+        if state is State.DRAFT:
+            return self._start(record, loaded, now)
+        return self._check(record, loaded, now)
+
+    def _start(self, record: ExperimentRecord, loaded: Loaded, now: datetime) -> CheckReport | None:
+        """Start a draft whose time has come, also long ago: nobody was there to do it."""
+        if too_late(loaded.spec.experiment, now):
+            return None  # it would end at once; what needs attention says so
+        begun = time.monotonic()
+        asked = Asked(actor=ENGINE, reason="the time set in the file has come", at=now)
+        try:
+            with self._control.transaction() as session:
+                done = start(session, record, loaded, asked)
+        except (ChangedMeanwhileError, IntegrityError):
+            logger.info("%s: somebody else started or changed the draft", record.key)
+            return None
+        self._follow()
+        return CheckReport(
+            experiment=record.key,
+            at=now,
+            result=STARTED,
+            decision=asked.reason,
+            transitions=(transition_view(done),),
+            seconds=time.monotonic() - begun,
+        )
+
+    def _check(self, record: ExperimentRecord, loaded: Loaded, now: datetime) -> CheckReport | None:
+        every = loaded.spec.experiment.check_every
+        tick = due_tick(record.last_tick_at, now, every, started=record.started_at)
+        if record.last_tick_at is not None and record.last_tick_at > now + every:
+            self.trouble[record.key] = (
+                f"the clock says {instant(now)}, before the newest check "
+                f"({instant(record.last_tick_at)}): nothing is due until it has caught up"
+            )
+        if tick is None:
+            return None
+        begun = time.monotonic()
+        done = check(
+            self._control,
+            self._store,
+            self._settings,
+            record=record,
+            loaded=loaded,
+            tick=tick,
+            now=now,
+        )
+        self._follow()
+        return CheckReport(
+            experiment=record.key,
+            at=tick.at,
+            result=done.result,
+            decision=done.decision.words,
+            transitions=tuple(transition_view(t) for t in done.transitions),
+            seconds=time.monotonic() - begun,
+        )

@@ -1,0 +1,128 @@
+"""What the service is told from outside, and which settings are refused."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from experiments.amounts import parse_amount
+from experiments.errors import TurnbackError
+from metrics.access import LOOPBACK
+
+DEMO_START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+class SettingsError(TurnbackError):
+    """The settings contradict each other or are not safe."""
+
+    code = "settings"
+    status = 500
+
+
+def _share(given: object) -> float:
+    """Return the share a percent says, 0.05 for ``5%``; a number is a share already."""
+    if isinstance(given, float) and 0 <= given < 1:
+        return given
+    amount = parse_amount(given) if isinstance(given, str) else None
+    if amount is None or amount.absolute or amount.signed or not 0 <= amount.share < 1:
+        raise ValueError("must be a percent from 0% to below 100%, written like 5%")
+    return amount.share
+
+
+def _queries(queries: dict[str, str]) -> dict[str, str]:
+    for name, query in queries.items():
+        if not name.strip() or not query.strip():
+            raise ValueError(f"the query {name!r} needs a name and PromQL")
+    return queries
+
+
+def _address(url: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(url.get_secret_value())
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError("must be an address such as http://127.0.0.1:9090")
+    return url
+
+
+class Settings(BaseSettings):
+    """What the service is told from outside: ``TURNBACK_*`` variables, or arguments."""
+
+    model_config = SettingsConfigDict(env_prefix="TURNBACK_", extra="forbid", frozen=True)
+
+    data: Path = Field(Path("turnback-data"), description="Folder of the two database files.")
+    host: str = Field("127.0.0.1", description="Address; one that is not local needs keys.")
+    port: int = Field(8300, ge=0, le=65_535, description="TCP port; 0 takes a free one.")
+    admin_key: SecretStr | None = Field(None, description="May do everything.")
+    ingest_key: SecretStr | None = Field(None, description="May send trusted events.")
+    client_key: SecretStr | None = Field(
+        None, description="Public: may evaluate, and send events for KPIs with trust any."
+    )
+    max_body_bytes: int = Field(8_000_000, gt=0, description="Largest body of events, unpacked.")
+    max_batch_events: int = Field(10_000, gt=0, description="Most events of one request.")
+    max_context_bytes: int = Field(65_536, gt=0, description="Largest evaluation context.")
+    clock_skew_seconds: float = Field(300, ge=0, description="How far ahead events may be dated.")
+    retention_days: int = Field(400, gt=0, description="Older events are refused.")
+    default_unit: str = Field("order_id", description="Unit type meant by an event's unit.")
+    queue_events: int = Field(200_000, gt=0, description="Events that may wait to be written.")
+    exposure_flush_ms: int = Field(200, gt=0, description="Time between writes of exposures.")
+    exposure_buffer: int = Field(100_000, gt=0, description="First exposures that may wait.")
+    suspend: bool = Field(False, description="Watch and act on nothing.")
+    checks: bool = Field(True, description="Run due checks; off in demo mode.")
+    ring_seconds: float = Field(2.0, gt=0, description="Time between looks at what is due.")
+    webhooks: dict[str, SecretStr] = Field(
+        default_factory=dict, description="Notification channels: name to URL."
+    )
+    specs: Path | None = Field(None, description="Folder of spec files that is followed.")
+    specs_seconds: float = Field(2.0, gt=0, description="Time between looks at that folder.")
+    holdout: Annotated[float, BeforeValidator(_share)] = Field(
+        0.0, description="Share of all units kept out of new experiments, such as 5%."
+    )
+    queries: Annotated[dict[str, str], AfterValidator(_queries)] = Field(
+        default_factory=dict, description="PromQL by the names spec files use; $variant is filled."
+    )
+    prometheus_url: Annotated[SecretStr, AfterValidator(_address)] | None = Field(
+        None, description="Prometheus that answers those queries."
+    )
+    instance: str = Field("", max_length=64, description="Told by /readyz, to know it again.")
+    demo: bool = Field(False, description="A clock that stands still until it is moved.")
+    demo_start: AwareDatetime = Field(DEMO_START, description="Where the demo's clock begins.")
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach the service."""
+        return self.host in LOOPBACK
+
+    def checked(self) -> "Settings":
+        """Return these settings.
+
+        Raises:
+            SettingsError: They are not safe to run with, or contradict each other.
+        """
+        if self.admin_key is None and not self.local:
+            raise SettingsError(
+                f"refusing to listen on {self.host} without keys: anybody could turn back "
+                "experiments or forge events",
+                hint="set TURNBACK_ADMIN_KEY (and TURNBACK_INGEST_KEY, TURNBACK_CLIENT_KEY), "
+                "or listen on 127.0.0.1",
+                path="host",
+            )
+        if self.admin_key is None and (self.ingest_key or self.client_key):
+            raise SettingsError(
+                "there is an ingest or client key, and no admin key: nobody could administer",
+                hint="set TURNBACK_ADMIN_KEY too",
+                path="admin_key",
+            )
+        if self.queries and self.prometheus_url is None:
+            raise SettingsError(
+                f"there are named queries ({', '.join(sorted(self.queries))}), and no Prometheus "
+                "that answers them",
+                hint="set TURNBACK_PROMETHEUS_URL, for instance to http://127.0.0.1:9090",
+                path="prometheus_url",
+            )
+        return self

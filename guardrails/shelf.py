@@ -1,0 +1,118 @@
+"""Revisions made ready, and everything known of an experiment, read from the control plane."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from sqlmodel import Session
+
+from experiments.database import ControlPlane
+from experiments.errors import UnknownExperimentError
+from experiments.repository import (
+    ExperimentRecord,
+    experiment_keys,
+    load_experiment,
+    load_revision,
+    load_transitions,
+    load_treatments,
+)
+from guardrails.loaded import Loaded, load
+from guardrails.present import Known
+from guardrails.repository import load_findings, load_monitors, load_snapshot
+from guardrails.served import Standing
+from metrics.catalogue import Catalogue
+
+
+class Shelf:
+    """Reads experiments; revisions never change, so each is parsed once. Safe from any thread.
+
+    Args:
+        control: The control plane.
+        catalogue: KPIs known beside those of a file.
+        show_core: Whether the core KPIs are measured for display.
+        queries: PromQL by the names that spec files use.
+    """
+
+    def __init__(
+        self,
+        control: ControlPlane,
+        catalogue: Catalogue,
+        *,
+        show_core: bool,
+        queries: Mapping[str, str] | None = None,
+    ) -> None:
+        self._control = control
+        self._catalogue = catalogue
+        self._show_core = show_core
+        self._queries = queries or {}
+        self._loaded: dict[tuple[str, int], Loaded] = {}
+
+    def parse(self, text: str, *, source: str) -> Loaded:
+        """Make a text ready that is no revision yet.
+
+        Raises:
+            SpecError: With every problem of the file.
+        """
+        return load(
+            text,
+            source=source,
+            catalogue=self._catalogue,
+            show_core=self._show_core,
+            queries=self._queries,
+        )
+
+    def load(self, session: Session, record: ExperimentRecord) -> Loaded:
+        """Return the newest revision of an experiment."""
+        held = self._loaded.get((record.key, record.revision))
+        if held is None:
+            row = load_revision(session, record.key, record.revision)
+            held = self.parse(row.text, source=row.source)
+            self._loaded[record.key, record.revision] = held
+        return held
+
+    def loader(self, session: Session) -> Callable[[ExperimentRecord], Loaded]:
+        """Return ``load`` for one session."""
+        return lambda record: self.load(session, record)
+
+    def known(self, session: Session, key: str) -> tuple[ExperimentRecord, Loaded]:
+        """Return where an experiment stands, and its revision.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+        """
+        record = load_experiment(session, key)
+        if record is None:
+            known = experiment_keys(session)
+            hint = f"known: {', '.join(known)}" if known else "no file was applied yet"
+            raise UnknownExperimentError(f"no experiment named {key!r}", hint=hint)
+        return record, self.load(session, record)
+
+    def standings(self, session: Session) -> list[Standing]:
+        """Return every experiment as it is to be served."""
+        standings: list[Standing] = []
+        for key in experiment_keys(session):
+            record, loaded = self.known(session, key)
+            treatments = load_treatments(session, key, record.seed)
+            back = frozenset(v for v, t in treatments.items() if t.state == "rolled_back")
+            standings.append(Standing(record, loaded, back))
+        return standings
+
+    def everything(self, key: str, *, suspended: bool, trouble: str | None, now: datetime) -> Known:
+        """Return everything the control plane knows of one experiment.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+        """
+        with self._control.reading() as session:
+            record, loaded = self.known(session, key)
+            return Known(
+                record=record,
+                loaded=loaded,
+                treatments=load_treatments(session, key, record.seed),
+                monitors=load_monitors(session, key, record.seed),
+                findings=load_findings(session, key, record.seed),
+                transitions=load_transitions(session, key),
+                snapshot=load_snapshot(session, key),
+                suspended=suspended,
+                trouble=trouble,
+                now=now,
+            )

@@ -1,0 +1,81 @@
+"""Where an experiment stands, as a decision sees it. Pure: records in, a value out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
+from guardrails.decide import Standing
+from guardrails.loaded import Loaded
+from guardrails.repository import Monitor
+from guardrails.schedule import frozen
+
+
+def standing_of(
+    record: ExperimentRecord,
+    loaded: Loaded,
+    treatments: Mapping[str, TreatmentRecord],
+    monitors: Iterable[Monitor],
+    exposed: Mapping[str, int],
+    *,
+    suspended: bool,
+    now: datetime,
+) -> Standing:
+    """Return what a decision must know of an experiment.
+
+    Args:
+        record: Where it stands.
+        loaded: Its revision.
+        treatments: Newest attempts by variant.
+        monitors: What the last checks left behind.
+        exposed: Units first exposed so far, by variant; empty when they could not be read.
+        suspended: Whether the engine watches and acts on nothing.
+        now: The current instant.
+    """
+    spec = loaded.spec.experiment
+    return Standing(
+        state=record.state,
+        live=frozenset(v for v, t in treatments.items() if t.state == "live"),
+        acting=spec.mode.value == "live" and not suspended,
+        rules=loaded.rules,
+        ends_at=record.ends_at,
+        observe_until=record.observe_until,
+        steps=loaded.steps,
+        step=record.step,
+        step_since=record.step_since,
+        step_units=step_units(record, loaded, treatments, exposed),
+        told=frozenset(
+            (m.guardrail, m.treatment)
+            for m in monitors
+            if m.told and m.treatment in treatments and m.attempt == treatments[m.treatment].attempt
+        ),
+        key=record.key,
+        approved=record.approved,
+        frozen=frozen(spec.freeze, now),
+    )
+
+
+def step_units(
+    record: ExperimentRecord,
+    loaded: Loaded,
+    treatments: Mapping[str, TreatmentRecord],
+    exposed: Mapping[str, int],
+) -> Mapping[str, int]:
+    """Return units first exposed in the current ramp step, of control and the live arms."""
+    control = loaded.spec.experiment.control
+    counted = {control, *(v for v, t in treatments.items() if t.state == "live")}
+    return {
+        variant: count - record.step_exposed.get(variant, 0)
+        for variant, count in exposed.items()
+        if variant in counted
+    }
+
+
+def paused_since(record: ExperimentRecord, transitions: Sequence[TransitionRecord]) -> datetime:
+    """Return since when the current step of a paused experiment has stood still.
+
+    Args:
+        record: Where it stands; paused.
+        transitions: Its changes of state, oldest first.
+    """
+    paused = [t.at for t in transitions if t.variant is None and t.after == "paused"]
+    return max([record.step_since, *paused[-1:]])

@@ -1,0 +1,194 @@
+"""One arm against a fixed value: evidence that may be looked at as often as one likes.
+
+The null hypothesis is "the true value is at most L" (``sign`` +1, a maximum) or "at least L"
+(-1, a minimum).
+
+A rate has an exact e-process, from the first unit on: the likelihood ratio of a rate beyond L,
+averaged over a beta prior cut at L, against L itself. Each factor has mean 1 at L and at most 1
+within it, so it is a supermartingale whatever the sample size and however the rate moves within
+the limit; by Ville's inequality it ever reaches ``1 / alpha`` with probability at most ``alpha``.
+
+A mean or ratio of sums has an asymptotic one: the one-sided normal mixture of the self-normalised
+sum of ``e = y - L x``. About L and not about the mean, so an arm whose values are all alike (a
+total failure) is no obstacle. Studentised skewness is corrected for where it would make the
+statistic bolder than it may be.
+
+Source: STATISTICS 1(a), 1(j); Robbins (1970); Lindon & Malek (2022); Hall (1992), section 2.6.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import betaincc, betaln
+
+from metrics.cells import MICRO, Cell, Sums
+from metrics.stats import moments
+from metrics.stats.contrasts import about, denominator_cv, unpooled_variance
+from metrics.stats.mixtures import normal_log_mixture, normal_mixture_bound, tuned_rho
+
+SHARPEST_AT = 500.0
+"""Units of a mean or ratio at which its evidence is sharpest."""
+
+RARE_EVENTS = 40.0
+"""A rate's evidence is sharpest about where this many of the rarer outcome are due at the limit."""
+
+LARGEST_LEVEL = 0.4
+"""Tuning has no meaning at higher levels; tests at them are tuned as at this one."""
+
+_STEPS = 40
+_TURN = 1.5
+
+
+def _rho(units: float, alpha: float) -> float:
+    return tuned_rho(units, min(alpha, LARGEST_LEVEL), one_sided=True)
+
+
+def rate_log_e(events: float, units: float, limit: float, alpha: float) -> float:
+    """Return the log e-value against "the rate is at most ``limit``".
+
+    Args:
+        events: Units with the event.
+        units: All units.
+        limit: Rate, above 0 and below 1.
+        alpha: Level for which it is tuned; it is valid at any.
+
+    Returns:
+        0 without units; may be ``-inf`` where nothing speaks for a rate above the limit.
+    """
+    if units <= 0.0:
+        return 0.0
+    rho = max(_rho(RARE_EVENTS / min(limit, 1.0 - limit), alpha), 1.0)
+    a, b = rho * limit, rho * (1.0 - limit)
+    above, before = betaincc(a + events, b + units - events, limit), betaincc(a, b, limit)
+    if not above > 0.0:
+        return -math.inf
+    ratio = float(betaln(a + events, b + units - events) - betaln(a, b))
+    ratio += math.log(above) - math.log(before)
+    return ratio - events * math.log(limit) - (units - events) * math.log1p(-limit)
+
+
+def rate_bound(events: float, units: float, alpha: float) -> float:
+    """Return the largest limit that a rate is proven to be above, 0 where there is none."""
+    needed = -math.log(alpha)
+    low, high = 0.0, events / units if units > 0.0 else 0.0
+    for _ in range(_STEPS):
+        middle = 0.5 * (low + high)
+        if not 0.0 < middle < 1.0:
+            return low
+        if rate_log_e(events, units, middle, alpha) >= needed:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@dataclass(frozen=True, slots=True)
+class OneSample:
+    """Evidence of one arm about a fixed value.
+
+    Attributes:
+        usable: Whether it may be used for a decision: enough units, known denominators, and a
+            skewness the correction can cope with. Always true of a rate with a unit.
+        log_beyond: Log e-value against "within the limit".
+        log_within: Log e-value against "beyond the limit".
+        bound: What the value is proven to be past, on the side of the limit; ``nan`` unknown.
+    """
+
+    usable: bool
+    log_beyond: float
+    log_within: float
+    bound: float
+
+
+NOTHING = OneSample(usable=False, log_beyond=0.0, log_within=0.0, bound=math.nan)
+
+
+def rate_evidence(sums: Sums, limit: float, sign: float, alpha: float) -> OneSample:
+    """Return the evidence of a rate; ``limit`` above 0 and below 1."""
+    units, events = float(sums.n), sums.y / MICRO
+    if not (units > 0.0 and 0.0 <= events <= units):
+        return NOTHING
+    if sign < 0.0:
+        mirrored = rate_evidence(_complement(sums), 1.0 - limit, 1.0, alpha)
+        bound = 1.0 - mirrored.bound
+        return OneSample(mirrored.usable, mirrored.log_beyond, mirrored.log_within, bound)
+    return OneSample(
+        usable=True,
+        log_beyond=rate_log_e(events, units, limit, alpha),
+        log_within=rate_log_e(units - events, units, 1.0 - limit, alpha),
+        bound=rate_bound(events, units, alpha),
+    )
+
+
+def _complement(sums: Sums) -> Sums:
+    return Sums(n=sums.n, y=sums.n * MICRO - sums.y, x=sums.x)
+
+
+def mean_evidence(
+    sums: Sums,
+    limit: float,
+    sign: float,
+    alpha: float,
+    *,
+    ratio: bool,
+    min_units: int,
+    max_skewness: float,
+    max_cv: float,
+) -> OneSample:
+    """Return the evidence of a mean, or of a ratio of sums.
+
+    Args:
+        sums: Exact sums of the arm.
+        limit: In the KPI's own unit.
+        sign: +1 for a maximum, -1 for a minimum.
+        alpha: Level.
+        ratio: Whether denominators vary.
+        min_units: No decision below.
+        max_skewness: No decision while the skewness of the sum is as large.
+        max_cv: Nor while a ratio's mean denominator is not known as well as this.
+    """
+    if sums.n == 0:
+        return NOTHING
+    arm = moments.arm([Cell("", 0, 0, sums.n, sums)], sums, cohorts=1, phases=1, ratio=ratio).row(0)
+    n, y, x = float(arm.n[0]), float(arm.y[0]), float(arm.x[0])
+    squares, cubes = (float(m[0]) for m in about(arm, np.array([limit])))
+    if not (x > 0.0 and squares > 0.0 and math.isfinite(squares)):
+        return NOTHING
+    z = sign * (y - limit * x) / math.sqrt(squares)
+    kappa = sign * _skewness(n, (y - limit * x) / n, squares / n, cubes / n) if arm.cubes else 0.0
+    usable = n >= min_units and abs(kappa) < max_skewness and float(denominator_cv(arm)) < max_cv
+    rho = _rho(SHARPEST_AT, alpha)
+
+    def log_e(score: float) -> float:
+        return float(normal_log_mixture(score * math.sqrt(n), n, rho, one_sided=True))
+
+    radius = normal_mixture_bound(n, alpha, rho, one_sided=True) / math.sqrt(n)
+    error = math.sqrt(max(float(unpooled_variance(arm)[0]), 0.0))
+    return OneSample(
+        usable=usable,
+        log_beyond=log_e(_cautious(z, kappa)),
+        log_within=log_e(_cautious(-z, -kappa)),
+        bound=y / x - sign * radius * error if usable else math.nan,
+    )
+
+
+def _skewness(n: float, mean: float, square: float, cube: float) -> float:
+    """Return the skewness of the sum of residuals from their raw moments, 0 without spread."""
+    variance = square - mean * mean
+    if not variance > 1e-12 * square:
+        return 0.0
+    third = cube - 3.0 * mean * square + 2.0 * mean**3
+    return third / variance**1.5 / math.sqrt(n)
+
+
+def _cautious(z: float, kappa: float) -> float:
+    """Return a studentised statistic without what skewness adds to it.
+
+    ``z + kappa (2 z^2 + 1) / 6`` is normal to second order. Where kappa is positive the plain
+    one is on the safe side and is kept; the parabola is held at its turning point.
+    """
+    if kappa >= 0.0:
+        return z
+    held = min(z, _TURN / -kappa)
+    return held + kappa * (2.0 * held * held + 1.0) / 6.0

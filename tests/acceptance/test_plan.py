@@ -1,0 +1,33 @@
+"""``turnback plan`` against a seeded simulation of the engine, at full size."""
+
+import math
+import os
+
+import pytest
+
+from tests.planned import CASES, HOUR, planned, simulated
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.statistical]
+
+REPETITIONS = 600
+MEDIAN, NINETY = 0.10, 0.15
+
+
+def quantile(hours, share):
+    """Return the hour by which this share of the repetitions was turned back."""
+    return hours[math.ceil(share * len(hours)) - 1]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_plan_is_borne_out_by_the_engine(case, record_property):
+    found = planned(case)
+    hours = simulated(case, REPETITIONS, processes=min(2, os.cpu_count() or 1))
+    median, ninety = found.median.after / HOUR, found.ninety.after / HOUR
+    seen = sum(math.isfinite(h) for h in hours) / len(hours)
+    record_property(
+        f"{case} (median, 90%, probability: plan / engine, {REPETITIONS} repetitions)",
+        f"{median:.1f} / {quantile(hours, 0.5):.1f} h, "
+        f"{ninety:.1f} / {quantile(hours, 0.9):.1f} h, {found.probability:.3f} / {seen:.3f}",
+    )
+    assert median == pytest.approx(quantile(hours, 0.5), rel=MEDIAN)
+    assert ninety == pytest.approx(quantile(hours, 0.9), rel=NINETY)
