@@ -6,8 +6,8 @@ import sys
 import time
 from pathlib import Path
 
-from guardrails.plan import PATHS, plan
-from guardrails.plan_calendar import Traffic
+from guardrails.planning.calendar import Traffic
+from guardrails.planning.plan import PATHS, plan
 from guardrails.spec_file import load_spec_file
 
 ROOT = Path(__file__).parents[1]

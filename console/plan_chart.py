@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from console.output import CommandError, ExitCode
-from guardrails.plan_values import GuardrailPlan, Plan
-from guardrails.plan_words import harm_words
+from guardrails.planning.values import GuardrailPlan, Plan
+from guardrails.planning.words import harm_words
 
 _SCALE = 2.0
 _WIDTH, _HEIGHT, _COLUMNS = 300, 150, 2

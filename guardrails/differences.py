@@ -7,7 +7,15 @@ default spelled out) is no difference.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from experiments.source import Entry, ListNode, MappingNode, Node, ScalarNode, parse_yaml, to_json
+from experiments.language.source import (
+    Entry,
+    ListNode,
+    MappingNode,
+    Node,
+    ScalarNode,
+    parse_yaml,
+    to_json,
+)
 from experiments.spec import ExperimentSpec
 from guardrails.spec_file import SpecFile
 

@@ -29,7 +29,7 @@ from guardrails.channels.log import LogChannel
 from guardrails.clock import Clock
 from guardrails.loaded import Loaded
 from guardrails.outbox import deliver_due
-from guardrails.plan_measured import Measured, measured_of
+from guardrails.planning.measured import Measured, measured_of
 from guardrails.present import Known, experiment_view, explanation, transition_view
 from guardrails.ring import STARTED, Ring
 from guardrails.served import ServedConfig, compile_all
@@ -365,7 +365,7 @@ class Engine:
             facts = served_facts(session)
             if facts == self._facts:
                 return
-            self._served = compile_all(self._shelf.standings(session))
+            self._served = compile_all(self._shelf.standings(session), self._served.experiments)
             self._facts = facts
 
 

@@ -32,8 +32,16 @@ class Standing:
     rolled_back: frozenset[str]
 
 
-def compile_all(standings: Sequence[Standing]) -> ServedConfig:
-    """Compile every experiment; the version changes whenever an answer may change."""
+def compile_all(
+    standings: Sequence[Standing], before: Mapping[str, CompiledExperiment] | None = None
+) -> ServedConfig:
+    """Compile every experiment; the version changes whenever an answer may change.
+
+    Args:
+        standings: Every experiment.
+        before: What is served so far: what has not changed is not compiled again.
+    """
+    known = before or {}
     compiled: dict[str, CompiledExperiment] = {}
     facts: list[str] = []
     for standing in standings:
@@ -46,7 +54,10 @@ def compile_all(standings: Sequence[Standing]) -> ServedConfig:
             layer=tuple((start, stop) for start, stop in record.layer_buckets),
             holdout=record.holdout,
         )
-        compiled[record.key] = compile_experiment(loaded.spec.experiment, serving)
+        spec, held = loaded.spec.experiment, known.get(record.key)
+        if held is None or held.spec is not spec or held.serving != serving:
+            held = compile_experiment(spec, serving)
+        compiled[record.key] = held
         facts.append(
             f"{record.key} {loaded.spec.sha256} {record.seed} {record.state} {traffic} "
             f"{sorted(standing.rolled_back)} {serving.layer} {serving.holdout}"

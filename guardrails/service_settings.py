@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from experiments.amounts import parse_amount
 from experiments.errors import TurnbackError
+from experiments.language.amounts import parse_amount
 from metrics.access import LOOPBACK
 
 DEMO_START = datetime(2026, 1, 5, tzinfo=UTC)

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from experiments.errors import Problem, Severity, SpecError
-from experiments.reading import Place, Record, Refusal, Report, read_record
-from experiments.source import Node, parse_yaml
+from experiments.language.reading import Place, Record, Refusal, Report, read_record
+from experiments.language.source import Node, parse_yaml
+from experiments.language.spec_reading import build_experiment, check_experiment
 from experiments.spec import ExperimentSpec
-from experiments.spec_reading import build_experiment, check_experiment
-from guardrails.kpis import KpiBook, kpi_book
-from guardrails.rules import Guardrail
-from guardrails.sets import Chosen
-from guardrails.spec_keys import SPEC_KEYS
-from guardrails.spec_rules import (
+from guardrails.language.kpis import KpiBook, kpi_book
+from guardrails.language.sets import Chosen
+from guardrails.language.spec_keys import SPEC_KEYS
+from guardrails.language.spec_rules import (
     Acknowledgements,
     ServerNames,
     check_kpis,
@@ -28,7 +27,8 @@ from guardrails.spec_rules import (
     named_kpis,
     read_guardrails,
 )
-from guardrails.spec_schema import json_schema
+from guardrails.language.spec_schema import json_schema
+from guardrails.rules import Guardrail
 from metrics.catalogue import Catalogue, KpiDefinition, load_catalogue
 
 __all__ = [

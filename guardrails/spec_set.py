@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
-from experiments.amounts import format_percent
 from experiments.errors import Problem
+from experiments.language.amounts import format_percent
+from experiments.language.source import MappingNode, Mark, parse_yaml
 from experiments.layers import BUCKETS, buckets_of
-from experiments.source import MappingNode, Mark, parse_yaml
 from experiments.spec import Layer
 from guardrails.spec_file import SpecFile
 

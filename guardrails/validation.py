@@ -5,9 +5,9 @@ from collections.abc import Collection
 from sqlmodel import Session
 
 from experiments.errors import LayerConflictError, Problem, Severity, SpecError
+from experiments.language.source import MappingNode, Mark, parse_yaml
 from experiments.lifecycle import OVER, State
 from experiments.repository import load_experiment
-from experiments.source import MappingNode, Mark, parse_yaml
 from experiments.spec import ExperimentSpec
 from guardrails.layering import own_buckets, reserve
 from guardrails.loaded import Loaded

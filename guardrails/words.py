@@ -15,13 +15,22 @@ Judged = AnyComparison | QueryWatch
 _MANY: Final = 1e6
 
 
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_ONE_UNIT = 100  # more than this many of one unit are hard to read
+
+
 def duration(length: timedelta) -> str:
-    """Return a length as people write it: ``90 s``, ``1 h``, ``14 d``."""
+    """Return a length as people write it: ``90 s``, ``36 h``, ``14 d``, ``14 d 5 min``."""
     seconds = int(length.total_seconds())
-    for size, letter in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size and seconds % size == 0:
+    for size, letter in _UNITS:
+        if seconds >= size and seconds % size == 0 and seconds // size < _ONE_UNIT:
             return f"{seconds // size} {letter}"
-    return f"{seconds} s"
+    parts: list[str] = []
+    for size, letter in _UNITS:
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count} {letter}")
+    return " ".join(parts) or "0 s"
 
 
 def instant(at: datetime) -> str:

@@ -11,8 +11,8 @@ from experiments.assignment import Serving, compile_experiment
 from experiments.audience import compile_audience, growthbook_condition
 from experiments.errors import Severity
 from experiments.growthbook import growthbook_payload
+from experiments.language.source import parse_yaml, to_json
 from experiments.layers import allocate
-from experiments.source import parse_yaml, to_json
 from guardrails.levels import plan_comparisons
 from guardrails.spec_file import SpecError, load_spec, load_spec_file
 

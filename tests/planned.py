@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from guardrails.levels import plan_comparisons
-from guardrails.plan import plan
-from guardrails.plan_baselines import measured_baseline
-from guardrails.plan_calendar import Traffic
+from guardrails.planning.baselines import measured_baseline
+from guardrails.planning.calendar import Traffic
+from guardrails.planning.plan import plan
 from guardrails.simulate import Run, time_to_breach
 from guardrails.simulate_units import (
     Population,

@@ -20,11 +20,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from experiments.source import parse_yaml, to_json
-from guardrails.sets import shipped_sets
-from guardrails.spec_explain import explanation_lines
+from experiments.language.source import parse_yaml, to_json
+from guardrails.language.sets import shipped_sets
+from guardrails.language.spec_explain import explanation_lines
+from guardrails.language.spec_keys import SPEC_KEYS
 from guardrails.spec_file import SpecError, json_schema, load_spec
-from guardrails.spec_keys import SPEC_KEYS
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "writing-experiments.md"

@@ -13,12 +13,12 @@ from console.commands.specs import read_text
 from console.output import CommandError, ExitCode, print_json, say, warn
 from console.plan_chart import write_chart
 from console.tables import add, table, table_console
-from guardrails.plan import plan
-from guardrails.plan_baselines import Baselines, Number, Source, parse_baselines
-from guardrails.plan_calendar import Traffic
-from guardrails.plan_measured import read_measured
-from guardrails.plan_values import Found, GoalPlan, GuardrailPlan, Plan, Reached
-from guardrails.plan_words import change_words, harm_words, span_words
+from guardrails.planning.baselines import Baselines, Number, Source, parse_baselines
+from guardrails.planning.calendar import Traffic
+from guardrails.planning.measured import read_measured
+from guardrails.planning.plan import plan
+from guardrails.planning.values import Found, GoalPlan, GuardrailPlan, Plan, Reached
+from guardrails.planning.words import change_words, harm_words, span_words
 from guardrails.spec_file import SpecFile, load_spec
 from guardrails.words import duration, percent
 from metrics.catalogue import KpiDefinition

@@ -10,8 +10,8 @@ import msgspec
 from console.client import ServiceClient
 from console.output import CommandError, ExitCode, print_json, say, warn
 from experiments.errors import Problem, Severity, SpecError
+from guardrails.language.spec_explain import explained, explanation_lines
 from guardrails.problems import and_more, told
-from guardrails.spec_explain import explained, explanation_lines
 from guardrails.spec_file import SpecFile, json_schema, load_spec
 from guardrails.spec_paths import read_spec, spec_paths, spec_text
 from guardrails.spec_set import check_together

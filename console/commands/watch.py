@@ -11,7 +11,7 @@ from rich.table import Table
 from console.client import ServiceClient, experiment_path
 from console.output import instant, print_json, say
 from console.tables import add, table, table_console
-from experiments.amounts import format_duration
+from experiments.language.amounts import format_duration
 
 _WIDTH = 88
 

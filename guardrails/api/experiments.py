@@ -14,7 +14,7 @@ from experiments.lifecycle import Move
 from guardrails.api import examples
 from guardrails.api.answers import described, refusals, to_json
 from guardrails.engine import Engine
-from guardrails.plan_measured import Measured
+from guardrails.planning.measured import Measured
 from guardrails.problems import told
 from guardrails.spec_paths import LARGEST_SPEC
 from guardrails.texts import header_text, unicode

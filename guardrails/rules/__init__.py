@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from experiments.reading import Key, Record
-from guardrails.kpis import KpiBook
+from experiments.language.reading import Key, Record
+from guardrails.language.kpis import KpiBook
 from guardrails.rules import limit, promql, regression
 from guardrails.rules.common import Action, Side
 from guardrails.rules.limit import Limit

@@ -6,8 +6,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from experiments.amounts import Amount, format_percent, parse_duration
-from experiments.reading import (
+from experiments.language.amounts import Amount, format_percent, parse_duration
+from experiments.language.reading import (
     Item,
     Key,
     Place,
@@ -19,8 +19,8 @@ from experiments.reading import (
     read_value,
     shown,
 )
-from experiments.source import MappingNode, Node
-from experiments.types import choice_type, flag_type, name_type, number_type, percent_type
+from experiments.language.source import MappingNode, Node
+from experiments.language.types import choice_type, flag_type, name_type, number_type, percent_type
 from metrics.catalogue import Better, KpiDefinition, Trust, Window
 
 

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Final
 
-from experiments.amounts import PERCENT_PATTERN, Amount, parse_amount
-from experiments.reading import Key, Place, Record, Refusal, ValueType, given
-from experiments.source import Node, ScalarNode
-from experiments.spec_keys import KPI_NAME
-from guardrails.kpis import KpiBook
+from experiments.language.amounts import PERCENT_PATTERN, Amount, parse_amount
+from experiments.language.reading import Key, Place, Record, Refusal, ValueType, given
+from experiments.language.source import Node, ScalarNode
+from experiments.language.spec_keys import KPI_NAME
+from guardrails.language.kpis import KpiBook
 from guardrails.rules.common import (
     DRY_RUN_KEY,
     HARM,

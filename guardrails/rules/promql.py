@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar, Final
 
-from experiments.amounts import parse_amount
-from experiments.reading import Key, Place, Record, Refusal, ValueType, given, near, shown
-from experiments.source import Node, ScalarNode
-from experiments.types import duration_type
-from guardrails.kpis import KpiBook
+from experiments.language.amounts import parse_amount
+from experiments.language.reading import Key, Place, Record, Refusal, ValueType, given, near, shown
+from experiments.language.source import Node, ScalarNode
+from experiments.language.types import duration_type
+from guardrails.language.kpis import KpiBook
 from guardrails.rules.common import DRY_RUN_KEY, Action, Side, action_key, id_key, rule_key
 from guardrails.rules.limit import LIMITS, which_limit
 from metrics.catalogue import Window

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Final
 
-from experiments.amounts import Amount, format_percent
-from experiments.reading import Key, Record
-from experiments.spec_keys import KPI_NAME
-from experiments.types import margin_type, number_type
-from guardrails.kpis import KpiBook
+from experiments.language.amounts import Amount, format_percent
+from experiments.language.reading import Key, Record
+from experiments.language.spec_keys import KPI_NAME
+from experiments.language.types import margin_type, number_type
+from guardrails.language.kpis import KpiBook
 from guardrails.rules.common import (
     DRY_RUN_KEY,
     HARM,

@@ -63,7 +63,7 @@ MOVED = {
 
 
 def turnback(*arguments, **env):
-    return CliRunner(env=env).invoke(cli.app, list(arguments))
+    return CliRunner(env={"COLUMNS": "120", **env}).invoke(cli.app, list(arguments))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.instants import format_instant, parse_instant
+from experiments.language.instants import format_instant, parse_instant
 from guardrails.spec_file import SpecError, load_spec
 
 BASE = """\

@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from experiments.amounts import (
+from experiments.language.amounts import (
     format_duration,
     format_percent,
     parse_amount,
     parse_duration,
 )
-from experiments.reading import near
-from experiments.scalars import resolve, trap
-from experiments.source import ListNode, MappingNode, Mark, ScalarNode, parse_yaml, to_json
+from experiments.language.reading import near
+from experiments.language.scalars import resolve, trap
+from experiments.language.source import ListNode, MappingNode, Mark, ScalarNode, parse_yaml, to_json
 
 
 def parsed(text):

@@ -328,10 +328,10 @@ def test_a_configuration_that_could_not_be_made_is_made_at_the_next_ring(world, 
     victim = units_of(w, "treatment", 1)[0]
     real, failures = guardrails.engine.compile_all, [MemoryError()] * 3
 
-    def compile_all(standings):
+    def compile_all(standings, before):
         if any(s.rolled_back for s in standings) and failures:
             raise failures.pop()
-        return real(standings)
+        return real(standings, before)
 
     monkeypatch.setattr(guardrails.engine, "compile_all", compile_all)
     with contextlib.suppress(MemoryError):
@@ -341,6 +341,16 @@ def test_a_configuration_that_could_not_be_made_is_made_at_the_next_ring(world, 
             w.hours(1)
     w.hours(1)
     assert w.served(victim).reason.value == "DISABLED"
+
+
+def test_a_change_compiles_the_experiment_that_changed_and_no_other(world):
+    w = world()
+    w.engine.apply(SPEC.replace("cancel-page", "another"), source="x", actor="tester")
+    before = dict(w.engine.serving().experiments)
+    w.engine.pause("cancel-page", reason="a look", actor="ann")
+    after = w.engine.serving().experiments
+    assert after["another"] is before["another"]
+    assert after["cancel-page"].serving.state == "paused"
 
 
 def test_another_engine_on_the_same_database_serves_the_rollback_too(world, tmp_path):

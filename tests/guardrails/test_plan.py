@@ -6,8 +6,7 @@ from datetime import timedelta
 import pytest
 
 from guardrails.levels import plan_comparisons
-from guardrails.plan import plan
-from guardrails.plan_baselines import (
+from guardrails.planning.baselines import (
     Baseline,
     BaselineError,
     Number,
@@ -17,9 +16,10 @@ from guardrails.plan_baselines import (
     parse_baselines,
     typical_baselines,
 )
-from guardrails.plan_calendar import Traffic, plan_calendar
-from guardrails.plan_scores import Arms, score_under
-from guardrails.plan_words import change_words, harm_words, span_words
+from guardrails.planning.calendar import Traffic, plan_calendar
+from guardrails.planning.plan import plan
+from guardrails.planning.scores import Arms, score_under
+from guardrails.planning.words import change_words, harm_words, span_words
 from guardrails.simulate_units import (
     amount_points,
     amounts_of,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import jsonschema
 import pytest
 
-from experiments.reading import key_schema, record_schema
+from experiments.language.reading import key_schema, record_schema
 from guardrails.judge import judge
 from guardrails.judge_query import judge_query, plan_queries, unanswered
 from guardrails.levels import plan_comparisons

@@ -5,9 +5,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from experiments.source import parse_yaml, to_json
+from experiments.language.source import parse_yaml, to_json
+from guardrails.language.sets import shipped_sets
 from guardrails.rules import RULES
-from guardrails.sets import shipped_sets
 from guardrails.spec_file import json_schema, load_spec
 from metrics.catalogue import load_catalogue
 

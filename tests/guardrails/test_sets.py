@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from guardrails import sets
+from guardrails.language import sets
+from guardrails.language.sets import read_sets, shipped_sets
 from guardrails.rules import Action
-from guardrails.sets import read_sets, shipped_sets
 from guardrails.spec_file import ServerNames, Severity, SpecError, load_spec
 from metrics.catalogue import Catalogue, load_catalogue
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from experiments.source import ListNode, MappingNode, parse_yaml
+from experiments.language.source import ListNode, MappingNode, parse_yaml
+from guardrails.language.spec_explain import explained, explanation_lines
+from guardrails.language.spec_keys import SPEC_KEYS
 from guardrails.levels import plan_comparisons
-from guardrails.spec_explain import explained, explanation_lines
 from guardrails.spec_file import load_spec, load_spec_file
-from guardrails.spec_keys import SPEC_KEYS
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted([*(ROOT / "examples").glob("*.yaml"), *(ROOT / "tests/specs/good").glob("*.yaml")])

@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from experiments.source import parse_yaml, to_json
+from experiments.language.source import parse_yaml, to_json
 from experiments.spec import Advance, Exposure, Freeze, Layer, Mode, RampStep
 from guardrails.rules import Action, Regression, Side
 from guardrails.spec_file import Severity, SpecError, json_schema, load_spec, load_spec_file

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from guardrails.levels import Comparison, WindowPlan
-from guardrails.plan_baselines import Baseline, Number, Source
-from guardrails.plan_calendar import Calendar
-from guardrails.plan_paths import found_at, schedule, walks
-from guardrails.plan_scores import Arms, same_units, score_under
+from guardrails.planning.baselines import Baseline, Number, Source
+from guardrails.planning.calendar import Calendar
+from guardrails.planning.paths import found_at, schedule, walks
+from guardrails.planning.scores import Arms, same_units, score_under
 from metrics.catalogue import Kind
 from tests.planned import CASES, HOUR, planned, simulated
 

@@ -1,0 +1,103 @@
+"""From the record of a spec file to an ``ExperimentSpec``: rules across keys, then building."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from experiments.language.amounts import Amount
+from experiments.language.arms_reading import (
+    flows_are_alike,
+    forced_variants_exist,
+    variants_have_a_control,
+    weights_sum_to_all,
+)
+from experiments.language.audience_rules import attributes_are_spelt_once
+from experiments.language.freeze_reading import build_freeze
+from experiments.language.reading import Item, Record
+from experiments.language.schedule_reading import SCHEDULE_RULES, build_ends, build_step
+from experiments.spec import (
+    ExperimentSpec,
+    Exposure,
+    Goal,
+    Layer,
+    Mode,
+    RampStep,
+    VariantSpec,
+)
+
+
+def check_experiment(record: Record) -> None:
+    """Tell what is wrong across keys; rules whose values could not be read keep quiet."""
+    for rule in _RULES:
+        rule(record)
+
+
+def _lists_name_things_once(record: Record) -> None:
+    for key in ("watch", "notify"):
+        seen: set[str] = set()
+        for item in record.get(key, ()):
+            if item.value in seen:
+                item.place.problem(item.at, f"`{item.value}` is listed twice", "remove one")
+            seen.add(item.value)
+
+
+_RULES: tuple[Callable[[Record], None], ...] = (
+    variants_have_a_control,
+    weights_sum_to_all,
+    flows_are_alike,
+    forced_variants_exist,
+    attributes_are_spelt_once,
+    *SCHEDULE_RULES,
+    _lists_name_things_once,
+)
+
+
+def build_experiment(record: Record) -> ExperimentSpec:
+    """Return the experiment of a record without problems."""
+    goal: Record | None = record.get("goal")
+    layer: Record | None = record.get("layer")
+    variants: Mapping[str, Item] = record.get("variants")
+    forced: Mapping[str, Item] = record.get("force", {})
+    key: str = record.get("experiment")
+    spec = ExperimentSpec(
+        key=key,
+        title=record.get("title", key),
+        owner=record.get("owner", ""),
+        hypothesis=record.get("hypothesis", ""),
+        unit=record.get("unit"),
+        variants=tuple(_variant(name, arm.value) for name, arm in variants.items()),
+        ramp=tuple(build_step(step.value) for step in record.get("ramp", ())) or (RampStep(),),
+        goal=_goal(goal) if goal is not None else None,
+        watch=tuple(item.value for item in record.get("watch", ())),
+        ends=build_ends(record),
+        audience=record.get("audience", ()),
+        notify=tuple(item.value for item in record.get("notify", ())),
+        expect_units=record.get("expect_units"),
+        layer=Layer(layer.get("name"), layer.get("share").share) if layer is not None else None,
+        force={name: item.value for name, item in forced.items()},
+        starts=record.get("starts"),
+        freeze=tuple(build_freeze(item.value) for item in record.get("freeze", ())),
+    )
+    given: dict[str, Any] = {
+        name: record.get(name)
+        for name in ("seed", "check_every", "lag", "holdout")
+        if record.has(name)
+    }
+    if record.has("alpha"):
+        given["alpha"] = record.get("alpha").share
+    if record.has("mode"):
+        given["mode"] = Mode(record.get("mode"))
+    if record.has("exposure"):
+        given["exposure"] = Exposure(record.get("exposure"))
+    return replace(spec, **given)
+
+
+def _variant(name: str, record: Record) -> VariantSpec:
+    return VariantSpec(name, record.get("weight").share, record.get("flow", name))
+
+
+def _goal(record: Record) -> Goal:
+    expect: Amount | None = record.get("expect")
+    if expect is None:
+        return Goal(record.get("kpi"))
+    return Goal(record.get("kpi"), expect.share, expect.absolute)

@@ -1,0 +1,222 @@
+"""What the guardrails of a file mean: promises, and how the alpha is split between them. Pure."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from experiments.language.amounts import format_duration
+from experiments.language.source import ListNode, MappingNode, Node
+from guardrails.levels import WindowPlan, exposed_by, plan_comparisons
+from guardrails.rules import Action, Guardrail, Limit, PromQL, Regression
+from guardrails.rules.common import Side
+from guardrails.spec_file import SpecFile
+from guardrails.words import percent
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailRow:
+    """One key of the guardrail part: ``node`` is what the file says, else ``value`` holds."""
+
+    path: str
+    value: str
+    node: Node | None
+    meaning: str
+
+
+def kpi_name(spec: SpecFile, key: str) -> str:
+    """Return a KPI's title, its key where it is not known."""
+    definition = spec.kpis.get(key)
+    return definition.title if definition is not None else key
+
+
+def explained_guardrails(spec: SpecFile, root: MappingNode) -> Iterator[GuardrailRow]:
+    """Return what the guardrails of a file, their defaults and the alpha mean.
+
+    Args:
+        spec: The file.
+        root: Its text, parsed.
+    """
+    yield GuardrailRow("alpha", "5%", root.get("alpha"), _alpha(spec))
+    form = root.get("guardrails")
+    if not spec.guardrails:
+        yield GuardrailRow("guardrails", "none", None, "Nobody is protected.")
+    plans = _plans(spec)
+    entries = iter(_own(form))
+    for guardrail in spec.guardrails:
+        name = spec.sets.get(guardrail.id)
+        if name is None:
+            path, node = next(entries, ("guardrails", None))
+            yield from _own_rows(spec, guardrail, path, node, plans)
+        else:
+            yield from _set_rows(spec, guardrail, _use_path(form, name), plans)
+    without = form.get("without") if isinstance(form, MappingNode) else None
+    if without is not None:
+        yield GuardrailRow("guardrails.without", "", without, "Guardrails of the sets left out.")
+    for key in _own_kpis(root):
+        definition = spec.kpis[key]
+        text = f"A KPI of this file alone: {definition.words}"
+        yield GuardrailRow(f"kpis.{key}", definition.title, None, text)
+
+
+def _own_kpis(root: MappingNode) -> Sequence[str]:
+    node = root.get("kpis")
+    return [entry.key for entry in node.entries] if isinstance(node, MappingNode) else []
+
+
+def _own(form: Node | None) -> Sequence[tuple[str, MappingNode]]:
+    base, node = "guardrails", form
+    if isinstance(form, MappingNode):
+        base, node = "guardrails.add", form.get("add")
+    items = node.items if isinstance(node, ListNode) else ()
+    return [(f"{base}[{i}]", n) for i, n in enumerate(items) if isinstance(n, MappingNode)]
+
+
+def _use_path(form: Node | None, name: str) -> str:
+    uses = form.get("use") if isinstance(form, MappingNode) else None
+    names = [getattr(n, "text", "") for n in uses.items] if isinstance(uses, ListNode) else []
+    return f"guardrails.use[{names.index(name) if name in names else 0}] ({name})"
+
+
+def _alpha(spec: SpecFile) -> str:
+    acting = [g for g in spec.guardrails if g.acts]
+    treatments = len(spec.experiment.treatments)
+    budget = percent(spec.experiment.alpha, digits=3)
+    if not acting:
+        return f"Nothing can turn a variant back within it, so nothing of the {budget} is spent."
+    parts = f"{len(acting)} guardrail{'s' if len(acting) > 1 else ''} that can turn back, by weight"
+    if treatments > 1:
+        parts += f", then by {treatments} treatments"
+    return (
+        "A treatment that does no harm worth proving (at most `prove_past` of each margin, inside "
+        f"each limit) is turned back with a probability of at most {budget} over the whole "
+        f"experiment, all checks together. It is split over {parts}, then by windows."
+    )
+
+
+_Plans = Mapping[str, Sequence[WindowPlan]]
+
+
+def _plans(spec: SpecFile) -> _Plans:
+    found: dict[str, Sequence[WindowPlan]] = {}
+    for comparison in plan_comparisons(spec):
+        found.setdefault(comparison.guardrail, comparison.windows)
+    return found
+
+
+def _own_rows(
+    spec: SpecFile, guardrail: Guardrail, path: str, node: MappingNode | None, plans: _Plans
+) -> Iterator[GuardrailRow]:
+    yield GuardrailRow(path, guardrail.id, node, f"{_promise(spec, guardrail)}.")
+
+    def row(key: str, default: str, meaning: str) -> GuardrailRow:
+        return GuardrailRow(f"{path}.{key}", default, node.get(key) if node else None, meaning)
+
+    yield row("action", str(guardrail.action.value), _ACTIONS[guardrail.action])
+    yield row("dry_run", "false", _dry(guardrail))
+    if isinstance(guardrail, PromQL):
+        held = "two check intervals" if guardrail.hold is None else format_duration(guardrail.hold)
+        yield row("hold", held, "How long the answer must be beyond the limit without a break.")
+        return
+    if isinstance(guardrail, Regression):
+        yield row("prove_past", "0.5", _proof(guardrail))
+    if guardrail.acts:
+        yield row("weight", "1", "Its part of the alpha against the other acting guardrails.")
+    yield row("windows", _lengths(guardrail), _windows(spec, guardrail, plans))
+
+
+def _set_rows(
+    spec: SpecFile, guardrail: Guardrail, path: str, plans: _Plans
+) -> Iterator[GuardrailRow]:
+    meaning = f"{_promise(spec, guardrail)}. {_acts(guardrail)}"
+    if not isinstance(guardrail, PromQL):
+        meaning += f" {_windows(spec, guardrail, plans)}"
+    yield GuardrailRow(path, guardrail.id, None, meaning)
+
+
+_ACTIONS = {
+    Action.ROLLBACK: "A breach turns the treatment back: its units get control.",
+    Action.HOLD: "A breach holds the ramp, and turns nobody back.",
+    Action.ALERT: "A breach is told to people, and does nothing else.",
+    Action.STOP: "A breach ends the whole experiment.",
+}
+
+
+def _dry(guardrail: Guardrail) -> str:
+    if guardrail.dry_run:
+        return "It is judged, recorded and shown, and never acts."
+    return "It is no trial: a breach has its consequence."
+
+
+def _promise(spec: SpecFile, guardrail: Guardrail) -> str:
+    if isinstance(guardrail, PromQL):
+        bound = "above" if guardrail.side is Side.RISE else "below"
+        return (
+            f"The query `{guardrail.query}` may not answer {bound} {guardrail.limit:g}. It is "
+            "outside statistics and outside the alpha"
+        )
+    title = kpi_name(spec, guardrail.kpi)
+    if isinstance(guardrail, Limit):
+        bound = "more" if guardrail.side is Side.RISE else "less"
+        share = spec.kpis[guardrail.kpi].unit == "share"
+        value = percent(guardrail.limit, digits=3) if share else f"{guardrail.limit:g}"
+        return f"{title} of a treatment may not be {bound} than {value}"
+    if guardrail.margin == 0:
+        return f"{title} may not {guardrail.side.value} at all against control"
+    return f"{title} may not {guardrail.side.value} by more than {_size(guardrail)} against control"
+
+
+def _size(guardrail: Regression, part: float = 1.0) -> str:
+    size = guardrail.margin * part
+    if guardrail.absolute:
+        return f"{100 * size:.4g} percentage point{'' if math.isclose(size, 0.01) else 's'}"
+    return percent(size, digits=2)
+
+
+def _acts(guardrail: Guardrail) -> str:
+    if guardrail.dry_run:
+        return "Tried only: it never acts."
+    return _ACTIONS[guardrail.action]
+
+
+def _proof(guardrail: Regression) -> str:
+    if guardrail.prove_past * guardrail.margin == 0:
+        return "It is a breach when any harm is proven."
+    return (
+        f"It is a breach when harm of more than {_size(guardrail, guardrail.prove_past)} is proven."
+    )
+
+
+def _lengths(guardrail: Regression | Limit) -> str:
+    parts = (f"{format_duration(w.length)}: {percent(w.weight)}" for w in guardrail.windows)
+    return f"{{{', '.join(parts)}}}"
+
+
+def _windows(spec: SpecFile, guardrail: Regression | Limit, plans: _Plans) -> str:
+    plan = plans.get(guardrail.id, ())
+    each = " for each treatment" if len(spec.experiment.treatments) > 1 else ""
+    levels = ", ".join(
+        f"{percent(w.level, digits=3)} after {format_duration(w.length)}" for w in plan
+    )
+    total = percent(math.fsum(w.level for w in plan), digits=3)
+    kept = (
+        f"Its part of the alpha{each} is {total}"
+        if guardrail.acts
+        else (f"It takes nothing of the alpha and is tested at {total}{each}")
+    )
+    text = f"{kept}: {levels}." if len(plan) > 1 else f"{kept}, {levels.partition(' ')[2]}."
+    watched = {w.length for w in plan}
+    for window in guardrail.windows:
+        if window.length not in watched:
+            text += f" {_dropped(spec, window.length)}"
+    return text
+
+
+def _dropped(spec: SpecFile, length: timedelta) -> str:
+    experiment = spec.experiment
+    ends, observed = experiment.ends.after, experiment.ends.observe_for or timedelta(0)
+    share = exposed_by(experiment.ramp, ends, ends + observed - length - experiment.lag)
+    return (
+        f"The window of {format_duration(length)} is dropped: it closes in time for "
+        f"{percent(max(share, 0.0), digits=0)} of the planned units, and 20% are needed."
+    )

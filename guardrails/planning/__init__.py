@@ -1,0 +1,1 @@
+"""Before a run: what it can find, when, and where it cannot protect."""

@@ -1,0 +1,124 @@
+"""Before a run: what its guardrails and its goal can find at the traffic there is. Pure, seeded.
+
+The levels, windows, margins and boundaries are those of the file, made by the functions that
+judge with them later; only the data are replaced by what is known of them.
+
+Source: STATISTICS 1(i); DESIGN 8, 9.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from guardrails.levels import AnyComparison, Comparison, LimitComparison, plan_comparisons
+from guardrails.planning.baselines import Baselines, Number, typical_baselines
+from guardrails.planning.calendar import Calendar, Traffic, plan_calendar
+from guardrails.planning.goal import plan_goal
+from guardrails.planning.guardrail import Setting, plan_guardrail
+from guardrails.planning.limit import plan_limit
+from guardrails.planning.values import DroppedWindow, GoalPlan, GuardrailPlan, Plan
+from guardrails.planning.warnings import warnings_of
+from guardrails.rules import Guardrail, Limit, Regression
+from guardrails.spec_file import SpecFile
+
+PATHS = 4_000
+"""Paths behind each guardrail's figures: a probability is known to 1.6 points."""
+
+
+def plan(
+    spec: SpecFile,
+    traffic: Traffic,
+    baselines: Sequence[Baselines] = (),
+    *,
+    seed: int = 1,
+    paths: int = PATHS,
+    progress: Callable[[str], None] | None = None,
+) -> Plan:
+    """Return what a run of a file can and cannot find.
+
+    Args:
+        spec: The file.
+        traffic: How many units come.
+        baselines: What is known of control's KPIs, the surest first; the typical values that are
+            shipped come after them and count as assumptions.
+        seed: Of the paths; the same one gives the same plan.
+        paths: How many; at least 100.
+        progress: Told the id of each guardrail and treatment before its figures are made.
+    """
+    calendar = plan_calendar(spec.experiment, traffic)
+    setting = Setting(
+        experiment=spec.experiment,
+        kpis=spec.kpis,
+        calendar=calendar,
+        baselines=(*baselines, typical_baselines()),
+        seed=seed,
+        paths=max(100, paths),
+        held={},
+    )
+    compared = {(c.guardrail, c.treatment): c for c in plan_comparisons(spec)}
+    guardrails: list[GuardrailPlan] = []
+    for guardrail in spec.guardrails:
+        for treatment in spec.experiment.treatments:
+            if progress is not None:
+                progress(f"{guardrail.id} ({treatment})")
+            comparison = compared.get((guardrail.id, treatment))
+            guardrails.append(_guardrail(guardrail, treatment, comparison, setting))
+    done = Plan(
+        experiment=spec.experiment.key,
+        units_per_day=Number(traffic.units_per_day, traffic.source),
+        ends=calendar.ends,
+        observed=calendar.observed,
+        units=round(calendar.units),
+        by_arm=_by_arm(spec, calendar),
+        ramp=calendar.steps,
+        guardrails=tuple(guardrails),
+        goal=_goals(setting),
+        warnings=(),
+        seed=seed,
+        paths=setting.paths,
+    )
+    return replace(done, warnings=warnings_of(done, spec))
+
+
+def _goals(setting: Setting) -> tuple[GoalPlan, ...]:
+    spec = setting.experiment
+    if spec.goal is None:
+        return ()
+    return tuple(plan_goal(spec.goal, treatment, setting) for treatment in spec.treatments)
+
+
+def _by_arm(spec: SpecFile, calendar: Calendar) -> dict[str, int]:
+    return {v.name: round(calendar.units * v.weight) for v in spec.experiment.variants}
+
+
+def _guardrail(
+    guardrail: Guardrail, treatment: str, comparison: AnyComparison | None, setting: Setting
+) -> GuardrailPlan:
+    if isinstance(guardrail, Regression) and isinstance(comparison, Comparison):
+        found = plan_guardrail(guardrail, comparison, setting)
+    elif isinstance(guardrail, Limit) and isinstance(comparison, LimitComparison):
+        found = plan_limit(guardrail, comparison, setting)
+    else:
+        return GuardrailPlan(
+            guardrail=guardrail.id,
+            rule=guardrail.rule,
+            kpi=guardrail.kpi,
+            treatment=treatment,
+            limit="",
+            action=str(guardrail.action.value),
+            acts=guardrail.acts,
+            level=None,
+            unknown="outside of statistics: it compares samples with a number",
+        )
+    kept = {w.length for w in found.windows}
+    dropped = tuple(
+        DroppedWindow(w.length, closes, _why(closes))
+        for w in guardrail.windows
+        if w.length not in kept and (closes := setting.closes(w.length)) >= 0.0
+    )
+    return replace(found, dropped=dropped)
+
+
+def _why(closes: float) -> str:
+    if closes <= 0.0:
+        return "it closes for no unit before the end"
+    return f"it closes for {closes:.0%} of the units before the end; 20% are needed"
