@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST ?= $(BIN)/pytest
+PYTEST ?= $(BIN)/pytest -n 2 --dist loadfile
 DEMO ?=
 
 .PHONY: demo test acceptance check lint types screenshots clean help

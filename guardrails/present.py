@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from experiments.layers import BUCKETS, width
 from experiments.lifecycle import State, possible
 from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
 from guardrails.decide import frozen_words
@@ -93,7 +94,7 @@ def experiment_view(known: Known) -> ExperimentView:
         layer=layer_view(record, known.loaded),
         holdout=record.holdout,
         exposure=spec.exposure.value,
-        frozen=frozen_words(standing.frozen) if standing.frozen is not None else None,
+        frozen=None if standing.frozen is None or drafted else frozen_words(standing.frozen),
         ramp=ramp_views(record, known.loaded, standing, _still(known)),
         waiting=waiting_words(record, standing, _newest(known), known.now),
         actions=possible(State(record.state)),
@@ -122,6 +123,14 @@ def traffic_of(loaded: Loaded, record: ExperimentRecord) -> float:
     return ramp[min(record.step, len(ramp) - 1)].traffic if ramp else 1.0
 
 
+def reach_of(record: ExperimentRecord) -> float:
+    """Return the share of all units that layer and holdout leave to an experiment."""
+    owned = 1.0
+    if record.layer is not None:
+        owned = width((start, stop) for start, stop in record.layer_buckets) / BUCKETS
+    return owned * (1.0 - record.holdout)
+
+
 def transition_view(record: TransitionRecord) -> TransitionView:
     """Return a change of state as it is shown."""
     return TransitionView(
@@ -141,7 +150,7 @@ def transition_view(record: TransitionRecord) -> TransitionView:
 def _variants(known: Known, body: Mapping[str, Any]) -> tuple[VariantView, ...]:
     exposed: Mapping[str, int] = body.get("exposed", {})
     open_now = known.record.state == "running"
-    traffic = traffic_of(known.loaded, known.record)
+    reached = traffic_of(known.loaded, known.record) * reach_of(known.record)
     views: list[VariantView] = []
     for variant in known.loaded.spec.experiment.variants:
         treatment = known.treatments.get(variant.name)
@@ -152,7 +161,7 @@ def _variants(known: Known, body: Mapping[str, Any]) -> tuple[VariantView, ...]:
                 name=variant.name,
                 state=state,
                 weight=variant.weight,
-                share=traffic * variant.weight if served else 0.0,
+                share=reached * variant.weight if served else 0.0,
                 exposed=int(exposed.get(variant.name, 0)),
                 attempt=1 if treatment is None else treatment.attempt,
                 flow=variant.flow,

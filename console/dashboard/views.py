@@ -22,6 +22,7 @@ from console.dashboard.lines import (
     transition_line,
     variant_line,
 )
+from console.dashboard.ramp import StepLine, step_lines
 from guardrails.outcome import Code, Outcome
 from guardrails.rules import Regression
 from guardrails.views import ExperimentView, GuardrailView, TransitionView
@@ -84,6 +85,8 @@ class ExperimentPage:
     transitions: tuple[TransitionLine, ...]
     rollbacks: tuple[RollbackLine, ...]
     attention: tuple[str, ...]
+    ramp: tuple[StepLine, ...] = ()
+    waiting: str = ""
 
 
 def overview(
@@ -160,7 +163,13 @@ def experiment_page(view: ExperimentView, kpis: Mapping[str, KpiText]) -> Experi
         transitions=tuple(transition_line(t) for t in reversed(view.transitions)),
         rollbacks=tuple(rollback_line(r) for r in view.rollbacks),
         attention=view.attention,
+        ramp=step_lines(view),
+        waiting=_sentence(view.waiting),
     )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def tone_of(view: ExperimentView) -> str:
@@ -185,12 +194,17 @@ def headline(view: ExperimentView) -> str:
     arms = words.joined(tuple(v.name for v in view.variants if v.state == "live"))
     if view.state == "running":
         if view.last_check_at is None:
-            return f"{arms} has just started; the first check is still to come."
+            verb = "have" if len(view.variants) > 2 else "has"  # noqa: PLR2004 - control and one
+            return f"{arms} {verb} just started; the first check is still to come."
         return f"No harm is proven for {arms}. {_nearest_words(view)}".rstrip()
     return _at_rest(view, arms)
 
 
 def _at_rest(view: ExperimentView, arms: str) -> str:
+    if view.state == "draft":
+        at = view.starts_at
+        start = "a person starts it" if at is None else f"it starts on {words.instant(at)}"
+        return f"Draft: everybody gets control until {start}."
     if view.state == "paused":
         return "Paused: everybody gets control."
     stops = [g for g in view.guardrails if g.action == "stop" and g.outcome is Outcome.BREACH]
@@ -297,6 +311,10 @@ def _facts(view: ExperimentView) -> tuple[tuple[str, str], ...]:
         ("Unit", view.unit),
         ("Revision", f"{view.revision}, seed {view.seed}"),
     ]
+    if view.layer is not None:
+        facts.append(("Layer", f"{words.share(view.layer.owned)} of {view.layer.name}"))
+    if view.holdout:
+        facts.append(("Global holdout", f"{words.share(view.holdout)} of all units stay out"))
     if view.mode != "live":
         facts.insert(0, ("Mode", "shadow: it watches and acts on nothing"))
     if view.conflicted:

@@ -3,15 +3,15 @@
 import re
 import shutil
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from console.dashboard import charts, words
 from console.dashboard.lines import KpiText
-from console.dashboard.views import experiment_page, overview
+from console.dashboard.views import experiment_page, headline, overview
 from guardrails.outcome import Code, Outcome, WindowFinding
-from guardrails.views import KpiView, RollbackView, VariantView
+from guardrails.views import KpiView, RampStepView, RollbackView, VariantView
 from tests.running import KEY, SPEC, running
 from tests.views import T, rolled_back, view
 
@@ -338,3 +338,46 @@ def test_a_page_keeps_itself_current_and_fits_a_phone():
             assert complaints == []
         finally:
             browser.close()
+
+
+def test_a_draft_says_when_it_starts_and_judges_nothing():
+    at = datetime(2026, 12, 1, 9, tzinfo=UTC)
+    draft = replace(view(), state="draft", started_at=None)
+    assert headline(draft) == "Draft: everybody gets control until a person starts it."
+    assert headline(replace(draft, starts_at=at)).endswith("starts on 1 Dec 2026, 09:00 UTC.")
+
+
+def test_a_ramp_shows_each_step_and_what_it_still_asks_for():
+    hold = timedelta(hours=6)
+    steps = (
+        RampStepView(1, "done", 0.05, hold, 0, approval=True, advance="unharmed", approved=True),
+        RampStepView(
+            2,
+            "current",
+            0.25,
+            hold,
+            500,
+            approval=True,
+            advance="proven",
+            hold_left=timedelta(hours=1, seconds=61),
+            units={"control": 130, "b": 120},
+        ),
+        RampStepView(3, "next", 1.0, timedelta(0), 0, approval=False, advance="unharmed"),
+    )
+    ramped = replace(view(), ramp=steps, waiting="the step's hold is not over")
+    page = experiment_page(ramped, {})
+    assert [(s.traffic_words, s.state_words) for s in page.ramp] == [
+        ("5%", "done"),
+        ("25%", "now"),
+        ("100%", "to come"),
+    ]
+    assert page.ramp[0].asks == ("6 hours", "approved")
+    assert page.ramp[1].asks == (
+        "6 hours, 62 minutes left",
+        "500 units per arm, 120 in",
+        "a person's approval",
+        "every guardrail proven safe",
+    )
+    assert page.ramp[2].asks == ("stays until the end",)
+    assert page.waiting == "The step's hold is not over."
+    assert experiment_page(replace(view(), ramp=steps[2:]), {}).ramp == ()
