@@ -55,7 +55,7 @@ def margin_words(comparison: Comparison, *, part: float = 1.0) -> str:
     """Return a part of the margin: ``3%`` or ``5 percentage points``."""
     size = comparison.margin * part
     if comparison.absolute:
-        return f"{100 * size:.4g} percentage points"
+        return f"{100 * size:.4g} percentage point{'' if math.isclose(size, 0.01) else 's'}"
     return percent(size, digits=2)
 
 
