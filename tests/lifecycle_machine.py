@@ -222,6 +222,7 @@ class Lifecycle(RuleBasedStateMachine):
         key, engine = key or data.draw(st.sampled_from(KEYS)), self.engine(data)
         knobs = self.changed(key, changes, data.draw(RAISE))
         rehearse = data.draw(st.booleans())
+        engine.deliver()  # what a crash left untold would be told by the next who acts
         before = self.commits()
         rehearsed = self.attempt(engine, knobs, dry_run=True) if rehearse else None
         if rehearse:

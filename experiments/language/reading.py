@@ -8,7 +8,7 @@ Semantic rules then work on the ``Record`` it returns, so they know positions to
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from experiments.errors import Problem, Severity
 from experiments.language.scalars import resolve
@@ -98,6 +98,7 @@ class Key:
         example: A value as JSON, valid by the schema.
         required: Whether it must be there.
         default: In words, for people; empty when there is none.
+        aka: What other tools call it, or people try first; such a key is refused with its name.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Key:
     example: Any
     required: bool = False
     default: str = ""
+    aka: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,7 @@ def read_record(
                 meant |= table.keys()
                 continue
             _unknown(entry.key, entry.at, here, table, later)
-            meant.update(near_matches(entry.key, list(table)))
+            meant.update(_meant(entry.key, table))
             continue
         try:
             values[key.name] = read_value(key.type, entry.value, here)
@@ -253,9 +255,17 @@ def _clause(text: str) -> str:
 
 
 def _example(key: Key) -> str:
-    if isinstance(key.example, (str, int)):
-        return f"`{key.name}: {key.example}`"
-    return f"`{key.name}:`"
+    return f"`{key.name}: {_in_one_line(key.example)}`"
+
+
+def _in_one_line(value: Any) -> str:
+    """Return an example as it may stand in a file, on one line."""
+    if isinstance(value, dict):
+        inner = cast("dict[str, Any]", value).items()
+        return "{" + ", ".join(f"{name}: {_in_one_line(v)}" for name, v in inner) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_in_one_line(v) for v in cast("list[Any]", value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _unknown(
@@ -264,7 +274,15 @@ def _unknown(
     if name in later:
         place.problem(at, "is not supported yet", later[name])
     else:
-        place.problem(at, "unknown key", near(name, table))
+        meant = _meant(name, table)
+        words = " or ".join(f"`{m}`" for m in meant)
+        place.problem(at, "unknown key", f"did you mean {words}?" if meant else near(name, table))
+
+
+def _meant(name: str, table: Mapping[str, Key]) -> list[str]:
+    """Return the keys that an unknown one may have been: known as such, or spelt nearly so."""
+    known_as = [key.name for key in table.values() if name.lower() in key.aka]
+    return known_as or near_matches(name, list(table))
 
 
 def record_type(

@@ -74,6 +74,7 @@ EXPERIMENT_KEYS: Final = (
         "Key of the experiment and of its flag; part of the hash, so it never changes.",
         "three-step-cancel",
         required=True,
+        aka=("name", "key", "id", "flag", "feature"),
     ),
     Key(
         "title",
@@ -81,6 +82,7 @@ EXPERIMENT_KEYS: Final = (
         "Name for people.",
         "Three-step cancellation",
         default="the key",
+        aka=("label", "display_name"),
     ),
     Key(
         "owner",
@@ -88,6 +90,7 @@ EXPERIMENT_KEYS: Final = (
         "Whom to ask about it.",
         "retention@example.com",
         default="nobody",
+        aka=("team", "contact", "author"),
     ),
     Key(
         "hypothesis",
@@ -95,6 +98,7 @@ EXPERIMENT_KEYS: Final = (
         "What is believed, in a sentence.",
         "Showing what is lost lowers cancellations without annoying people.",
         default="not said",
+        aka=("description", "why", "about"),
     ),
     Key(
         "unit",
@@ -107,6 +111,7 @@ EXPERIMENT_KEYS: Final = (
         "does not name it.",
         "order_id",
         required=True,
+        aka=("randomization_unit", "randomisation_unit", "subject", "entity", "hash_attribute"),
     ),
     Key(
         "seed",
@@ -114,6 +119,7 @@ EXPERIMENT_KEYS: Final = (
         "Part of the hash: raise it to deal the units anew and start the analysis over.",
         2,
         default="1",
+        aka=("salt",),
     ),
     Key(
         "audience",
@@ -121,6 +127,7 @@ EXPERIMENT_KEYS: Final = (
         "Who takes part: every line must hold. A value, a list (any of), or comparisons.",
         {"platform": ["ios", "android"], "order_value": {"at_least": 20}},
         default="everybody",
+        aka=("target", "targeting", "segment", "segments", "who", "filter", "condition"),
     ),
     Key(
         "layer",
@@ -129,6 +136,7 @@ EXPERIMENT_KEYS: Final = (
         "same `unit`.",
         {"name": "cancel-page", "share": "50%"},
         default="none",
+        aka=("namespace", "exclusion_group", "mutex"),
     ),
     Key(
         "holdout",
@@ -143,6 +151,7 @@ EXPERIMENT_KEYS: Final = (
         "The arms by name: `control`, which everybody gets in doubt, and one treatment or more.",
         {"control": {"weight": "50%"}, "three_step": {"weight": "50%"}},
         required=True,
+        aka=("arms", "variations", "treatments", "groups", "split", "weights"),
     ),
     Key(
         "force",
@@ -151,6 +160,7 @@ EXPERIMENT_KEYS: Final = (
         "counted.",
         {"order-17": "three_step"},
         default="none",
+        aka=("overrides", "whitelist", "allowlist"),
     ),
     Key(
         "exposure",
@@ -166,6 +176,7 @@ EXPERIMENT_KEYS: Final = (
         "Instant of the first exposure, with its zone, or `manual`: a person starts it.",
         INSTANT_EXAMPLE,
         default="when the file is applied",
+        aka=("start", "from", "begin", "start_date"),
     ),
     Key(
         "ramp",
@@ -173,6 +184,7 @@ EXPERIMENT_KEYS: Final = (
         "Steps of traffic, each larger than the one before.",
         [{"traffic": "5%", "hold": "6h", "min_units": 500}, {"traffic": "100%"}],
         default="full traffic from the start",
+        aka=("rollout", "steps", "traffic", "allocation", "coverage"),
     ),
     Key(
         "freeze",
@@ -191,6 +203,7 @@ EXPERIMENT_KEYS: Final = (
         "What the change is meant to improve.",
         {"kpi": "save_rate", "expect": "+10%"},
         default="none",
+        aka=("metric", "primary_metric", "success_metric", "objective"),
     ),
     Key(
         "watch",
@@ -198,6 +211,7 @@ EXPERIMENT_KEYS: Final = (
         "KPIs that are shown beside the guardrails and judged by none.",
         ["cancellation_rate", "repurchase_rate"],
         default="none",
+        aka=("metrics", "secondary_metrics"),
     ),
     Key(
         "ends",
@@ -205,6 +219,7 @@ EXPERIMENT_KEYS: Final = (
         "When new exposures stop and how long units are watched after that.",
         {"after": "14d", "observe_for": "14d"},
         required=True,
+        aka=("end", "duration", "until", "stop", "length"),
     ),
     Key(
         "alpha",
@@ -213,6 +228,7 @@ EXPERIMENT_KEYS: Final = (
         "and looks together.",
         "5%",
         default="5%",
+        aka=("significance", "confidence"),
     ),
     Key(
         "check_every",
@@ -220,6 +236,7 @@ EXPERIMENT_KEYS: Final = (
         "Time between two checks.",
         "1m",
         default="1m",
+        aka=("interval", "frequency"),
     ),
     Key(
         "mode",
@@ -234,6 +251,7 @@ EXPERIMENT_KEYS: Final = (
         "Channels that are told; they are set up at the server.",
         ["ops"],
         default="none",
+        aka=("channels", "alerts", "alert"),
     ),
     Key(
         "expect_units",
@@ -241,6 +259,7 @@ EXPERIMENT_KEYS: Final = (
         "Units all variants together are expected to have by the end of the run.",
         67_200,
         default="measured",
+        aka=("sample_size", "units"),
     ),
     Key(
         "lag",

@@ -36,6 +36,9 @@ def rule_keys() -> Sequence[str]:
     return tuple(dict.fromkeys(key.name for rule in RULES.values() for key in rule.keys))
 
 
+_MARGINS: Final = {"max": "max_rise", "min": "max_drop"}
+
+
 def id_of(entry: MappingNode) -> str | None:
     """Return the id an entry is known by, readable or not; ``None`` where it cannot be told."""
     if written := text_of(entry, "id"):
@@ -54,8 +57,11 @@ def _read_entry(node: Node, place: Place) -> Record:
     strange = [e for e in node.entries if e.key not in keys and _rules_with(e.key)]
     meant = _meant_rule(node, keys) if written is None and strange else None
     if meant is not None:
-        place.key(strange[0].key).problem(
-            strange[0].at, f"belongs to rule `{meant}`", f"add `rule: {meant}`"
+        first = strange[0]
+        margin = _MARGINS.get(first.key) if meant == Limit.rule else None
+        instead = f", or write `{margin}` for a change against control" if margin else ""
+        place.key(first.key).problem(
+            first.at, f"belongs to rule `{meant}`", f"add `rule: {meant}`{instead}"
         )
         read_record(node, place, RULES[meant].keys, later={}, what="a guardrail")
         raise ToldError

@@ -20,6 +20,7 @@ GUARDRAIL_KEYS: Final = (
         "by name (`use`) with entries of your own (`add`).",
         [dict(entry) for entry in EXAMPLE],
         default="none, which has to be acknowledged",
+        aka=("guards", "rules", "safety", "constraints"),
     ),
     KPIS_KEY,
     Key(

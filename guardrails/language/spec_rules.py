@@ -150,7 +150,7 @@ def check_protection(
             "guardrails",
             NO_GUARDRAILS,
             "nothing protects the people in this experiment",
-            "add guardrails",
+            "add `guardrails: [{kpi: cancel_success_rate, max_drop: 3%}]` or the like",
         )
     elif guardrails and not any(turns_back(guardrail) for guardrail in guardrails):
         record.problem(

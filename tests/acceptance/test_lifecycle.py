@@ -15,7 +15,7 @@ from guardrails.ramp import Position
 from tests.lifecycle_machine import TOTALS, Lifecycle
 
 pytestmark = pytest.mark.acceptance
-EXAMPLES = 400
+EXAMPLES = 300
 STEPS = 40
 
 

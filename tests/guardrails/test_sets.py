@@ -155,7 +155,7 @@ def test_a_limit_beside_a_set_has_an_id_of_its_own():
         ("{use: []}", "7:19: guardrails.use: is empty; list one or more sets"),
         (
             "{add: [{kpi: satisfaction, max_drop: 3%}]}",
-            "7:13: guardrails: `guardrails` needs `use`; add `use:`, sets of guardrails by name",
+            "7:13: guardrails: `guardrails` needs `use`; add `use: [cancellation-defaults]`, sets of guardrails by name",
         ),
         (
             "{uses: [offer-costs]}",
@@ -273,7 +273,7 @@ def test_a_server_without_anything_says_so():
 
 def test_keys_of_another_rule_say_whose_they_are():
     assert problems("[{kpi: flow_failure_rate, max: 5%}]") == [
-        "spec.yaml:7:39: guardrails[0].max: belongs to rule `limit`; add `rule: limit`"
+        "spec.yaml:7:39: guardrails[0].max: belongs to rule `limit`; add `rule: limit`, or write `max_rise` for a change against control"
     ]
     assert problems("[{query: refund_p99, max: 0.8, hold: 5m}]") == [
         "spec.yaml:7:15: guardrails[0].query: belongs to rule `promql`; add `rule: promql`"
