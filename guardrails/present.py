@@ -275,13 +275,14 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
     paragraphs.extend(f"{g.limit}: {_standing(g)}." for g in view.guardrails)
     if view.waiting:
         paragraphs.append(f"Now: {view.waiting}.")
+    checks = "No check yet"
+    if view.last_check_at is not None:
+        checks = f"{view.checks:,} checks, the last on {instant(view.last_check_at)}"
     paragraphs.append(
-        f"{view.checks:,} checks, the last on "
-        f"{instant(view.last_check_at) if view.last_check_at else 'no date yet'}, one every "
-        f"{duration(view.check_every)}. A treatment whose true harm on every KPI is at most the "
-        f"proven part of its margin, every value within its limit, is turned back with probability "
-        f"at most {percent(view.alpha)} over the whole experiment, all guardrails, treatments and "
-        f"looks.{_outside(view)}"
+        f"{checks}, one every {duration(view.check_every)}. A treatment whose true harm on every "
+        "KPI is at most the proven part of its margin, every value within its limit, is turned "
+        f"back with probability at most {percent(view.alpha)} over the whole experiment, all "
+        f"guardrails, treatments and looks.{_outside(view)}"
     )
     paragraphs.extend(f"Needs attention: {words}." for words in view.attention)
     return Explanation(

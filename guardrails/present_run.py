@@ -102,6 +102,6 @@ def wanted(
     step = standing.steps[record.step]
     if not step.approval or record.approved == record.step:
         return ()
-    then = "the next step" if now >= record.step_since + step.hold else "ahead of time"
-    ask = f"turnback approve {record.key} allows {then}"
+    early = "" if now >= record.step_since + step.hold else " (also ahead of time)"
+    ask = f"turnback approve {record.key}{early}"
     return (f"step {record.step + 1} of the ramp wants approval: {ask}",)
