@@ -190,12 +190,18 @@ class IllegalTransitionError(ConflictError):
         self.state = state
         self.action = action
         self.legal = tuple(legal)
-        choices = ", ".join(self.legal) if self.legal else "nothing"
+        choices = ", ".join(map(_as_typed, self.legal)) if self.legal else "nothing"
         super().__init__(
             f"cannot {action.replace('_', ' ')} while {state.replace('_', ' ')}",
             hint=f"possible now: {choices}",
             path=path,
         )
+
+
+def _as_typed(action: str) -> str:
+    """Return an action, with the command that asks for it where that is called otherwise."""
+    commands = {"continue": "resume", "roll_back": "roll-back"}
+    return f"{action} (turnback {commands[action]})" if action in commands else action
 
 
 class StaleWriteError(ConflictError):

@@ -165,7 +165,13 @@ def resume(
 
 
 def change_state(
-    session: Session, record: ExperimentRecord, loaded: Loaded, step: Move, asked: Asked
+    session: Session,
+    record: ExperimentRecord,
+    loaded: Loaded,
+    step: Move,
+    asked: Asked,
+    *,
+    holdout: float,
 ) -> TransitionRecord:
     """Start, pause, continue or stop an experiment.
 
@@ -176,7 +182,7 @@ def change_state(
     """
     after = move(State(record.state), step)
     if step is Move.START:
-        return start(session, record, loaded, asked)
+        return start(session, record, loaded, asked, holdout=holdout)
     done = insert_transition(
         session,
         experiment=record.key,
@@ -197,9 +203,16 @@ def change_state(
 
 
 def start(
-    session: Session, record: ExperimentRecord, loaded: Loaded, asked: Asked
+    session: Session, record: ExperimentRecord, loaded: Loaded, asked: Asked, *, holdout: float
 ) -> TransitionRecord:
     """Start a draft: its run begins at this instant, whatever its file had planned.
+
+    Args:
+        session: The transaction.
+        record: The draft.
+        loaded: Its newest revision.
+        asked: Who starts it, and why.
+        holdout: Share of all units the service keeps out of runs that begin now.
 
     Raises:
         IllegalTransitionError: It is no draft.
@@ -248,6 +261,7 @@ def start(
         ends_at=span.ends_at,
         observe_until=span.observe_until,
         step_since=span.started_at,
+        holdout=holdout if spec.holdout else 0.0,
     )
     return done
 

@@ -1,6 +1,6 @@
 """Applying a file: what changes, in words, and what is refused."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from experiments.repository import (
     load_treatments,
     update_experiment,
 )
-from guardrails.changes import Refusal, refusals
+from guardrails.changes import Refusal, refusals, renewed
 from guardrails.differences import differences
 from guardrails.layering import own_buckets, reserve
 from guardrails.loaded import Loaded, observe_for
@@ -30,7 +30,7 @@ from guardrails.ramp import Position, position
 from guardrails.repository import forget_monitors, forget_snapshot, load_snapshot
 from guardrails.schedule import Span, span_from, span_of_draft, too_late, waits
 from guardrails.views import ApplyView
-from guardrails.words import instant, percent
+from guardrails.words import command, instant, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Applying:
     Attributes:
         holdout: Share of all units the service keeps out of runs that begin now.
         load: Returns the newest revision of any experiment.
+        exposed: Returns the units exposed so far of an experiment and seed.
     """
 
     source: str
@@ -47,6 +48,7 @@ class Applying:
     now: datetime
     holdout: float
     load: Callable[[ExperimentRecord], Loaded]
+    exposed: Callable[[str, int], Collection[str]]
 
     def unit_of(self, record: ExperimentRecord) -> str:
         """Return the unit type of an experiment."""
@@ -76,7 +78,9 @@ def apply_file(
         return ApplyView(loaded.key, "created", 1, words, warnings)
     current = asked.load(before)
     if current.spec.sha256 == loaded.spec.sha256:
-        return ApplyView(loaded.key, "unchanged", before.revision, (), warnings)
+        over = State(before.state) in OVER
+        words = (f"it is {before.state}: raise `seed` to run it again",) if over else ()
+        return ApplyView(loaded.key, "unchanged", before.revision, words, warnings)
     words = differences(current.spec, loaded.spec) or ("only comments or layout change",)
     number = before.revision + 1
     _check_seed(session, before, loaded)
@@ -218,6 +222,12 @@ def _begin_again(
             words.append("it starts now")
     else:
         words.append(f"the analysis starts over with seed {spec.seed}")
+        gone = load_treatments(session, before.key, before.seed)
+        words += [
+            f"{v}, turned back under seed {before.seed}, is served again under seed {spec.seed}"
+            for v, t in gone.items()
+            if t.state == "rolled_back" and v in spec.treatments
+        ]
         if state.value != before.state and state is not State.DRAFT:
             words.append(f"it is {state.value} again")
         if state is State.DRAFT:
@@ -248,9 +258,13 @@ def _go_on(
     if isinstance(place, str):
         hint = "keep a step with the traffic that is served"
         found = (*found, Refusal(place, "ramp", hint=hint))
+    span = span_from(spec, before.started_at, observed=observe_for(loaded.spec))
+    found = (*found, *_met(before, current, loaded, asked))
+    if State(before.state) is State.OBSERVING and span.ends_at != before.ends_at:
+        words = f"no new units have come in since {instant(before.ends_at)}: its end is past"
+        found = (*found, Refusal(words, "ends", moves=False))
     _refuse(loaded.key, found)
     buckets = reserve(session, spec, own=own, unit_of=asked.unit_of)
-    span = span_from(spec, before.started_at, observed=observe_for(loaded.spec))
     changes: dict[str, Any] = {"ends_at": span.ends_at, "observe_until": span.observe_until}
     if buckets != own:
         changes["layer_buckets"] = [list(interval) for interval in buckets]
@@ -258,12 +272,8 @@ def _go_on(
     if isinstance(place, Position):
         changes |= _moved(session, before, place, asked)
         words += _traffic_words(before, current, loaded, place)
-    changed = {
-        g.id
-        for g in (*current.spec.guardrails, *loaded.spec.guardrails)
-        if g not in current.spec.guardrails or g not in loaded.spec.guardrails
-    }
-    forget_monitors(session, loaded.key, before.seed, changed)
+    changed = renewed(current, loaded)
+    forget_monitors(session, loaded.key, before.seed, set(changed))
     # a guardrail that is new or gone is said already
     both = {g.id for g in current.spec.guardrails} & {g.id for g in loaded.spec.guardrails}
     words += [f"monitors of {name} start over" for name in sorted(changed & both)]
@@ -272,6 +282,21 @@ def _go_on(
     if spec.starts != current.spec.experiment.starts:
         words.append("it has started already: `starts` changes nothing before a raised seed")
     return changes, tuple(words)
+
+
+def _met(
+    before: ExperimentRecord, current: Loaded, loaded: Loaded, asked: Applying
+) -> tuple[Refusal, ...]:
+    """Refuse overrides of units that have met an arm: they would move."""
+    known = current.spec.experiment.force
+    wanted = loaded.spec.experiment.force
+    new = [unit for unit, variant in wanted.items() if known.get(unit) != variant]
+    met = sorted(set(new) & set(asked.exposed(before.key, before.seed))) if new else []
+    if not met:
+        return ()
+    names = ", ".join(met[:5]) + (f" and {len(met) - 5} more" if len(met) > 5 else "")  # noqa: PLR2004 - enough to find them
+    words = f"an override of a unit that has been exposed would move it: {names}"
+    return (Refusal(words, "force", hint="try variants out with ids of their own"),)
 
 
 def _refuse(key: str, found: Sequence[Refusal]) -> None:
@@ -321,7 +346,7 @@ def _traffic_words(
 
 def _draft_words(key: str, span: Span) -> list[str]:
     if span.starts_at is None:
-        return [f"it waits until a person starts it: turnback start {key}"]
+        return [f"it waits until a person starts it: {command('start', key)}"]
     return [f"it starts at {instant(span.starts_at)} and ends at {instant(span.ends_at)}"]
 
 

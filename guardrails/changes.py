@@ -8,12 +8,13 @@ share of the layer) moves nobody and is allowed.
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from experiments.audience import Clause, Condition, Operator
 from experiments.layers import buckets_of
 from experiments.spec import ExperimentSpec, Layer
+from guardrails.differences import differences
 from guardrails.levels import AnyComparison
 from guardrails.loaded import Loaded
 
@@ -70,9 +71,8 @@ def refusals(
     if promised(old) != promised(new):
         found.append(
             Refusal(
-                "the guardrails that can turn back, alpha, ends, ramp or expect_units change what "
-                "the budget is split over: the looks so far were taken under another plan, and "
-                "the promise holds for one",
+                "the budget of false rollbacks was split over another plan, which holds until the "
+                f"end: {_plan_words(old, new)}",
                 "guardrails",
                 moves=False,
                 hint="guardrails with `action: alert` may change at any time",
@@ -81,9 +81,50 @@ def refusals(
     return tuple(found)
 
 
-def promised(loaded: Loaded) -> frozenset[AnyComparison]:
-    """Return what the budget was split over: every comparison that can turn a treatment back."""
-    return frozenset(c for c in loaded.comparisons if c.acts)
+def promised(loaded: Loaded) -> frozenset[tuple[str, ...]]:
+    """Return what the budget was split over: every comparison that can turn a treatment back.
+
+    With the meaning of its KPI and the lag: evidence so far was of that statistic. Levels are
+    rounded, since the same split written with other weights differs in the last digit.
+    """
+    return frozenset(_meaning(loaded, c) for c in loaded.comparisons if c.acts)
+
+
+def renewed(old: Loaded, new: Loaded) -> frozenset[str]:
+    """Return guardrails whose states say nothing any more: they mean something else now.
+
+    Those that can turn back never are among them once a change was accepted: their plan is the
+    same (``promised``), and forgetting their looks would spend the budget twice.
+    """
+    return frozenset(
+        {g.id for g in (*old.spec.guardrails, *new.spec.guardrails)}
+        - {g for g, meaning in _meanings(old).items() if _meanings(new).get(g) == meaning}
+    )
+
+
+def _meanings(loaded: Loaded) -> dict[str, frozenset[tuple[str, ...]]]:
+    told: dict[str, set[tuple[str, ...]]] = {g.id: set() for g in loaded.spec.guardrails}
+    for comparison in loaded.comparisons:
+        told[comparison.guardrail].add(_meaning(loaded, comparison))
+    for watch in loaded.queries:
+        told[watch.guardrail].add((repr(watch),))
+    return {guardrail: frozenset(meanings) for guardrail, meanings in told.items()}
+
+
+def _meaning(loaded: Loaded, comparison: AnyComparison) -> tuple[str, ...]:
+    windows = tuple(replace(w, level=float(f"{w.level:.12g}")) for w in comparison.windows)
+    kpi = replace(loaded.kpis[comparison.kpi], title="", title_zh="", words="")
+    lag = loaded.spec.experiment.lag
+    return repr(replace(comparison, windows=windows)), repr(kpi), repr(lag)
+
+
+_PLANNED = ("guardrail", "alpha", "ends", "ramp", "expect_units", "kpis", "lag")
+
+
+def _plan_words(old: Loaded, new: Loaded) -> str:
+    """Return the changes that make another plan, in the words of the file."""
+    changed = differences(old.spec, new.spec)
+    return ", ".join(w for w in changed if w.startswith(_PLANNED)) or "its guardrails change"
 
 
 def _units(old: ExperimentSpec, new: ExperimentSpec) -> list[Refusal]:

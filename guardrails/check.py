@@ -44,7 +44,7 @@ from guardrails.settings import EngineSettings
 from guardrails.standing import standing_of
 from guardrails.ticks import Tick
 from guardrails.verify import store_verified, verify_rollbacks
-from guardrails.words import breach_words, instant, percent
+from guardrails.words import breach_words, command, instant, percent
 from metrics.cells import Snapshot
 from metrics.store import MetricStore
 
@@ -351,7 +351,7 @@ def _ask(session: Session, sight: _Sight, *, at: datetime) -> None:
         at=at,
         title=f"{record.key} waits for approval to go from {now} to {then} of the traffic",
         text=f"Everything else that step {record.step + 1} of the ramp asks for is there. "
-        f"turnback approve {record.key} allows the next step.",
+        f"{command('approve', record.key)} allows the next step.",
         evidence=None,
         channels=sight.loaded.channels,
     )

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from guardrails.outcome import Code, Finding, Outcome
 from guardrails.schedule import Frozen
-from guardrails.words import duration, instant
+from guardrails.words import command, duration, instant
 
 RELATIVE_EXPOSURE_AFTER_ROLLBACK = 0.01
 """A rollback is effective when the arm's exposures are below this share of their rate before."""
@@ -232,7 +232,7 @@ def waiting(findings: Sequence[Finding], standing: Standing, *, now: datetime) -
     if words is not None:
         return Hold(words)
     if step.approval and standing.approved != standing.step:
-        return Hold(f"waits for approval: turnback approve {standing.key}", asks=True)
+        return Hold(f"waits for approval: {command('approve', standing.key)}", asks=True)
     return None
 
 

@@ -149,10 +149,15 @@ class Engine:
                 now=self._clock.now(),
                 holdout=self.settings.holdout,
                 load=self._shelf.loader(session),
+                exposed=self._exposed,
             )
             before = load_experiment(session, loaded.key)
             view = apply_file(session, loaded, before=before, asked=asked)
         return replace(view, dry_run=dry_run)
+
+    def _exposed(self, key: str, seed: int) -> frozenset[str]:
+        self._flush()
+        return frozenset(self._store.exposed_units(key, seed))
 
     def validate(self, text: str, *, source: str) -> tuple[Problem, ...]:
         """Return every problem of a file here and now, warnings included; nothing changes.
@@ -227,7 +232,9 @@ class Engine:
             ConflictError: It would end before it starts.
         """
         asked = Asked(actor=actor, reason=reason, at=self._clock.now())
-        return self._act(key, lambda s, r, x: change_state(s, r, x, step, asked))
+        return self._act(
+            key, lambda s, r, x: change_state(s, r, x, step, asked, holdout=self.settings.holdout)
+        )
 
     def approve(self, key: str, *, reason: str, actor: str) -> TransitionView:
         """Allow the current step of the ramp to be left, also ahead of time.

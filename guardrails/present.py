@@ -94,7 +94,9 @@ def experiment_view(known: Known) -> ExperimentView:
         layer=layer_view(record, known.loaded),
         holdout=record.holdout,
         exposure=spec.exposure.value,
-        frozen=None if standing.frozen is None or drafted else frozen_words(standing.frozen),
+        frozen=None
+        if standing.frozen is None or record.state != State.RUNNING or not standing.live
+        else frozen_words(standing.frozen),
         ramp=ramp_views(record, known.loaded, standing, _still(known)),
         waiting=waiting_words(record, standing, _newest(known), known.now),
         actions=possible(State(record.state)),
@@ -256,22 +258,24 @@ def _attention(known: Known) -> tuple[str, ...]:
 
 def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explanation:
     """Return what happened and why, in words, with the numbers it rests on."""
+    back = {v.name for v in view.variants if v.state == "rolled_back"}
     rolled = [t for t in known.transitions if t.after == "rolled_back"]
+    standing = [t for t in rolled if t.variant in back]
     paragraphs: list[str] = []
     evidence: Mapping[str, Any] | None = None
-    if rolled:
-        newest = rolled[-1]
+    headline = _state_words(known)
+    if standing:
+        newest = standing[-1]
+        over = "" if view.state in {"running", "observing"} else f" {headline}"
         headline = (
             f"{newest.variant} was turned back to control on {instant(newest.at)} "
-            f"by {newest.actor}."
+            f"by {newest.actor}.{over}"
         )
         paragraphs.append(newest.reason)
         paragraphs.extend(_effect_of(r) for r in view.rollbacks if r.variant == newest.variant)
         evidence = newest.evidence
-    else:
-        headline = f"{view.key} is {view.state}; no treatment was turned back."
-        if view.state == "draft":
-            headline = f"{view.key} is a draft: everybody gets control."
+    elif rolled:
+        paragraphs.append(_earlier(rolled[-1]))
     paragraphs.extend(f"{g.limit}: {_standing(g)}." for g in view.guardrails)
     if view.waiting:
         paragraphs.append(f"Now: {view.waiting}.")
@@ -291,6 +295,26 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
         headline=headline,
         paragraphs=tuple(paragraphs),
         evidence=evidence,
+    )
+
+
+def _state_words(known: Known) -> str:
+    """Return the state as a sentence, with who brought it about where it is no plain run."""
+    state = State(known.record.state)
+    if state is State.DRAFT:
+        return f"{known.record.key} is a draft: everybody gets control."
+    if state is State.RUNNING:
+        return f"{known.record.key} is running; no treatment is turned back."
+    since = [t for t in known.transitions if t.variant is None and t.after == state.value]
+    told = f" since {instant(since[-1].at)}, by {since[-1].actor}" if since else ""
+    return f"{known.record.key} is {state.value}{told}: everybody gets control."
+
+
+def _earlier(rollback: TransitionRecord) -> str:
+    """Return a rollback that is over as a sentence."""
+    return (
+        f"Earlier, on {instant(rollback.at)}, {rollback.variant} was turned back by "
+        f"{rollback.actor}: {rollback.reason.rstrip('.')}."
     )
 
 

@@ -11,7 +11,7 @@ from guardrails.loaded import Loaded
 from guardrails.outcome import Finding
 from guardrails.schedule import too_late
 from guardrails.views import LayerView, RampStepView
-from guardrails.words import instant
+from guardrails.words import command, instant
 
 
 def layer_view(record: ExperimentRecord, loaded: Loaded) -> LayerView | None:
@@ -64,12 +64,12 @@ def waiting_words(
     """Return what a run waits for, empty when it is over."""
     match State(record.state):
         case State.DRAFT if record.starts_at is None:
-            return f"waits until a person starts it: turnback start {record.key}"
+            return f"waits until a person starts it: {command('start', record.key)}"
         case State.DRAFT:
             planned = record.starts_at or record.started_at
             return f"{'starts' if now < planned else 'was to start'} at {instant(planned)}"
         case State.PAUSED:
-            return f"paused: turnback resume {record.key} goes on"
+            return f"paused; {command('resume', record.key)} goes on"
         case State.OBSERVING:
             return f"watches the last units until {instant(record.observe_until)}"
         case State.RUNNING:
@@ -81,6 +81,9 @@ def waiting_words(
 def _running_words(
     record: ExperimentRecord, standing: Standing, findings: Sequence[Finding], now: datetime
 ) -> str:
+    if not standing.live:
+        again, end = command("resume", f"{record.key} VARIANT"), command("stop", record.key)
+        return f"every treatment is turned back; {again} serves one again, {end} ends it"
     if record.step + 1 >= len(standing.steps):
         return f"runs at its last step until {instant(record.ends_at)}"
     hold = waiting(findings, standing, now=now)
@@ -92,16 +95,21 @@ def wanted(
 ) -> tuple[str, ...]:
     """Return what a person is asked to do."""
     if record.state == State.DRAFT:
-        if too_late(loaded.spec.experiment, now):
-            return ("its end passed before it started: apply the file with new dates",)
-        if record.starts_at is None:
-            return (f"it waits until a person starts it: turnback start {record.key}",)
-        return ()
-    if record.state != State.RUNNING or record.step + 1 >= len(standing.steps):
+        return _wanted_of_draft(record, loaded, now)
+    last = record.step + 1 >= len(standing.steps)
+    if record.state != State.RUNNING or last or not standing.live:
         return ()
     step = standing.steps[record.step]
     if not step.approval or record.approved == record.step:
         return ()
     early = "" if now >= record.step_since + step.hold else " (also ahead of time)"
-    ask = f"turnback approve {record.key}{early}"
+    ask = f"{command('approve', record.key)}{early}"
     return (f"step {record.step + 1} of the ramp wants approval: {ask}",)
+
+
+def _wanted_of_draft(record: ExperimentRecord, loaded: Loaded, now: datetime) -> tuple[str, ...]:
+    if too_late(loaded.spec.experiment, now):
+        return ("its end passed before it started: apply the file with new dates",)
+    if record.starts_at is None:
+        return (f"it waits until a person starts it: {command('start', record.key)}",)
+    return ()

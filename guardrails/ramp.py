@@ -33,9 +33,8 @@ def position(
 ) -> Position | str:
     """Return where a running experiment stands in a changed ramp, or why it cannot stand there.
 
-    The step with the traffic that is served goes on. Without one, the traffic of the step may
-    grow, but less than up to the old next step: that would be an advance without its hold,
-    units, evidence and approval.
+    The step with the traffic that is served goes on. Without one, only the last step may grow:
+    to raise any other would be an advance without its hold, units, evidence and approval.
 
     Args:
         old: Ramp so far.
@@ -52,11 +51,10 @@ def position(
     index = next((i for i, s in enumerate(new) if s.traffic > served), None)
     if index is None:
         return f"the ramp ends at {_share(new[-1].traffic)}, but {_share(served)} is served"
-    following = _leads_to(old, at)
-    if following is not None and new[index].traffic >= following - _SAME:
+    if _leads_to(old, at) is not None:
         return (
-            f"the ramp has no step between {_share(served)}, which is served, and "
-            f"{_share(new[index].traffic)}"
+            f"the ramp has no step with {_share(served)}, which is served: raising it to "
+            f"{_share(new[index].traffic)} would be an advance without what the step asks for"
         )
     return Position(index, anew=True, approved=-1)
 

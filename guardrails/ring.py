@@ -99,7 +99,7 @@ class Ring:
         asked = Asked(actor=ENGINE, reason="the time set in the file has come", at=now)
         try:
             with self._control.transaction() as session:
-                done = start(session, record, loaded, asked)
+                done = start(session, record, loaded, asked, holdout=self._settings.holdout)
         except (ChangedMeanwhileError, IntegrityError):
             logger.info("%s: somebody else started or changed the draft", record.key)
             return None

@@ -33,6 +33,11 @@ def duration(length: timedelta) -> str:
     return " ".join(parts) or "0 s"
 
 
+def command(name: str, of: str) -> str:
+    """Return a command as it is typed; every one of those that change something wants a reason."""
+    return f'turnback {name} {of} --reason "..."'
+
+
 def instant(at: datetime) -> str:
     """Return an instant as ``2026-01-04 02:00 UTC``."""
     return at.strftime("%Y-%m-%d %H:%M UTC")

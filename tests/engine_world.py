@@ -39,6 +39,10 @@ class PlantedStore:
         self.broken = False
         self.quiet_since = None
         self.exposures = []
+        self.met = {}  # units that were exposed, with their variant
+
+    def exposed_units(self, experiment, seed):
+        return self.met
 
     def failing(self, variant):
         return self.rates.get(variant, 0.1)

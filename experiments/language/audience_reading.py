@@ -249,7 +249,15 @@ def _value(node: Node) -> Value:
         raise Refusal(f"must be a single value, {given(node)}", "write text, a number, or true")
     if node.value is None:
         raise Refusal("must be a value, got nothing", _NOTHING)
+    if isinstance(node.value, str) and _COMPARED.match(node.value):
+        raise Refusal(
+            f"is compared as text, and looks like a comparison: {given(node)}",
+            'write {at_least: 20}, {below: 100}, {not: DE} or {version_at_least: "3.10"}',
+        )
     return node.value
+
+
+_COMPARED: Final = re.compile(r"\s*(?:[<>]=?|[!=]=|[=~^])\s*\S")
 
 
 def _values(node: ListNode) -> tuple[Value, ...]:

@@ -98,10 +98,19 @@ def freeze_type() -> ValueType:
     schema = record_schema(FREEZE_KEYS)
     schema["oneOf"] = [{"required": ["from", "to"]}, {"required": ["days"]}]
     schema["dependentRequired"] = {"from": ["to"], "to": ["from"], "zone": ["days"]}
-    entry = ValueType(
-        lambda node, place: read_record(node, place, FREEZE_KEYS, later={}, what="a freeze"), schema
-    )
-    return list_type(entry, what="freezes", most=MAX_FREEZES)
+    return list_type(ValueType(_read_freeze, schema), what="freezes", most=MAX_FREEZES)
+
+
+def _read_freeze(node: Node, place: Place) -> Record:
+    if isinstance(node, ScalarNode) and node.value is not None:
+        days = ["sat", "sun"]
+        if day := next((day for day in DAYS if node.text.lower().startswith(day)), None):
+            days = [day]
+        raise Refusal(
+            f"a freeze must be keys and values, {given(node)}",
+            f"write {{days: [{', '.join(days)}]}} for days of the week, or {{from: …, to: …}}",
+        )
+    return read_record(node, place, FREEZE_KEYS, later={}, what="a freeze")
 
 
 def freezes_are_times(record: Record) -> None:

@@ -7,12 +7,13 @@ Semantic rules then work on the ``Record`` it returns, so they know positions to
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from experiments.errors import Problem, Severity
 from experiments.language.scalars import resolve
-from experiments.language.source import ListNode, MappingNode, Mark, Node, ScalarNode
+from experiments.language.source import Entry, ListNode, MappingNode, Mark, Node, ScalarNode
 
 
 class Refusal(Exception):  # noqa: N818 - no error of the program: the value says no
@@ -205,7 +206,13 @@ def read_value(type_: ValueType, node: Node, place: Place) -> Any:
 
 
 def read_record(
-    node: Node, place: Place, keys: Sequence[Key], *, later: Mapping[str, str], what: str
+    node: Node,
+    place: Place,
+    keys: Sequence[Key],
+    *,
+    later: Mapping[str, str],
+    what: str,
+    also: Sequence[str] = (),
 ) -> Record:
     """Read a mapping by its table of keys; values that cannot be read are left out.
 
@@ -215,12 +222,13 @@ def read_record(
         keys: The table.
         later: Keys that are known but not supported yet, with what to do instead.
         what: Name of the thing, for messages ("a variant").
+        also: What belongs to it as a rule, for the hint where something else stands there.
     """
     if not isinstance(node, MappingNode):
         wanted = [key for key in keys if key.required] or keys[:1]
         first = wanted[0]
-        inside = ", ".join(f"{key.name}: {key.example}" for key in wanted)
-        hint = f"write {{{inside}}}"
+        inside = [f"{key.name}: {_own_or_example(key, node, place)}" for key in wanted]
+        hint = f"write {{{', '.join([*inside, *also])}}}"
         if not place.path:
             hint = f"begin with `{first.name}: {first.example}`"
         raise Refusal(f"{what} must be keys and values, {given(node)}", hint)
@@ -234,8 +242,11 @@ def read_record(
             if entry.faulty:
                 meant |= table.keys()
                 continue
-            _unknown(entry.key, entry.at, here, table, later)
-            meant.update(_meant(entry.key, table))
+            # a key that is there already is not what another one meant
+            free = {name: k for name, k in table.items() if node.get(name) is None}
+            intended = _meant(entry.key, free)
+            _unknown(entry, here, intended or near_matches(entry.key, list(table)), table, later)
+            meant.update(intended)
             continue
         try:
             values[key.name] = read_value(key.type, entry.value, here)
@@ -248,10 +259,19 @@ def read_record(
     return Record(node, place, values, frozenset(meant))
 
 
+def _own_or_example(key: Key, node: Node, place: Place) -> str:
+    """Return what was written, where the key would take it, else the key's example."""
+    if isinstance(node, ScalarNode) and node.value is not None:
+        with suppress(Refusal, ToldError):
+            key.type.read(node, Place(Report(""), place.path))
+            return node.text
+    return _in_one_line(key.example)
+
+
 def _clause(text: str) -> str:
     """Return the first clause of a sentence, to go on with."""
     clause = text.partition(";")[0].partition(":")[0].rstrip(".")
-    return clause[:1].lower() + clause[1:]
+    return clause if clause[1:2].isupper() else clause[:1].lower() + clause[1:]
 
 
 def _example(key: Key) -> str:
@@ -269,14 +289,18 @@ def _in_one_line(value: Any) -> str:
 
 
 def _unknown(
-    name: str, at: Mark, place: Place, table: Mapping[str, Key], later: Mapping[str, str]
+    entry: Entry,
+    place: Place,
+    meant: Sequence[str],
+    table: Mapping[str, Key],
+    later: Mapping[str, str],
 ) -> None:
-    if name in later:
-        place.problem(at, "is not supported yet", later[name])
-    else:
-        meant = _meant(name, table)
-        words = " or ".join(f"`{m}`" for m in meant)
-        place.problem(at, "unknown key", f"did you mean {words}?" if meant else near(name, table))
+    if entry.key in later:
+        place.problem(entry.at, "is not supported yet", later[entry.key])
+        return
+    words = " or ".join(f"`{m}`" for m in meant)
+    hint = f"did you mean {words}?" if meant else near(entry.key, table)
+    place.problem(entry.at, "unknown key", hint)
 
 
 def _meant(name: str, table: Mapping[str, Key]) -> list[str]:
@@ -286,13 +310,17 @@ def _meant(name: str, table: Mapping[str, Key]) -> list[str]:
 
 
 def record_type(
-    keys: Sequence[Key], *, what: str, later: Mapping[str, str] | None = None
+    keys: Sequence[Key],
+    *,
+    what: str,
+    later: Mapping[str, str] | None = None,
+    also: Sequence[str] = (),
 ) -> ValueType:
     """Return the type of a mapping with these keys; read as a ``Record``."""
     not_yet = later or {}
 
     def read(node: Node, place: Place) -> Record:
-        return read_record(node, place, keys, later=not_yet, what=what)
+        return read_record(node, place, keys, later=not_yet, what=what, also=also)
 
     return ValueType(read, record_schema(keys))
 
@@ -315,6 +343,13 @@ def key_schema(key: Key) -> dict[str, Any]:
     return {"description": about, "examples": [key.example], **key.type.schema}
 
 
+def _no_list(node: Node, what: str) -> Refusal:
+    hint = "begin each with `- `"
+    if isinstance(node, ScalarNode) and node.value is not None:
+        hint = f"write [{shown(node.text)}]"
+    return Refusal(f"must be a list of {what}, {given(node)}", hint)
+
+
 def list_type(
     of: ValueType, *, what: str, least: int = 0, most: int | None = None, unique: bool = False
 ) -> ValueType:
@@ -325,7 +360,7 @@ def list_type(
 
     def read(node: Node, place: Place) -> tuple[Item, ...]:
         if not isinstance(node, ListNode):
-            raise Refusal(f"must be a list of {what}, {given(node)}", "begin each with `- `")
+            raise _no_list(node, what)
         if len(node.items) < least:
             raise Refusal("is empty", f"list one or more {what}")
         if most is not None and len(node.items) > most:

@@ -98,7 +98,9 @@ def ends_type() -> ValueType:
 def ramp_type() -> ValueType:
     """Return the type of the ramp; read as ``Item`` of ``Record``."""
     step = ValueType(
-        lambda node, place: read_record(node, place, STEP_KEYS, later={}, what="a step"),
+        lambda node, place: read_record(
+            node, place, STEP_KEYS, later={}, what="a step", also=("hold: 24h",)
+        ),
         record_schema(STEP_KEYS),
     )
     return list_type(step, what="steps", least=1, most=MAX_STEPS)

@@ -51,7 +51,9 @@ def id_of(entry: MappingNode) -> str | None:
 
 def _read_entry(node: Node, place: Place) -> Record:
     if not isinstance(node, MappingNode):
-        return read_record(node, place, RULES[DEFAULT_RULE].keys, later={}, what="a guardrail")
+        keys = RULES[DEFAULT_RULE].keys
+        also = ("max_drop: 5%",)
+        return read_record(node, place, keys, later={}, what="a guardrail", also=also)
     written = _written_rule(node, place)
     keys = {key.name for key in RULES[written or DEFAULT_RULE].keys}
     strange = [e for e in node.entries if e.key not in keys and _rules_with(e.key)]

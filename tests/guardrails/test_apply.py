@@ -1,5 +1,7 @@
 """Applying files: drafts, layers, what is refused, what follows, and rehearsals."""
 
+import re
+from dataclasses import replace
 from datetime import timedelta
 from threading import Barrier, Thread
 
@@ -168,7 +170,8 @@ def test_a_person_starts_a_draft_by_hand_or_ahead_of_time(world):
 
 def test_a_draft_that_waits_for_a_person_asks_for_one(world):
     w = world(MANUAL + SPEC)
-    assert w.view().attention == ("it waits until a person starts it: turnback start cancel-page",)
+    ask = 'turnback start cancel-page --reason "..."'
+    assert w.view().attention == (f"it waits until a person starts it: {ask}",)
     assert (w.view().starts_at, w.view().ends_at, w.view().actions) == (
         None,
         None,
@@ -304,7 +307,7 @@ REFUSED = [
 def test_what_units_have_met_is_changed_by_a_raised_seed_alone(world, more, change, kind, words):
     before = SPEC + "".join(more)
     if words == "jump":
-        words = "no step between 10%"
+        words = "no step with 10%"
     w = world(before)
     w.hours(1)
     kept, served = dump(w), w.engine.serving().version
@@ -373,12 +376,19 @@ def test_a_ramp_keeps_the_traffic_that_is_served(world):
     applied = w.apply(SPEC + longer)
     assert "traffic stays 50%" in applied.words
     assert (w.view().step, w.view().traffic) == (2, 0.5)
-    more = longer.replace("50%, hold", "60%, hold")
-    applied = w.apply(SPEC + more)
-    assert "ramp step 3 traffic: 50% becomes 60%" in applied.words
-    assert "traffic is 60% now, and the step's hold begins anew" in applied.words
-    assert w.view().traffic == 0.6
+    with pytest.raises(ReshuffleError, match="without what the step asks for"):
+        w.apply(SPEC + longer.replace("50%, hold", "60%, hold"))
     assert len([arm for arm in arms(w) if arm == "treatment"]) >= len(inside)
+
+
+def test_only_the_last_step_of_a_ramp_may_grow(world):
+    w = world(SPEC + "ramp:\n  - {traffic: 20%, hold: 1h}\n  - {traffic: 50%}\n")
+    w.hours(2)
+    grown = (
+        "ramp:\n  - {traffic: 20%, hold: 1h}\n  - {traffic: 60%, hold: 4h}\n  - {traffic: 100%}\n"
+    )
+    applied = w.apply(SPEC + grown)
+    assert "traffic is 60% now, and the step's hold begins anew" in applied.words
     w.hours(3)
     assert w.view().traffic == 0.6, "its hold of four hours began when the file was applied"
     w.hours(1)
@@ -538,3 +548,74 @@ def test_two_experiments_that_want_the_same_room_at_once_do_not_both_get_it(worl
     with pytest.raises(LayerConflictError):
         other.apply(layered("b", "60%"), source="x", actor="bob")
     other.close()
+
+
+def looks_of(w, guardrail):
+    monitors = [m for m in w.engine._all_of("cancel-page").monitors if m.guardrail == guardrail]
+    return [(s.looks, s.spent) for m in monitors for s in m.states.values()]
+
+
+def test_looks_that_were_taken_stay_taken_whatever_is_written_otherwise(world):
+    w = world()
+    w.hours(30)
+    (guardrail,) = {g.guardrail for g in w.view().guardrails}
+    before = looks_of(w, guardrail)
+    assert max(looks for looks, _spent in before) > 5
+    for more in (", weight: 2", ", weight: 3", ""):
+        text = re.sub(r"(max_rise: 10%)", rf"\1{more}", SPEC)
+        assert w.apply(text).result == "updated"
+        assert looks_of(w, guardrail) == before, more
+
+
+OWN_KPI = """kpis:
+  help_rate:
+    title: Help
+    kind: proportion
+    better: lower
+    unit: share
+    windows: {1h: 100%}
+    words: Share of units that opened the help page.
+    measures: {opened: {event: help_opened}}
+    value: opened > 0
+"""
+
+
+def test_what_a_guarded_kpi_means_is_part_of_the_plan(world):
+    before = SPEC + OWN_KPI
+    before = before.replace("guardrails:\n", "guardrails:\n  - {kpi: help_rate, max_rise: 20%}\n")
+    w = world(before)
+    w.hours(3)
+    with pytest.raises(ConflictError, match="split over another plan"):
+        w.apply(before.replace("value: opened > 0", "value: opened > 3"))
+    assert w.apply(before.replace("title: Help", "title: Help page")).result == "updated"
+
+
+def test_a_refused_plan_is_told_by_what_changed(world):
+    w = world()
+    w.hours(1)
+    with pytest.raises(ConflictError, match=r"alpha: .*5% becomes 4%|alpha"):
+        w.apply(SPEC + "alpha: 4%\n")
+
+
+def test_an_override_never_moves_a_unit_that_was_exposed(world):
+    w = world()
+    w.store.met = {"order-1": "control"}
+    with pytest.raises(ReshuffleError, match="would move it: order-1"):
+        w.apply(SPEC + "force: {order-1: treatment}\n")
+    assert w.apply(SPEC + "force: {qa-1: treatment}\n").result == "updated"
+
+
+def test_a_raised_seed_says_that_a_rolled_back_arm_is_served_again(world):
+    w = world()
+    w.hours(1)
+    w.engine.roll_back("cancel-page", "treatment", reason="bad", actor="ann")
+    words = w.apply(SPEC + "seed: 2\n").words
+    assert "treatment, turned back under seed 1, is served again under seed 2" in words
+
+
+def test_a_draft_takes_the_holdout_of_its_start(world):
+    w = world(SPEC + "starts: manual\n")
+    w.engine.settings = replace(w.engine.settings, holdout=0.5)
+    w.engine._ring._settings = w.engine.settings
+    w.engine.move("cancel-page", Move.START, reason="go", actor="ann")
+    assert w.view().holdout == 0.5

@@ -482,7 +482,7 @@ def test_a_step_that_wants_approval_waits_for_it_and_asks_once(world):
     assert w.view().step == 0
     assert [m.kind for m in w.channel.told] == ["approval_wanted"]
     assert "from 10% to 50%" in w.channel.told[0].title
-    assert w.view().waiting == "waits for approval: turnback approve cancel-page"
+    assert w.view().waiting == 'waits for approval: turnback approve cancel-page --reason "..."'
     assert any("turnback approve cancel-page" in words for words in w.view().attention)
     w.engine.approve("cancel-page", reason="looks good", actor="ann")
     assert w.view().ramp[0].approved
