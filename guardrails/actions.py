@@ -8,6 +8,7 @@ from sqlmodel import Session
 from experiments.errors import ConflictError, InvalidRequestError, UnknownVariantError
 from experiments.lifecycle import Move, State, move, require
 from experiments.repository import (
+    NOT_APPROVED,
     ExperimentRecord,
     TransitionRecord,
     TreatmentRecord,
@@ -22,6 +23,7 @@ from experiments.repository import (
 )
 from guardrails.apply import begin_treatments
 from guardrails.loaded import Loaded, observe_for
+from guardrails.repository import load_snapshot
 from guardrails.rollback import message, record_rollback
 from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
@@ -160,7 +162,16 @@ def resume(
         evidence=None,
         channels=loaded.channels,
     )
-    update_experiment(session, record)
+    # hold, units and approval so far were those of the attempt that failed
+    newest = load_snapshot(session, record.key)
+    exposed = newest[1].get("exposed", {}) if newest is not None else {}
+    update_experiment(
+        session,
+        record,
+        step_since=asked.at,
+        step_exposed=dict(exposed),
+        approved=NOT_APPROVED,
+    )
     return done
 
 

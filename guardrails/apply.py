@@ -117,7 +117,7 @@ def _check_seed(session: Session, before: ExperimentRecord, loaded: Loaded) -> N
         lowest = (highest_seed(session, loaded.key, besides=before.seed) or 0) + 1
     if seed < lowest:
         raise ConflictError(
-            f"seed {seed} is lower than {lowest}, which is running"
+            f"seed {seed} is lower than {lowest}, which it has now"
             if lowest == before.seed
             else f"seed {seed} was used before; the next is {lowest}",
             hint="seeds only go up: units keep the arm they had",

@@ -40,6 +40,7 @@ from guardrails.repository import (
     snapshot_to_json,
 )
 from guardrails.rollback import message, record_rollback
+from guardrails.schedule import frozen
 from guardrails.settings import EngineSettings
 from guardrails.standing import standing_of
 from guardrails.ticks import Tick
@@ -97,7 +98,7 @@ def check(
     The cells are those of the tick's instant; what is done about them happens ``now``, which is
     later when the tick is.
     """
-    sight = _look(control, store, settings, record=record, loaded=loaded, at=tick.at)
+    sight = _look(control, store, settings, record=record, loaded=loaded, at=tick.at, now=now)
     verified = verify_rollbacks(store, record, sight.treatments, at=tick.at)
     result = "ok" if sight.snapshot is not None else "error"
     try:
@@ -121,6 +122,7 @@ def _look(
     record: ExperimentRecord,
     loaded: Loaded,
     at: datetime,
+    now: datetime,
 ) -> _Sight:
     with control.reading() as session:
         treatments = load_treatments(session, record.key, record.seed)
@@ -150,6 +152,8 @@ def _look(
         suspended=settings.suspended,
         now=at,
     )
+    if standing.frozen is None:  # a late check acts now
+        standing = replace(standing, frozen=frozen(loaded.spec.experiment.freeze, now))
     decision = decide(findings, standing, now=at)
     return _Sight(record, loaded, treatments, monitors, snapshot, failure, findings, decision)
 
@@ -338,10 +342,11 @@ def _become(
 def _ask(session: Session, sight: _Sight, *, at: datetime) -> None:
     """Tell once for each step that only a person's approval is missing."""
     record, ramp = sight.record, sight.loaded.spec.experiment.ramp
-    key = f"approval:{record.key}/{record.seed}/{record.step}"
+    now, then = (percent(s.traffic, digits=2) for s in ramp[record.step : record.step + 2])
+    since = record.step_since.isoformat()
+    key = f"approval:{record.key}/{record.seed}/{record.step}@{since}/{now}-{then}"
     if message_exists(session, key):
         return
-    now, then = (percent(s.traffic, digits=2) for s in ramp[record.step : record.step + 2])
     message(
         session,
         key=key,

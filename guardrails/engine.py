@@ -131,6 +131,8 @@ class Engine:
         """
         loaded = self._shelf.parse(text, source=source)
         refuse_unknown_queries(loaded, self.settings, self._catalogue, source=source)
+        if loaded.spec.experiment.force:
+            self._flush()  # what was exposed must be known: overrides never move a unit
         with self._lock:
             view = self._apply(loaded, source=source, actor=actor, dry_run=dry_run)
             if not dry_run:
@@ -156,7 +158,6 @@ class Engine:
         return replace(view, dry_run=dry_run)
 
     def _exposed(self, key: str, seed: int) -> frozenset[str]:
-        self._flush()
         return frozenset(self._store.exposed_units(key, seed))
 
     def validate(self, text: str, *, source: str) -> tuple[Problem, ...]:

@@ -135,6 +135,11 @@ def _trouble(watch: QueryWatch, series: Series) -> str | None:
     return None
 
 
+def not_yet(watch: QueryWatch) -> Finding:
+    """Return the finding while the ``hold`` reaches back to before the treatment was served."""
+    return _finding(watch, Outcome.INCONCLUSIVE, Code.NOT_SERVED_YET)
+
+
 def unanswered(watch: QueryWatch, message: str) -> Finding:
     """Return the finding of a query that could not be asked or judged."""
     return _finding(watch, Outcome.ERROR, Code.SOURCE_FAILED, message=message)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from experiments.repository import TreatmentRecord
 from guardrails.decide import events_stopped, query_failed
 from guardrails.judge import judge
-from guardrails.judge_query import QueryWatch, Series, judge_query, unanswered
+from guardrails.judge_query import QueryWatch, Series, judge_query, not_yet, unanswered
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding
 from guardrails.repository import Monitor
@@ -57,7 +57,7 @@ def judge_all(
     watches = [watch for watch in loaded.queries if watch.treatment in live]
     return (
         *_compared(loaded, live, monitors, snapshot, failure, since=since),
-        *ask_all(watches, source, at=at),
+        *ask_all(watches, source, at=at, since={v: t.since for v, t in live.items()}),
     )
 
 
@@ -95,11 +95,22 @@ def _compared(
 
 
 def ask_all(
-    watches: Sequence[QueryWatch], source: QuerySource | None, *, at: datetime
+    watches: Sequence[QueryWatch],
+    source: QuerySource | None,
+    *,
+    at: datetime,
+    since: Mapping[str, datetime],
 ) -> list[Finding]:
     """Return the finding of every query; one that treatments share is asked once.
 
-    Never raises: a source that fails is an error of the guardrails it was asked for.
+    Never raises: a source that fails is an error of the guardrails it was asked for. Before a
+    treatment was served for the whole ``hold`` there is nothing to judge it by.
+
+    Args:
+        watches: Queries of live treatments.
+        source: Answers them.
+        at: Instant of the check.
+        since: Since when each treatment is served.
     """
     answers: dict[tuple[str, timedelta, timedelta], Series | str] = {}
     findings: list[Finding] = []
@@ -112,8 +123,12 @@ def ask_all(
         if key not in answers:
             answers[key] = _asked(watch, watch.text, source, at=at)
         answer = answers[key]
-        failed = isinstance(answer, str)
-        findings.append(unanswered(watch, answer) if failed else judge_query(watch, answer))
+        if isinstance(answer, str):
+            findings.append(unanswered(watch, answer))
+        elif at - watch.hold < since[watch.treatment]:
+            findings.append(not_yet(watch))
+        else:
+            findings.append(judge_query(watch, answer))
     return findings
 
 

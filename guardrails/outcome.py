@@ -48,6 +48,7 @@ class Code(StrEnum):
     LIKE_CONTROL = "like_control"  # inconclusive: beyond the limit, hardly worse than control
     BEYOND_LIMIT = "beyond_limit"  # breach of a rule outside statistics
     WITHIN_LIMIT = "within_limit"  # pass of a rule outside statistics
+    NOT_SERVED_YET = "not_served_yet"  # inconclusive: served for less than the time asked
     NOT_HELD = "not_held"  # inconclusive: beyond the limit, not for the whole time asked
     SOURCE_FAILED = "source_failed"  # error: a source outside the store gave no usable answer
 

@@ -206,6 +206,7 @@ _CODE_WORDS: Final = {
     "not be the reason",
     Code.BEYOND_LIMIT: "the query is beyond its limit",
     Code.WITHIN_LIMIT: "the query is within its limit",
+    Code.NOT_SERVED_YET: "it has not been served for as long as the query must hold",
     Code.NOT_HELD: "the query is beyond its limit, but not for the whole time",
     Code.SOURCE_FAILED: "the query could not be judged",
 }

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ def run(
         warn("nothing was applied")
         return False
     done = [_applied(a, client, as_json=as_json) if a.changes else a for a in planned]
+    # what needed no applying was looked at in the rehearsal only
+    done = [replace(a, view={**a.view, "dry_run": False}) if a.view else a for a in done]
     return _end(done, dry_run=False, as_json=as_json)
 
 

@@ -41,6 +41,13 @@ def _lists_name_things_once(record: Record) -> None:
             seen.add(item.value)
 
 
+def _key_is_free(record: Record) -> None:
+    """The hash of layer `1` and that of seed 1 of an experiment called `layer` would be one."""
+    if record.get("experiment") == "layer":
+        hint = "name it by what it tries, for instance three-step-cancel"
+        record.problem("experiment", "`layer` is a word of the assignment", hint)
+
+
 _RULES: tuple[Callable[[Record], None], ...] = (
     variants_have_a_control,
     weights_sum_to_all,
@@ -49,6 +56,7 @@ _RULES: tuple[Callable[[Record], None], ...] = (
     attributes_are_spelt_once,
     *SCHEDULE_RULES,
     _lists_name_things_once,
+    _key_is_free,
 )
 
 

@@ -619,3 +619,33 @@ def test_a_draft_takes_the_holdout_of_its_start(world):
     w.engine._ring._settings = w.engine.settings
     w.engine.move("cancel-page", Move.START, reason="go", actor="ann")
     assert w.view().holdout == 0.5
+
+
+def test_a_resumed_treatment_begins_its_ramp_step_anew(world):
+    ramp = "ramp:\n  - {traffic: 10%, hold: 6h, approval: true}\n  - {traffic: 100%}\n"
+    w = world(SPEC + ramp)
+    w.hours(4)
+    w.engine.approve("cancel-page", reason="it looks well", actor="ann")
+    w.engine.roll_back("cancel-page", "treatment", reason="bad", actor="ann")
+    w.hours(20)
+    w.engine.resume("cancel-page", "treatment", reason="mended", actor="ann")
+    w.hours(5)
+    assert w.view().step == 0, "the hold began with the new attempt"
+    w.hours(3)
+    assert w.view().step == 0, "the approval was given to the old attempt"
+    w.engine.approve("cancel-page", reason="again", actor="ann")
+    w.hours(1)
+    assert w.view().step == 1
+
+
+def test_a_late_check_does_not_advance_a_ramp_that_is_frozen_by_now(world):
+    start = T + HOUR * 5.5
+    freeze = (
+        f"freeze: [{{from: '{start:%Y-%m-%dT%H:%MZ}', to: '{start + 9 * HOUR:%Y-%m-%dT%H:%MZ}'}}]\n"
+    )
+    w = world(SPEC + RAMP.replace("hold: 2h", "hold: 5h") + freeze)
+    w.hours(4)
+    w.clock.move_to(T + HOUR * 5.75)
+    (report,) = w.engine.run_due()
+    assert report.at == T + 5 * HOUR
+    assert w.view().step == 0

@@ -205,7 +205,8 @@ class Recording:
 
 class World:
     def __init__(self, source, spec=SPEC, queries=QUERIES, **settings):
-        self.clock = SteppedClock(T)
+        # served for longer than any query must hold before the first check
+        self.clock = SteppedClock(T - timedelta(minutes=10))
         self.channel = Recording()
         self.control = ControlPlane("sqlite://")
         self.store = Steady()
@@ -223,6 +224,7 @@ class World:
         )
         self.key = load_spec(spec).experiment.key
         self.engine.apply(spec, source="test.yaml", actor="tester")
+        self.clock.move_to(T)
 
     def minutes(self, count):
         reports = []
@@ -525,3 +527,16 @@ def test_a_drop_by_drop_answer_is_cut_off():
         pytest.raises(QueryError, match="within 1 s"),
     ):
         ask(client)
+
+
+def test_what_a_query_said_before_a_treatment_was_served_is_not_held_against_it(world):
+    w = world(Planted(treatment=1.2, other=0.4))
+    w.minutes(2)
+    assert w.states()["treatment"] == "rolled_back"
+    w.engine.resume("refunds", "treatment", reason="mended", actor="ann")
+    w.minutes(3)
+    waiting = w.guardrail()
+    assert (waiting.outcome, waiting.code) == (Outcome.INCONCLUSIVE, Code.NOT_SERVED_YET)
+    assert w.states()["treatment"] == "live"
+    w.minutes(4)
+    assert w.states()["treatment"] == "rolled_back", "it was served for five minutes by then"
