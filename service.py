@@ -25,11 +25,13 @@ from guardrails.channels.stopping import WhileRunning
 from guardrails.channels.webhook import WebhookChannel
 from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.engine import Engine
+from guardrails.following import Following
 from guardrails.prometheus import PrometheusClient
 from guardrails.scheduler import Bell
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
 from guardrails.settings import EngineSettings
-from guardrails.specs_folder import SpecsFolder, SpecsView
+from guardrails.specs_folder import SpecsFolder
+from guardrails.specs_view import SpecsView
 from guardrails.telemetry import (
     EngineMetrics,
     Intake,
@@ -77,6 +79,7 @@ class Services:
     counts: events.EventCounts = field(default_factory=events.EventCounts)
     applied_valid: bool = True
     bell: Bell | None = None
+    following: Following | None = None
     stopping: Event = field(default_factory=Event)
 
     @property
@@ -94,23 +97,27 @@ class Services:
         In a demo time is moved by hand, and nothing happens by itself.
         """
         self.exposures.start()
-        if self.specs is not None:
-            self.specs.look()
         if self.settings.demo:
+            if self.specs is not None:
+                self.specs.look()
             return
+        if self.specs is not None:
+            every = timedelta(seconds=self.settings.specs_seconds)
+            self.following = Following(self.specs.look, every)
+            self.following.start()
         jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
             "deliveries": (timedelta(seconds=1), self.engine.deliver)
         }
         if self.settings.checks:
             jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self.engine.run_due)
-        if self.specs is not None:
-            jobs["specs"] = (timedelta(seconds=self.settings.specs_seconds), self.specs.look)
         self.bell = Bell(jobs)
         self.bell.start()
 
     def close(self) -> None:
         """Stop checks, write what waits, release the files; in that order, idempotent."""
         self.stopping.set()
+        if self.following is not None:
+            self.following.close()
         if self.bell is not None:
             self.bell.close()
         self.exposures.close()
@@ -215,7 +222,7 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         engine=engine,
         registry=registry,
         flush=flush,
-        specs=SpecsFolder.of(settings.specs, engine, clock) if settings.specs is not None else None,
+        specs=_followed(settings, engine, clock),
         prometheus=prometheus,
         stopping=stopping,
         evaluations=ofrep.Evaluations(
@@ -235,6 +242,13 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         )
     )
     return services
+
+
+def _followed(settings: Settings, engine: Engine, clock: Clock) -> SpecsFolder | None:
+    if settings.specs is None:
+        return None
+    late = timedelta(seconds=max(30.0, 10 * settings.specs_seconds))
+    return SpecsFolder.of(settings.specs, engine, clock, late_after=None if settings.demo else late)
 
 
 def _secret(value: SecretStr | None) -> str | None:

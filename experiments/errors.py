@@ -72,8 +72,8 @@ class Problem:
 
     Attributes:
         file: Name of the file, as given.
-        line: Line, from 1.
-        column: Column, from 1.
+        line: Line, from 1; 0 where it has none: the file, or its folder, cannot be read.
+        column: Column, from 1; 0 where there is no line.
         path: Keys from the top of the file, ``guardrails[0].max_drop``; empty for the whole file.
         message: What is wrong.
         hint: What to do.
@@ -89,7 +89,7 @@ class Problem:
     severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}:{self.column}: "
+        where = f"{self.file}:{self.line}:{self.column}: " if self.line else f"{self.file}: "
         path = f"{self.path}: " if self.path else ""
         hint = f"; {self.hint}" if self.hint else ""
         return f"{where}{path}{self.message}{hint}"

@@ -1,12 +1,16 @@
 """What differs between two spec files, in the words of the files. Pure.
 
-Values are shown as they are written. What is only written in another way (`50%` or `50.0%`, a
-default spelled out) is no difference.
+Values are compared whole, as JSON, and shown as they are written; text that would else be read as
+something else, such as a number, in quotes. What is only written in another way (`50%` or
+`50.0%`, a default spelled out) is no difference.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final
 
+from experiments.language.scalars import resolve, trap
 from experiments.language.source import (
     Entry,
     ListNode,
@@ -21,6 +25,9 @@ from guardrails.spec_file import SpecFile
 
 LONGEST = 80
 """Characters of a value that are shown."""
+
+_BEFORE_IT = 20
+"""Characters shown before the place where two long values differ."""
 
 _NAMED: Final = {"variants": "variant", "ramp": "ramp step", "guardrails": "guardrail"}
 """How a part of these is called: ``variant NAME``, ``ramp step 2``, ``guardrail ID``."""
@@ -82,8 +89,7 @@ def _pair(path: str, old: Node | None, new: Node | None) -> list[str]:
         return _mappings(path, _entries(old), _entries(new))
     if isinstance(old, ListNode) and isinstance(new, ListNode):
         return _lists(path, old.items, new.items)
-    same = repr(to_json(old)) == repr(to_json(new))
-    return [] if same else [f"{path}: {_shown(old)} becomes {_shown(new)}"]
+    return [] if _identity(old) == _identity(new) else [f"{path}: {_becomes(old, new)}"]
 
 
 def _as_entries(guardrails: Node) -> Node:
@@ -140,21 +146,41 @@ def _by_name(entries: Node | None) -> dict[str, Node]:
 
 
 def _values(path: str, old: Sequence[Node], new: Sequence[Node]) -> list[str]:
-    before, after = [_shown(item) for item in old], [_shown(item) for item in new]
-    added = [value for value in after if value not in before]
-    gone = [value for value in before if value not in after]
-    words: list[str] = []
-    if added:
-        words.append(f"adds {', '.join(added)}")
-    if gone:
-        words.append(f"drops {', '.join(gone)}")
-    if not words and before != after:
-        words.append(f"becomes {_short(', '.join(after))}")
-    return [f"{path}: {' and '.join(words)}"] if words else []
+    before, after = list(map(_identity, old)), list(map(_identity, new))
+    if before == after:
+        return []
+    added = [item for item, it in zip(new, after, strict=True) if it not in set(before)]
+    gone = [item for item, it in zip(old, before, strict=True) if it not in set(after)]
+    if not _told_apart(before, after) or any(len(_written(i)) > LONGEST for i in (*added, *gone)):
+        at = new[0].at if new else old[0].at
+        return [f"{path}: {_becomes(ListNode(tuple(old), at), ListNode(tuple(new), at))}"]
+    words = [f"adds {', '.join(map(_listed, added))}"] if added else []
+    words += [f"drops {', '.join(map(_listed, gone))}"] if gone else []
+    return [f"{path}: {' and '.join(words)}"]
+
+
+def _told_apart(before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether saying what is added and dropped says all: no other order, nothing twice."""
+    alone = len(set(before)) == len(before) and len(set(after)) == len(after)
+    old, new = set(before), set(after)
+    return alone and [it for it in before if it in new] == [it for it in after if it in old]
+
+
+def _identity(node: Node) -> str:
+    """Return what two nodes of the same JSON value have in common: 1, "1" and true differ."""
+    return repr(to_json(node))
 
 
 def _all_scalars(items: Sequence[Node]) -> bool:
     return all(isinstance(item, ScalarNode) for item in items)
+
+
+def _becomes(old: Node, new: Node) -> str:
+    """Return both values in one line; of long ones the part where they begin to differ."""
+    before, after = _written(old), _written(new)
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after)))  # noqa: B905 - the shorter one ends it
+    start = max(0, same - _BEFORE_IT) if same > LONGEST - _BEFORE_IT else 0
+    return f"{_short(before, start)} becomes {_short(after, start)}"
 
 
 def _shown(node: Node | None) -> str:
@@ -165,15 +191,37 @@ def _shown(node: Node | None) -> str:
 def _written(node: Node | None) -> str:
     match node:
         case ScalarNode():
-            return node.text if node.text.strip() else repr(node.text)
+            return _quoted(node.text) if _needs_quotes(node) else node.text or "null"
         case ListNode():
-            return f"[{', '.join(map(_written, node.items))}]"
+            return f"[{', '.join(map(_listed, node.items))}]"
         case MappingNode():
-            return f"{{{', '.join(f'{e.key}: {_written(e.value)}' for e in node.entries)}}}"
+            inside = (f"{e.key}: {_listed(e.value)}" for e in node.entries)
+            return f"{{{', '.join(inside)}}}"
         case None:
             return "nothing"
 
 
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+def _listed(node: Node) -> str:
+    """Return a value as it is written between others."""
+    if isinstance(node, ScalarNode) and any(mark in node.text for mark in ",[]{}"):
+        return _quoted(node.text)
+    return _written(node)
+
+
+def _needs_quotes(node: ScalarNode) -> bool:
+    """Whether text without quotes would be read as something else, or its blanks not seen."""
+    text = node.text
+    if not isinstance(node.value, str):
+        return False
+    another = resolve(text, plain=True)[0] != text or trap(text) is not None
+    return another or text != " ".join(text.split()) or text.startswith(("[", "{", '"', "'"))
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _short(text: str, start: int = 0) -> str:
+    """Return at most ``LONGEST`` characters of a text from ``start`` on."""
+    part = text[start:] if start == 0 else f"…{text[start:]}"
+    return part if len(part) <= LONGEST else f"{part[: LONGEST - 1]}…"

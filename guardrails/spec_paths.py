@@ -1,6 +1,7 @@
 """Spec files on disk: which of a folder's files they are, and their text."""
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,19 @@ LARGEST_SPEC = 1_000_000
 """Bytes of a spec file: far beyond anything a person writes."""
 
 SUFFIXES = frozenset({".yaml", ".yml"})
+
+_BINARY: int = getattr(os, "O_BINARY", 0)
+_NO_WAIT: int = getattr(os, "O_NONBLOCK", 0)
+"""Opening a pipe that nobody writes to would else wait for ever."""
+
+
+class NotRegularError(OSError):
+    """What has the name of a spec file is a pipe, a socket or a device."""
+
+
+def name_of(path: Path) -> str:
+    r"""Return a path as it is told: bytes of a name that are no UTF-8 as ``\xff``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def spec_paths(folder: Path) -> tuple[Path, ...]:
@@ -57,11 +71,26 @@ def spec_text(file: str, content: bytes) -> str | Problem:
         return Problem(file, line, column, "", "this is not UTF-8 text", "save the file as UTF-8")
 
 
-def read_spec(path: Path) -> bytes:
+def read_spec(path: Path, *, pipes: bool = False) -> bytes:
     """Return a spec file's bytes, at most one more than ``LARGEST_SPEC``.
 
+    Args:
+        path: The file, or a link to one.
+        pipes: Read whatever it is, and wait for it, for instance what a shell hands over.
+
     Raises:
+        NotRegularError: It is no regular file, nor a link to one.
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
+    if pipes:
+        with path.open("rb") as file:
+            return file.read(LARGEST_SPEC + 1)
+    _require_regular(path.stat(), path)  # before: opening a device may do something
+    with os.fdopen(os.open(path, os.O_RDONLY | _NO_WAIT | _BINARY), "rb") as file:
+        _require_regular(os.fstat(file.fileno()), path)
         return file.read(LARGEST_SPEC + 1)
+
+
+def _require_regular(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise NotRegularError(0, "is no regular file", str(path))

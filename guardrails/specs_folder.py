@@ -9,10 +9,11 @@ applied. A file that went away changes nothing: an experiment ends by a decision
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
+from time import monotonic
 
 from experiments.errors import (
     Problem,
@@ -27,8 +28,9 @@ from guardrails.clock import Clock
 from guardrails.engine import Engine
 from guardrails.problems import and_more, told
 from guardrails.spec_file import SpecFile, load_spec
-from guardrails.spec_paths import read_spec, spec_paths, spec_text
+from guardrails.spec_paths import NotRegularError, name_of, read_spec, spec_paths, spec_text
 from guardrails.spec_set import check_together
+from guardrails.specs_view import SpecsFile, SpecsView
 from guardrails.views import ApplyView
 from metrics.catalogue import Catalogue
 
@@ -45,77 +47,8 @@ Apply = Callable[[str, str, bool], ApplyView]
 
 
 @dataclass(frozen=True, slots=True)
-class SpecsFile:
-    """One file of the folder.
-
-    Attributes:
-        file: Its path.
-        experiment: Key of its experiment, ``None`` while the file cannot be read.
-        revision: Revision that its text is, ``None`` while it is none.
-        result: ``created``, ``updated`` or ``unchanged`` when it was applied last; ``waiting``
-            for the faults of the set to be mended; ``refused``; ``failed`` and tried again;
-            ``gone`` while its experiment goes on.
-        conflict: Why it was refused or failed, ``None`` otherwise.
-    """
-
-    file: str
-    experiment: str | None
-    revision: int | None
-    result: str
-    conflict: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SpecsView:
-    """How a followed folder stands.
-
-    Attributes:
-        dir: The folder, ``None`` when the service follows none.
-        valid: Whether the newest set is in force, all of it.
-        checked_at: Instant of the newest look, ``None`` before the first.
-        problems: Faults of the newest set; of many the first.
-        left_out: How many more there are.
-        files: Every file, sorted; those that went away last.
-    """
-
-    dir: str | None
-    valid: bool = True
-    checked_at: datetime | None = None
-    problems: tuple[Problem, ...] = ()
-    left_out: int = 0
-    files: tuple[SpecsFile, ...] = ()
-
-    @property
-    def attention(self) -> tuple[str, ...]:
-        """What a person should look at, one sentence each."""
-        words: list[str] = []
-        if self.problems:
-            count = len(self.problems) + self.left_out
-            plural = "s" if count != 1 else ""
-            words.append(
-                f"{self.dir} holds {count:,} problem{plural}; what was applied before stays in "
-                f"force. The first: {self.problems[0]}"
-            )
-        words += [f"{f.file}: {f.conflict}" for f in self.files if f.conflict]
-        words += [
-            gone_words(f.file, f.experiment)
-            for f in self.files
-            if f.result == "gone" and f.experiment
-        ]
-        return tuple(words)
-
-
-def gone_words(file: str, experiment: str) -> str:
-    """Return what is said of a file that went away."""
-    return (
-        f"{file} is gone; its experiment {experiment} goes on. "
-        f"Stop it with `turnback stop {experiment}`, or bring the file back"
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class _Found:
-    """One file at one look: its bytes, or why they cannot be read."""
+    """One file at one look: its bytes, or what is the trouble with it."""
 
     content: bytes = b""
     trouble: str = ""
@@ -123,7 +56,7 @@ class _Found:
     @property
     def digest(self) -> str:
         if self.trouble:
-            return f"cannot be read: {self.trouble}"
+            return f"trouble: {self.trouble}"
         return sha256(self.content).hexdigest()
 
 
@@ -154,6 +87,9 @@ class SpecsFolder:
         catalogue: KPIs that files may name.
         over: Returns whether an experiment has ended: its file may stay, and claims nothing.
         now: The clock.
+        late_after: A folder whose newest look began to be this old does not answer any more: a
+            mount hangs. ``None`` where nobody looks by himself.
+        elapsed: Seconds that have passed since some instant, whatever the clock says.
     """
 
     def __init__(
@@ -164,8 +100,14 @@ class SpecsFolder:
         catalogue: Catalogue,
         over: Callable[[str], bool],
         now: Callable[[], datetime],
+        late_after: timedelta | None = None,
+        elapsed: Callable[[], float] = monotonic,
     ) -> None:
         self._folder = folder
+        self._dir = name_of(folder)
+        self._late_after = late_after
+        self._elapsed = elapsed
+        self._looked_at = elapsed()
         self._apply = apply
         self._over = over
         self._catalogue = catalogue
@@ -179,10 +121,12 @@ class SpecsFolder:
         self._known: dict[str, str] = {}
         self._gone: dict[str, str] = {}
         self._said: frozenset[str] = frozenset()
-        self._view = SpecsView(str(folder))
+        self._view = SpecsView(self._dir)
 
     @classmethod
-    def of(cls, folder: Path, engine: Engine, clock: Clock) -> "SpecsFolder":
+    def of(
+        cls, folder: Path, engine: Engine, clock: Clock, *, late_after: timedelta | None = None
+    ) -> "SpecsFolder":
         """Return what follows a folder for an engine."""
 
         def apply(text: str, file: str, dry_run: bool) -> ApplyView:  # noqa: FBT001 - as `Apply`
@@ -194,12 +138,23 @@ class SpecsFolder:
             except UnknownExperimentError:
                 return False
 
-        return cls(folder, apply=apply, catalogue=engine.catalogue, over=over, now=clock.now)
+        return cls(
+            folder,
+            apply=apply,
+            catalogue=engine.catalogue,
+            over=over,
+            now=clock.now,
+            late_after=late_after,
+        )
 
     @property
     def view(self) -> SpecsView:
-        """How the folder stood at the newest look."""
-        return self._view
+        """How the folder stood at the newest look, or that it does not answer any more."""
+        view, limit = self._view, self._late_after
+        if limit is None or self._elapsed() - self._looked_at <= limit.total_seconds():
+            return view
+        problem = Problem(self._dir, 0, 0, "", _silent_words(view.checked_at), _SILENT)
+        return replace(view, valid=False, problems=(problem, *view.problems))
 
     def look(self) -> SpecsView:
         """Look once; take what changed if the look before saw the same.
@@ -217,19 +172,22 @@ class SpecsFolder:
                 self._view = self._take(found)
                 self._say()
             self._view = replace(self._view, checked_at=self._now())
+            self._looked_at = self._elapsed()
             return self._view
 
     def _read(self) -> _Set:
         try:
             paths = spec_paths(self._folder)
+        except FileNotFoundError:
+            return {self._dir: _Found(trouble="there is no such folder")}
         except OSError as error:
-            return {str(self._folder): _Found(trouble=_reason(error))}
+            return {self._dir: _Found(trouble=_trouble(error))}
         found: dict[str, _Found] = {}
         for path in paths:
             try:
-                found[str(path)] = _Found(read_spec(path))
+                found[name_of(path)] = _Found(read_spec(path))
             except OSError as error:
-                found[str(path)] = _Found(trouble=_reason(error))
+                found[name_of(path)] = _Found(trouble=_trouble(error))
         return found
 
     def _take(self, found: _Set) -> SpecsView:
@@ -238,7 +196,7 @@ class SpecsFolder:
             first, left_out = told(problems)
             files = [self._waiting(file, one) for file, one in found.items()]
             return SpecsView(
-                str(self._folder),
+                self._dir,
                 valid=False,
                 problems=tuple(first),
                 left_out=left_out,
@@ -247,7 +205,7 @@ class SpecsFolder:
         self._note_gone()
         files = [self._file(file, good) for file, good in self._good.items()]
         return SpecsView(
-            str(self._folder),
+            self._dir,
             valid=not any(f.conflict for f in files),
             files=(*files, *self._missing()),
         )
@@ -283,7 +241,8 @@ class SpecsFolder:
         if held is not None and held.digest == one.digest:
             return held
         if one.trouble:
-            raise SpecError([Problem(file, 1, 1, "", f"cannot be read: {one.trouble}")])
+            hint = "the experiments known so far go on without it" if file == self._dir else ""
+            raise SpecError([Problem(file, 0, 0, "", one.trouble, hint)])
         text = spec_text(file, one.content)
         if isinstance(text, Problem):
             raise SpecError([text])
@@ -350,18 +309,29 @@ class SpecsFolder:
         """Log what is new since the last time, once; and that all is well again."""
         lines = [str(problem) for problem in self._view.problems]
         if self._view.left_out:
-            lines.append(f"{self._folder}: {and_more(self._view.left_out)}")
-        if lines:
-            lines.append(f"{self._folder}: nothing of it is applied; what was before goes on")
-        else:
+            lines.append(f"{self._dir}: {and_more(self._view.left_out)}")
+        if any(problem.file != self._dir for problem in self._view.problems):
+            lines.append(f"{self._dir}: nothing of it is applied; what was before goes on")
+        elif not lines:
             lines += self._view.attention
         for line in lines:
             if line not in self._said:
                 logger.warning("%s", line)
         if self._said and not lines:
-            logger.warning("%s: all of it is good and applied", self._folder)
+            logger.warning("%s: all of it is good and applied", self._dir)
         self._said = frozenset(lines)
 
 
-def _reason(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()
+_SILENT = "is it on a mount that hangs? what was applied before goes on"
+
+
+def _silent_words(checked_at: datetime | None) -> str:
+    if checked_at is None:
+        return "has not been looked through yet"
+    return f"has not been looked through since {checked_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _trouble(error: OSError) -> str:
+    if isinstance(error, NotRegularError):
+        return str(error.strerror)
+    return f"cannot be read: {(error.strerror or type(error).__name__).lower()}"

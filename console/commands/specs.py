@@ -13,8 +13,13 @@ from experiments.errors import Problem, Severity, SpecError
 from guardrails.language.spec_explain import explained, explanation_lines
 from guardrails.problems import and_more, told
 from guardrails.spec_file import SpecFile, json_schema, load_spec
-from guardrails.spec_paths import read_spec, spec_paths, spec_text
+from guardrails.spec_paths import NotRegularError, name_of, read_spec, spec_paths, spec_text
 from guardrails.spec_set import check_together
+
+_HANDED_OVER = frozenset({("/", "dev"), ("/", "proc")})
+"""Where a shell's pipes are: ``/dev/stdin``, ``/dev/fd/63``."""
+
+_REGULAR = "give a file; to read a pipe, give /dev/stdin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ def _in_folder(folder: Path) -> tuple[Path, ...]:
     files = spec_paths(folder)
     if not files:
         raise CommandError(
-            f"{folder}: there is no spec file in this folder",
+            f"{name_of(folder)}: there is no spec file in this folder",
             hint="spec files are named *.yaml or *.yml; hidden ones are left out",
             code="no_such_file",
             exit_code=ExitCode.USAGE,
@@ -103,18 +108,21 @@ def read_text(path: Path) -> str:
         CommandError: There is no such file, or it cannot be read.
         SpecError: It is no UTF-8 text, or too large.
     """
+    name = name_of(path)
     try:
-        text = spec_text(str(path), read_spec(path))
+        text = spec_text(name, read_spec(path, pipes=path.parts[:2] in _HANDED_OVER))
+    except NotRegularError as error:
+        raise SpecError([Problem(name, 0, 0, "", str(error.strerror), _REGULAR)]) from error
     except FileNotFoundError as error:
         raise CommandError(
-            f"{path}: no such file",
+            f"{name}: no such file",
             hint="give the path of a spec file, for instance examples/three-step-cancel.yaml",
             code="no_such_file",
             exit_code=ExitCode.USAGE,
         ) from error
     except OSError as error:
         raise CommandError(
-            f"{path}: cannot be read ({(error.strerror or str(error)).lower()})",
+            f"{name}: cannot be read ({(error.strerror or str(error)).lower()})",
             hint="give a file that may be read",
             code="unreadable",
         ) from error
@@ -124,7 +132,7 @@ def read_text(path: Path) -> str:
 
 
 def _checked(path: Path) -> Checked:
-    file, text = str(path), ""
+    file, text = name_of(path), ""
     try:
         text = read_text(path)
         spec = load_spec(text, source=file)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from guardrails.api import examples
 from guardrails.api.answers import described, refusals, to_json
-from guardrails.specs_folder import SpecsView
+from guardrails.specs_view import SpecsView
 
 
 def specs_router(specs: Callable[[], SpecsView]) -> APIRouter:

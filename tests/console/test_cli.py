@@ -1,6 +1,7 @@
 """The command line: results on stdout, errors on stderr with what to do, exit codes that mean it."""
 
 import json
+import os
 import shlex
 import socket
 import subprocess
@@ -448,6 +449,34 @@ def test_import_needs_an_event_file_to_write(tmp_path):
     result = turnback("import", "online-retail", str(tmp_path), "--out", str(tmp_path / "x.jsonl"))
     assert result.exit_code == 1
     assert "orders.csv.gz: no such file" in result.stderr
+
+
+def test_validate_waits_for_no_pipe_in_a_folder_and_shows_any_name(tmp_path):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    result = turnback("validate", str(tmp_path))
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"{tmp_path / 'pipe.yaml'}: is no regular file; give a file; to read a pipe, give "
+        "/dev/stdin\n"
+    )
+    (tmp_path / "pipe.yaml").unlink()
+    good = Path(GOOD).read_text(encoding="utf-8")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.yaml")).write_text(good, encoding="utf-8")
+    assert f"{tmp_path}/a\\xff.yaml: ok" in turnback("validate", str(tmp_path)).stdout
+    assert json.loads(turnback("validate", "--json", str(tmp_path)).stdout)["ok"]
+
+
+def test_validate_reads_what_a_shell_hands_over():
+    command = f"{shlex.quote(sys.executable)} -m console.cli validate /dev/stdin"
+    done = subprocess.run(
+        ["sh", "-c", f"cat {shlex.quote(GOOD)} | {command}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout[:14]) == (0, "/dev/stdin: ok"), done.stderr
 
 
 def test_serve_names_a_wrong_setting_by_its_variable(tmp_path):

@@ -49,7 +49,7 @@ def words(*change, more=""):
         (("title: Wait", "title: Stay"), "variant three_step flow title: Wait becomes Stay"),
         (
             ("[points_lost, confirm]", "[confirm, points_lost]"),
-            "variant three_step flow steps: becomes confirm, points_lost",
+            "variant three_step flow steps: [points_lost, confirm] becomes [confirm, points_lost]",
         ),
         (("title: A title", "title: Another"), "title: A title becomes Another"),
         (("after: 14d", "after: 10d"), "ends after: 14d becomes 10d"),
@@ -114,3 +114,44 @@ def test_long_values_are_cut():
     (sentence,) = differences(load_spec(SPEC), load_spec(long))
     assert sentence.endswith("…")
     assert len(sentence) < 130
+
+
+LONG = "x" * 100
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("1", '"1"', '1 becomes "1"'),
+        ("'true'", "true", '"true" becomes true'),
+        ("1", "1.0", "1 becomes 1.0"),
+        ("'no'", "nothing", '"no" becomes nothing'),
+        ("''", "null", '"" becomes null'),
+        ('"a  b"', "a b", '"a  b" becomes a b'),
+        ('"{a: 1}"', "{a: 1}", '"{a: 1}" becomes {a: 1}'),
+        ("[1, 2]", '["1", "2"]', 'adds "1", "2" and drops 1, 2'),
+        ("[a, b, a]", "[a, b]", "[a, b, a] becomes [a, b]"),
+        ("[a, b]", "[b, a, c]", "[a, b] becomes [b, a, c]"),
+        ("['a, b']", "[a, b]", 'adds a, b and drops "a, b"'),
+        ("[a]", "[]", "drops a"),
+        (f"{LONG}a", f"{LONG}b", f"…{'x' * 20}a becomes …{'x' * 20}b"),
+        (f"[{LONG}a]", f"[{LONG}b]", f"…{'x' * 20}a] becomes …{'x' * 20}b]"),
+        (f"a{LONG}", f"b{LONG}", f"a{'x' * 78}… becomes b{'x' * 78}…"),
+        (LONG, f"{LONG}a", f"…{'x' * 20} becomes …{'x' * 20}a"),
+    ],
+)
+def test_what_looks_alike_is_told_apart(before, after, expected):
+    old = SPEC.replace("title: Wait", f"text: {before}")
+    new = SPEC.replace("title: Wait", f"text: {after}")
+    assert differences(load_spec(old), load_spec(new)) == (
+        f"variant three_step flow text: {expected}",
+    )
+    assert differences(load_spec(old), load_spec(old)) == ()
+
+
+def test_numbers_of_an_audience_that_become_text_are_a_change():
+    old = SPEC.replace("platform: [ios]", "tier: [1, 2]")
+    new = SPEC.replace("platform: [ios]", 'tier: ["1", "2"]')
+    assert differences(load_spec(old), load_spec(new)) == (
+        'audience tier: adds "1", "2" and drops 1, 2',
+    )

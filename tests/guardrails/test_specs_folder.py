@@ -6,11 +6,13 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 
 import httpx
 import pytest
 
 from experiments.errors import StaleWriteError
+from guardrails.following import Following
 from guardrails.spec_paths import LARGEST_SPEC, spec_paths
 from guardrails.specs_folder import RETRY_LOOKS, SpecsFolder
 from tests.running import SPEC, running
@@ -264,6 +266,76 @@ def test_what_is_no_text_is_a_problem_of_its_file(followed, folder, content, wor
     assert words in problem.message
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_in_the_folder_is_a_problem_and_holds_nothing_up(followed, folder, linked):
+    (folder / "one.yaml").write_text(spec("one"))
+    pipe = folder.parent / "pipe" if linked else folder / "pipe.yaml"
+    os.mkfifo(pipe)
+    if linked:
+        (folder / "pipe.yaml").symlink_to(pipe)
+    view = look(followed)
+    assert list(map(str, view.problems)) == [f"{folder / 'pipe.yaml'}: is no regular file"]
+    assert not valid(followed)
+    (folder / "pipe.yaml").unlink()
+    assert results(look(followed)) == {"one.yaml": "created"}
+
+
+def test_a_folder_that_is_not_looked_through_any_more_is_told(folder):
+    passed = [0.0]
+    with running(specs=folder) as it:
+        engine, clock = it.services.engine, it.services.clock
+        specs = SpecsFolder.of(folder, engine, clock, late_after=timedelta(seconds=30))
+        specs._elapsed = lambda: specs._looked_at + passed[0]
+        it.services.specs = specs
+        specs.look()
+        passed[0] = 30.0
+        assert specs.view.valid
+        passed[0] = 31.0
+        assert not valid(it)
+        body = it.http.get("/api/v1/specs").json()
+        assert not body["valid"]
+        assert body["problems"][0]["message"].startswith("has not been looked through since 2026-")
+        assert "is it on a mount that hangs?" in it.http.get("/").text
+        passed[0] = 0.0
+        assert valid(it)
+
+
+def test_a_look_that_hangs_keeps_a_service_neither_from_starting_nor_from_ending(caplog):
+    hangs, looks = Event(), []
+
+    def look():
+        looks.append(1)
+        if len(looks) == 1:
+            raise OSError("stale handle")
+        hangs.wait(60)
+
+    following = Following(look, timedelta(0))
+    assert following.start()
+    wait_for(lambda: len(looks) == 2)
+    following.close(wait=0.01)
+    hangs.set()
+    following.close()
+    assert len(looks) == 2
+    assert "looking at the spec files failed; it is tried again" in caplog.text
+    stuck = Following(lambda: hangs.clear() or hangs.wait(60), timedelta(0))
+    assert not stuck.start(wait=0.01)
+    stuck.close(wait=0.01)
+    hangs.set()
+    stuck.close()
+
+
+def test_a_name_that_is_no_utf8_is_shown_escaped(followed, folder):
+    Path(os.fsdecode(os.fsencode(folder) + b"/one\xff.yaml")).write_text(spec("one"))
+    look(followed)
+    (file,) = followed.http.get("/api/v1/specs").json()["files"]
+    assert (file["file"], file["result"]) == (f"{folder}/one\\xff.yaml", "created")
+    Path(os.fsdecode(os.fsencode(folder) + b"/two\xfe.yaml")).write_text(BROKEN)
+    look(followed)
+    body = followed.http.get("/api/v1/specs").json()
+    assert {problem["file"] for problem in body["problems"]} == {f"{folder}/two\\xfe.yaml"}
+    assert "two\\xfe.yaml" in followed.http.get("/").text
+
+
 def test_a_folder_that_does_not_exist_is_told_and_the_service_serves_what_it_has(folder):
     data = folder.parent / "data"
     with running(specs=folder, data=data) as it:
@@ -273,7 +345,10 @@ def test_a_folder_that_does_not_exist_is_told_and_the_service_serves_what_it_has
         assert it.evaluate("u1", key="one").status_code == 200
         assert not valid(it)
         (problem,) = it.http.get("/api/v1/specs").json()["problems"]
-        assert problem["message"] == "cannot be read: no such file or directory"
+        assert problem["message"] == "there is no such folder"
+        told = f"{folder}: there is no such folder; the experiments known so far go on without it"
+        assert it.services.specs.view.attention == (told,)
+        assert told in it.http.get("/").text
         folder.mkdir()
         assert look(it).valid
 
