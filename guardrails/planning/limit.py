@@ -33,7 +33,12 @@ from metrics.catalogue import Kind
 from metrics.stats.comparison import MAX_DENOMINATOR_CV, MIN_UNITS
 from metrics.stats.contrasts import skew_corrected
 from metrics.stats.mixtures import normal_mixture_bound, tuned_rho
-from metrics.stats.one_sample import LARGEST_LEVEL, SHARPEST_AT, rate_log_e
+from metrics.stats.one_sample import (
+    LARGEST_LEVEL,
+    SHARPEST_AT,
+    rate_log_e,
+    units_until_seen,
+)
 from metrics.stats.power import Monitor
 
 Array = npt.NDArray[np.float64]
@@ -134,7 +139,7 @@ def _window(
     units = np.floor(share * calendar.units_by(np.maximum(closed, 0.0)))
     least = 1.0
     if comparison.kind is not Kind.PROPORTION:
-        least = float(MIN_UNITS)
+        least = max(float(MIN_UNITS), units_until_seen(_skewness(comparison, baseline)))
         if baseline.denominator_cv is not None:
             least = max(least, (baseline.denominator_cv.value / MAX_DENOMINATOR_CV) ** 2)
     kept = _spread(units, least)
@@ -153,6 +158,12 @@ def _window(
         gate=least,
     )
     return _Window(baseline, table, _needed(comparison, plan.level, units[kept]))
+
+
+def _skewness(comparison: LimitComparison, baseline: Baseline) -> float:
+    """Return the skewness of a unit's value towards harm, 0 where it is not known."""
+    known = baseline.skewness.value if baseline.skewness is not None else 0.0
+    return _sign(comparison) * known if math.isfinite(known) else 0.0
 
 
 def _spread(units: Array, least: float) -> npt.NDArray[np.intp]:

@@ -9,9 +9,15 @@ within it, so it is a supermartingale whatever the sample size and however the r
 the limit; by Ville's inequality it ever reaches ``1 / alpha`` with probability at most ``alpha``.
 
 A mean or ratio of sums has an asymptotic one: the one-sided normal mixture of the self-normalised
-sum of ``e = y - L x``. About L and not about the mean, so an arm whose values are all alike (a
-total failure) is no obstacle. Studentised skewness is corrected for where it would make the
-statistic bolder than it may be.
+sum of ``e = y - L x``. Studentised skewness is corrected for where it would make the statistic
+bolder than it may be.
+
+What it cannot know is what has not been seen. An arm without a purchase in 120 units may have one
+buyer in a hundred and a mean at the limit; a sample of a heavy tail seldom holds the values that
+make up its mean. So values that are all alike prove nothing, and a side is decided only when the
+skewness towards the other one, ``HIDDEN_SKEWNESS`` more than was seen, has worn off
+(``MAX_TAIL``). That is a safeguard and no proof: rarer and larger values than it allows for, one
+unit in hundreds that makes up a good part of the mean, stay invisible.
 
 Source: STATISTICS 1(a), 1(j); Robbins (1970); Lindon & Malek (2022); Hall (1992), section 2.6.
 """
@@ -33,9 +39,19 @@ SHARPEST_AT = 500.0
 RARE_EVENTS = 40.0
 """A rate's evidence is sharpest about where this many of the rarer outcome are due at the limit."""
 
+HIDDEN_SKEWNESS = 2.0
+"""Skewness of one unit's value that a sample is taken to hide: it shows less than there is."""
+
+UNKNOWN_SKEWNESS = 4.0
+"""Of one unit's value, where the third powers do not tell (see ``moments.arm``)."""
+
+MAX_TAIL = 0.1
+"""No decision while the skewness of the sum away from it, the hidden one added, is as large."""
+
 LARGEST_LEVEL = 0.4
 """Tuning has no meaning at higher levels; tests at them are tuned as at this one."""
 
+_ALIKE = 1e-12
 _STEPS = 40
 _TURN = 1.5
 
@@ -88,10 +104,11 @@ class OneSample:
     """Evidence of one arm about a fixed value.
 
     Attributes:
-        usable: Whether it may be used for a decision: enough units, known denominators, and a
-            skewness the correction can cope with. Always true of a rate with a unit.
+        usable: Whether it may be used for a decision: enough units, values that differ, known
+            denominators, and a skewness the correction can cope with. Always true of a rate with
+            a unit.
         log_beyond: Log e-value against "within the limit".
-        log_within: Log e-value against "beyond the limit".
+        log_within: Log e-value against "beyond the limit"; 0 where a tail may hide it.
         bound: What the value is proven to be past, on the side of the limit; ``nan`` unknown.
     """
 
@@ -136,7 +153,7 @@ def mean_evidence(
     max_skewness: float,
     max_cv: float,
 ) -> OneSample:
-    """Return the evidence of a mean, or of a ratio of sums.
+    """Return the evidence of a mean, or of a ratio of sums; none where all values are alike.
 
     Args:
         sums: Exact sums of the arm.
@@ -156,8 +173,13 @@ def mean_evidence(
     if not (x > 0.0 and squares > 0.0 and math.isfinite(squares)):
         return NOTHING
     z = sign * (y - limit * x) / math.sqrt(squares)
-    kappa = sign * _skewness(n, (y - limit * x) / n, squares / n, cubes / n) if arm.cubes else 0.0
-    usable = n >= min_units and abs(kappa) < max_skewness and float(denominator_cv(arm)) < max_cv
+    seen = _skewness(n, (y - limit * x) / n, squares / n, cubes / n)
+    if seen is None:
+        return NOTHING
+    unknown = -UNKNOWN_SKEWNESS / math.sqrt(n)
+    beyond, within = (sign * seen, -sign * seen) if arm.cubes else (unknown, unknown)
+    known = n >= min_units and abs(beyond) < max_skewness and float(denominator_cv(arm)) < max_cv
+    usable = known and _worn_off(n, beyond)
     rho = _rho(SHARPEST_AT, alpha)
 
     def log_e(score: float) -> float:
@@ -167,17 +189,27 @@ def mean_evidence(
     error = math.sqrt(max(float(unpooled_variance(arm)[0]), 0.0))
     return OneSample(
         usable=usable,
-        log_beyond=log_e(_cautious(z, kappa)),
-        log_within=log_e(_cautious(-z, -kappa)),
+        log_beyond=log_e(_cautious(z, beyond)),
+        log_within=log_e(_cautious(-z, within)) if _worn_off(n, within) else 0.0,
         bound=y / x - sign * radius * error if usable else math.nan,
     )
 
 
-def _skewness(n: float, mean: float, square: float, cube: float) -> float:
-    """Return the skewness of the sum of residuals from their raw moments, 0 without spread."""
+def _worn_off(n: float, kappa: float) -> bool:
+    """Whether ``kappa``, negative for a tail that may hide the contrary, is small enough."""
+    return HIDDEN_SKEWNESS / math.sqrt(n) - kappa < MAX_TAIL
+
+
+def units_until_seen(skewness: float) -> float:
+    """Return about how many units a mean needs, by the skewness of a value towards harm."""
+    return (max(HIDDEN_SKEWNESS - skewness, 0.0) / MAX_TAIL) ** 2
+
+
+def _skewness(n: float, mean: float, square: float, cube: float) -> float | None:
+    """Return the skewness of the sum of residuals from their raw moments, none without spread."""
     variance = square - mean * mean
-    if not variance > 1e-12 * square:
-        return 0.0
+    if not variance > _ALIKE * square:
+        return None
     third = cube - 3.0 * mean * square + 2.0 * mean**3
     return third / variance**1.5 / math.sqrt(n)
 
