@@ -194,6 +194,8 @@ class SpecsFolder:
         problems = self._validated(found)
         if problems:
             first, left_out = told(problems)
+            # what is wrong together may be over without a change: another experiment has ended
+            self._wait = RETRY_LOOKS
             files = [self._waiting(file, one) for file, one in found.items()]
             return SpecsView(
                 self._dir,

@@ -62,6 +62,7 @@ class Knobs:
     share: int | None = None
     ramp: int = 0
     margin: int = 10
+    weight: int = 1
     alert: int = 10
     starts: str = ""
     holdout: bool = True
@@ -83,7 +84,7 @@ class Knobs:
             f"  two: {{weight: {two}%, flow: {{page: two}}}}",
             f"ramp: {RAMPS[self.ramp]}",
             "guardrails:",
-            f"  - {{kpi: flow_failure_rate, max_rise: {self.margin}%}}",
+            f"  - {{kpi: flow_failure_rate, max_rise: {self.margin}%, weight: {self.weight}}}",
             f"  - {{kpi: cancellation_rate, max_rise: {self.alert}%, action: alert}}",
             "ends: {after: 3d, observe_for: 1d}",
             "check_every: 1h",
@@ -112,6 +113,7 @@ CHANGES = st.one_of(
     st.builds(lambda v: {"weights": v}, st.sampled_from(((40, 30, 30), (50, 25, 25)))),
     st.builds(lambda v: {"unit": v}, st.sampled_from(("order_id", "user_id"))),
     st.builds(lambda v: {"margin": v}, st.sampled_from((10, 12))),
+    st.builds(lambda v: {"weight": v}, st.integers(1, 3)),
     st.builds(lambda v: {"holdout": v}, st.booleans()),
     st.builds(lambda v: {"shadow": v}, st.booleans()),
     st.builds(lambda v: {"force": v}, st.booleans()),
@@ -167,6 +169,7 @@ class Memory:
     traffic: dict = field(default_factory=dict)  # (key, seed) to the most that was served
     revisions: dict = field(default_factory=dict)  # (key, number) to the row
     resumed: set = field(default_factory=set)  # (key, seed, variant, attempt) by a person
+    looks: dict = field(default_factory=dict)  # monitor and window to its looks and what was spent
     noted: set = field(default_factory=set)  # what is counted once
 
 
@@ -379,6 +382,20 @@ class Lifecycle(RuleBasedStateMachine):
             self.transitions_lead_here(rows, key, record)
         self.layers_share_no_unit(rows)
         self.revisions_stay(rows)
+        self.looks_stay_taken(rows)
+
+    def looks_stay_taken(self, rows):
+        """What a guardrail that acts has looked at and spent is never given back."""
+        now = {}
+        for m in rows["monitor"]:
+            if m["guardrail"] == "flow_failure_rate":
+                place = m["experiment"], m["seed"], m["treatment"], m["attempt"]
+                for window, state in json.loads(m["states"]).items():
+                    now[*place, window] = state["looks"], state["spent"]
+        for place, taken in self.memory.looks.items():
+            assert place in now, f"the looks of {place} are forgotten"
+            assert now[place] >= taken, f"the looks of {place} were given back"
+        self.memory.looks |= now
 
     def latches_hold(self, rows, key, record):
         seed, memory = record["seed"], self.memory
@@ -488,7 +505,7 @@ class Lifecycle(RuleBasedStateMachine):
     def rows(self):
         found = {
             name: [dict(row) for row in self.reader.execute(f"select * from {name}")]  # noqa: S608
-            for name in ("experiment", "revision", "treatment", "transition")
+            for name in ("experiment", "revision", "treatment", "transition", "monitor")
         }
         found["experiment"] = {row["key"]: row for row in found["experiment"]}
         found["transition"].sort(key=lambda row: row["id"])

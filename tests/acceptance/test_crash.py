@@ -195,6 +195,7 @@ def noise(sender, stop, name):
             ]
         )
         number += 1
+        stop.wait(0.02)  # enough to have batches under way at any moment
 
 
 def cycle(sender, service, key):

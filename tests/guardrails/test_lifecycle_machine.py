@@ -6,7 +6,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.lifecycle_machine import TOTALS, Lifecycle
 
 SMALL = settings(
-    max_examples=16,
+    max_examples=24,
     stateful_step_count=25,
     deadline=None,
     derandomize=True,
@@ -26,5 +26,5 @@ def test_whatever_happens_in_whatever_order_the_promises_of_the_lifecycle_hold()
         "resume",
         "the ramp advanced",
     }
-    assert everywhere <= set(TOTALS), "the run did not get around"
+    assert everywhere <= set(TOTALS), f"the run did not get around to {everywhere - set(TOTALS)}"
     assert TOTALS["crash in the middle"] + TOTALS["crash"] > 10

@@ -240,6 +240,17 @@ def test_files_that_do_not_fit_together_are_refused_together(followed, folder):
     assert experiments(followed) == {}
 
 
+def test_what_did_not_fit_together_is_taken_when_the_other_has_ended(followed, folder):
+    (folder / "one.yaml").write_text(spec("one") + LAYER)
+    look(followed)
+    (folder / "two.yaml").write_text(spec("two") + LAYER)
+    assert not look(followed).valid
+    followed.services.engine.stop("one", reason="it is over", actor="ann")
+    view = look(followed, times=RETRY_LOOKS + 1)
+    assert view.valid
+    assert "two" in experiments(followed)
+
+
 def test_problems_are_logged_once_and_that_all_is_well_again(followed, folder, caplog):
     with caplog.at_level(logging.WARNING, "turnback.specs"):
         (folder / "two.yaml").write_text(BROKEN)
