@@ -21,6 +21,7 @@ import metrics.api as events
 from experiments.changes import ChangeFeed
 from experiments.database import ControlPlane
 from experiments.exposures import ExposureBuffer, screen_exposure
+from guardrails.api import Ready
 from guardrails.channels.stopping import WhileRunning
 from guardrails.channels.webhook import WebhookChannel
 from guardrails.clock import Clock, SteppedClock, SystemClock
@@ -48,6 +49,7 @@ from metrics.stores import open_store
 
 __all__ = [
     "DEMO_START",
+    "Ready",
     "Services",
     "Settings",
     "SettingsError",
@@ -364,20 +366,46 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
     app.include_router(health)
 
 
-def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
-    """Return a server for the application, not yet running.
+def server(
+    app: FastAPI, settings: Settings, *, ready: Callable[[], None] | None = None
+) -> uvicorn.Server:
+    """Return a server for the application, not yet running; ``ready`` is called once it answers.
 
     A stopping server finishes the requests it has, for at most ten seconds.
     """
-    return admin.QuietServer(app, settings.host, settings.port)
+    return admin.QuietServer(app, settings.host, settings.port, ready=ready)
 
 
-def serve(settings: Settings, *, pages: Sequence[Pages] = ()) -> None:
+def serve(
+    settings: Settings,
+    *,
+    pages: Sequence[Pages] = (),
+    ready: Callable[[Ready], None] | None = None,
+) -> None:
     """Run the service until it is interrupted or terminated; everything received is written.
+
+    Args:
+        settings: What the service is told.
+        pages: As for ``create_app``.
+        ready: Called once the service answers.
 
     Raises:
         SettingsError: The settings are not safe to run with.
         StoreError: The files cannot be opened, or another process holds them.
+        AddressError: The service cannot listen where it is told to.
     """
     services = build(settings)
-    server(create_app(settings, services=services, pages=pages), settings).run()
+    try:
+        with admin.listening(settings.host, settings.port) as sockets:
+            port = int(sockets[0].getsockname()[1])
+            url = f"http://{admin.address_of(settings.host, port)}"
+
+            def begun() -> None:
+                if ready is not None:
+                    known = len(services.engine.serving().experiments)
+                    ready(Ready(url, settings.data, known, settings.specs))
+
+            app = create_app(settings, services=services, pages=pages)
+            server(app, settings, ready=begun).run(sockets)
+    finally:
+        services.close()

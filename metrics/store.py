@@ -15,7 +15,17 @@ class StoreError(Exception):
 
 
 class StoreLockedError(StoreError):
-    """Another process holds the store; the message says which and what to do."""
+    """Another process holds the store; the message says which and what to do.
+
+    Attributes:
+        what: What is held, and by whom.
+        hint: What to do.
+    """
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(f"{what}; {hint}")
+        self.what = what
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)

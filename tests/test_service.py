@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 import service
+from guardrails.api import AddressError
 from metrics.store import StoreError
 from tests.running import KEY, SPEC, START, running
 
@@ -251,6 +252,85 @@ def test_every_error_has_the_one_shape(local, method, path, body, *, status, cod
     assert error["code"] == code
     assert error["message"]
     assert {"code", "message", "hint", "path"} <= set(error)
+
+
+ACTIONS = f"/api/v1/experiments/{KEY}/actions"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "message", "at"),
+    [
+        ("POST", ACTIONS, "", "the body is missing", "body"),
+        (
+            "POST",
+            ACTIONS,
+            '{"action": }',
+            "the body is no JSON (it breaks off or goes wrong at character 11)",
+            "body",
+        ),
+        ("POST", ACTIONS, "[1]", "must be a JSON object, got [1]", "body"),
+        ("POST", ACTIONS, '{"reason": "x"}', "is missing", "action"),
+        (
+            "POST",
+            ACTIONS,
+            '{"action": "dance"}',
+            'must be one of start, pause, continue, approve, stop, roll_back, resume, got "dance"',
+            "action",
+        ),
+        ("POST", ACTIONS, '{"action": "stop", "why": 1}', "is no known key here, got 1", "why"),
+        ("POST", ACTIONS, '{"action": "stop", "reason": 1}', "must be text, got 1", "reason"),
+        (
+            "POST",
+            ACTIONS,
+            '{"action": "pause", "reason": "\\ud800"}',
+            "must be valid Unicode text",
+            "reason",
+        ),
+        (
+            "POST",
+            ACTIONS,
+            json.dumps({"action": "pause", "reason": "x" * 2_001}),
+            "must have at most 2,000 characters, got",
+            "reason",
+        ),
+        ("GET", "/api/v1/quarantine?limit=many", "", 'must be a whole number, got "many"', "limit"),
+        ("GET", "/api/v1/quarantine?limit=0", "", 'must be at least 1, got "0"', "limit"),
+        (
+            "POST",
+            "/api/v1/experiments?dry_run=perhaps",
+            SPEC,
+            'must be true or false, got "perhaps"',
+            "dry_run",
+        ),
+        (
+            "POST",
+            "/api/v1/demo/clock",
+            '{"to": "soon"}',
+            'must be an instant, got "soon"',
+            "to",
+        ),
+        (
+            "POST",
+            "/api/v1/demo/clock",
+            '{"to": "2030-01-01T00:00:00"}',
+            'must be an instant with its offset, got "2030-01-01T00:00:00"',
+            "to",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_in_our_own_words(local, method, path, body, *, message, at):
+    headers = {"Content-Type": "application/json"}
+    answer = local.http.request(method, path, content=body or None, headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["path"]) == (422, at)
+    assert error["message"].startswith(message)
+
+
+def test_a_body_of_another_type_is_told_how_it_is_sent(local):
+    answer = local.http.post(ACTIONS, content="action=pause", headers={"Content-Type": "text/x"})
+    error = answer.json()["error"]
+    assert error["message"] == 'must be a JSON object, got "action=pause"'
+    assert "Content-Type: application/json" in error["hint"]
 
 
 def test_a_broken_file_lists_every_problem_and_shows_in_the_series(local):
@@ -545,3 +625,20 @@ def test_a_terminated_service_ends_open_streams_and_keeps_what_it_received(tmp_p
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as held:
         return held.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "words"),
+    [
+        ("192.0.2.1", 8300, "192.0.2.1:8300 is no address of this machine"),
+        ("nobody.invalid", 8300, "nobody.invalid is no known address"),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_told_and_the_files_are_released(
+    tmp_path, host, port, words
+):
+    settings = service.Settings(data=tmp_path, host=host, port=port, **KEYS)
+    with pytest.raises(AddressError, match=words) as refused:
+        service.serve(settings)
+    assert "--host" in refused.value.hint
+    service.build(settings).close()

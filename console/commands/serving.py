@@ -7,23 +7,25 @@ from pydantic import ValidationError
 
 import service
 from console import dashboard
-from console.output import CommandError, ExitCode
-from metrics.store import StoreError
+from console.output import CommandError, ExitCode, warn
+from guardrails.spec_paths import name_of
+from metrics.store import StoreError, StoreLockedError
 
 
 def serve(
     *, host: str | None, port: int | None, data: Path | None, specs: Path | None = None
 ) -> None:
-    """Run the service; options win over ``TURNBACK_*`` variables.
+    """Run the service and say when it is ready; options win over ``TURNBACK_*`` variables.
 
     Raises:
         CommandError: A setting is wrong, or the files cannot be opened.
+        AddressError: The port is taken, or the address is not this machine's.
     """
     given: dict[str, Any] = {"host": host, "port": port, "data": data, "specs": specs}
     options = {name: value for name, value in given.items() if value is not None}
     try:
         settings = service.Settings(**options)
-        service.serve(settings, pages=[dashboard.attach])
+        service.serve(settings, pages=[dashboard.attach], ready=_say_ready)
     except ValidationError as error:
         problems = tuple(_problem(dict(detail)) for detail in error.errors())
         raise CommandError(
@@ -33,8 +35,19 @@ def serve(
             exit_code=ExitCode.USAGE,
             problems=problems,
         ) from error
+    except StoreLockedError as error:
+        raise CommandError(error.what, hint=error.hint, code="store") from error
     except StoreError as error:
         raise CommandError(str(error), code="store") from error
+
+
+def _say_ready(ready: service.Ready) -> None:
+    plural = "s" if ready.experiments != 1 else ""
+    follows = f", follows {name_of(ready.specs)}" if ready.specs is not None else ""
+    warn(
+        f"turnback: {ready.url} serves {ready.experiments:,} experiment{plural} from "
+        f"{name_of(ready.data)}{follows}; Ctrl+C ends it"
+    )
 
 
 _SECRETS = frozenset({"ADMIN_KEY", "INGEST_KEY", "CLIENT_KEY", "WEBHOOKS", "PROMETHEUS_URL"})

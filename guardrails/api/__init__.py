@@ -4,22 +4,27 @@ from guardrails.api.access import Guard, UnknownParameterError, known_parameters
 from guardrails.api.answers import encoded, to_json
 from guardrails.api.errors import install_errors
 from guardrails.api.experiments import LONGEST_REASON, router, validation_router
+from guardrails.api.listening import AddressError, address_of, listening
 from guardrails.api.operation import demo_router, health_router, scrape_router
-from guardrails.api.server import QuietServer
+from guardrails.api.server import QuietServer, Ready
 from guardrails.api.specs import specs_router
 from guardrails.spec_paths import LARGEST_SPEC
 
 __all__ = [
     "LARGEST_SPEC",
     "LONGEST_REASON",
+    "AddressError",
     "Guard",
     "QuietServer",
+    "Ready",
     "UnknownParameterError",
+    "address_of",
     "demo_router",
     "encoded",
     "health_router",
     "install_errors",
     "known_parameters",
+    "listening",
     "router",
     "scrape_router",
     "specs_router",

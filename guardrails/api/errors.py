@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from experiments.errors import SpecError, TurnbackError, UnavailableError
+from guardrails.api.invalid import told as invalid_words
 from guardrails.problems import and_more, told
 from metrics.access import AccessError
 from metrics.api import error_body
@@ -51,10 +52,8 @@ def install_errors(app: FastAPI) -> None:
 
     async def invalid(_request: Request, error: Exception) -> Response:
         error = cast("RequestValidationError", error)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
-        where = where.encode("utf-8", "backslashreplace").decode()[:200]
-        return _refusal(422, "invalid_request", str(first["msg"]), path=where)
+        message, hint, where = invalid_words(error.errors()[0])
+        return _refusal(422, "invalid_request", message, hint, where)
 
     async def unforeseen(_request: Request, _error: Exception) -> Response:
         return _refusal(500, "internal", "this failed", "the service's log says why")

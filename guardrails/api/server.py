@@ -1,6 +1,9 @@
 """The web server that runs the application."""
 
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, cast
 
 import uvicorn
@@ -9,6 +12,23 @@ from fastapi import FastAPI
 
 class _Feed(Protocol):
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A service that answers from now on.
+
+    Attributes:
+        url: Where.
+        data: Folder of its two files.
+        experiments: How many it knows.
+        specs: Folder that it follows, if any.
+    """
+
+    url: str
+    data: Path
+    experiments: int
+    specs: Path | None
 
 
 class QuietServer(uvicorn.Server):
@@ -21,9 +41,13 @@ class QuietServer(uvicorn.Server):
         app: The application.
         host: Address to listen on.
         port: TCP port; 0 takes a free one.
+        ready: Called once it answers.
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(
+        self, app: FastAPI, host: str, port: int, *, ready: Callable[[], None] | None = None
+    ) -> None:
+        self._ready = ready
         super().__init__(
             uvicorn.Config(
                 app,
@@ -40,6 +64,12 @@ class QuietServer(uvicorn.Server):
                 timeout_graceful_shutdown=10,
             )
         )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start as every server does, then say so."""
+        await super().startup(sockets)
+        if self._ready is not None and self.started:
+            self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End open streams, then stop as every server does."""

@@ -1,6 +1,7 @@
 """The durable event log in one DuckDB file. No meaning here, only rows."""
 
 import os
+import re
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -257,20 +258,26 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     except duckdb.IOException as error:
         if "lock" in str(error).lower():
             raise StoreLockedError(
-                f"{path}: another process holds the metric store ({error}). Stop that process, "
-                "or give this one a store of its own with --data"
+                f"{path} is held by {_holder(str(error))}",
+                "stop that process, or give this one a folder of its own with --data",
             ) from error
         raise StoreError(f"{path}: the metric store cannot be opened ({error})") from error
     except (duckdb.Error, OSError) as error:
         raise StoreError(f"{path}: the metric store cannot be opened ({error})") from error
 
 
+def _holder(told: str) -> str:
+    """Return who holds a file, by what the engine tells."""
+    found = re.search(r"\bPID (\d+)", told)
+    return f"another process (PID {found.group(1)})" if found else "another process"
+
+
 def _claim(path: Path) -> None:
     with _open_lock:
         if path in _open_here:
             raise StoreLockedError(
-                f"{path}: this process ({os.getpid()}) has the metric store open already; "
-                "use that one, or close it first"
+                f"{path}: this process ({os.getpid()}) has the metric store open already",
+                "use that one, or close it first",
             )
         _open_here.add(path)
 

@@ -537,3 +537,44 @@ def test_serve_answers_until_it_is_terminated(tmp_path):
     finally:
         process.terminate()
         assert process.wait(20) in {0, -15}
+
+
+def test_serve_says_when_it_is_ready_and_who_holds_what_a_second_one_wants(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    data, nowhere = tmp_path / "data", tmp_path / "nowhere"
+    command = [sys.executable, "-m", "console.cli", "serve", "--port", port, "--data", str(data)]
+    process = subprocess.Popen(
+        [*command, "--specs", str(nowhere)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr.readline() == (
+            f"{nowhere}: there is no such folder; the experiments known so far go on without it\n"
+        )
+        assert process.stderr.readline() == (
+            f"turnback: http://127.0.0.1:{port} serves 0 experiments from {data}, "
+            f"follows {nowhere}; Ctrl+C ends it\n"
+        )
+        assert httpx.get(f"http://127.0.0.1:{port}/readyz").is_success
+        held = turnback("serve", "--port", port, "--data", str(data))
+        assert (held.exit_code, held.stdout) == (1, "")
+        assert held.stderr == (
+            f"turnback: {data / 'metrics.duckdb'} is held by another process "
+            f"(PID {process.pid})\n  stop that process, or give this one a folder of its own "
+            "with --data\n"
+        )
+        taken = turnback("serve", "--port", port, "--data", str(tmp_path / "other"))
+        assert (taken.exit_code, taken.stdout) == (1, "")
+        assert taken.stderr == (
+            f"turnback: 127.0.0.1:{port} is taken\n  give another port with --port, or end what "
+            "listens there: an earlier `turnback serve`?\n"
+        )
+    finally:
+        process.terminate()
+        out, err = process.communicate(timeout=20)
+    assert (out, err) == ("", "")
