@@ -39,8 +39,10 @@ ODD_VALUE: Final = f"{UNUSUAL}|.{{{MAX_VALUE + 1}}}"
 """Pattern of the values that match nothing, whatever the pattern."""
 
 _ODD: Final = re.compile(UNUSUAL)
-_MAX_STEPS: Final = 100_000
-"""Ways an engine that backtracks may try, at most; each looks at up to ``MAX_VALUE`` characters."""
+_MAX_STEPS: Final = 1_000_000
+"""Steps an engine that backtracks may take on one value, at most; it takes some 10 ns for each."""
+_FORK: Final = 4
+"""Steps that trying one more option, or one more turn of a group, costs beside its characters."""
 _MAX_SIZE: Final = 1_000
 
 
@@ -62,7 +64,8 @@ def portable(pattern: str) -> str:
     if _size(piece) > _MAX_SIZE:
         raise PatternError("repeats too much in all", "use smaller numbers in { }")
     anchored = _anchored(piece)
-    if _ways(piece, ()) * (1 if anchored else MAX_VALUE) > _MAX_STEPS:
+    _ways(piece, ())  # raises where they are exponential
+    if _steps(_to_match(piece), (), 0) * (1 if anchored else MAX_VALUE) > _MAX_STEPS:
         hint = "use fewer of `*`, `+` and `?`"
         raise PatternError(
             "could take very long on some values",
@@ -163,6 +166,50 @@ def _ways(piece: Piece, follow: tuple[Span, ...]) -> int:
                 spans, empty = _first(item)
                 follow = (*spans, *follow) if empty else spans
             return total
+
+
+def _to_match(piece: Piece) -> Piece:
+    """Return the pattern without an end such as ``.*``: an engine that has come there is done."""
+    if not isinstance(piece, syntax.Sequence) or not piece.items:
+        return piece
+    *items, last = piece.items
+    done = isinstance(last, Repeat) and last.least == 0 and isinstance(last.item, Chars)
+    return syntax.Sequence(tuple(items)) if done else piece
+
+
+def _steps(piece: Piece, follow: tuple[Span, ...], then: int) -> int:
+    """Return how many steps an engine may take on it and, after each way, ``then`` on the rest.
+
+    It differs from the number of ways in what each of them costs: a character, too, is a step, and
+    whatever comes after a repeat or a choice is tried again for each of its ways.
+    """
+    match piece:
+        case Chars() | Anchor():
+            return 1 + then
+        case Choice():
+            tried = [_steps(option, follow, then) + _FORK for option in piece.options]
+            return sum(tried) if _alike(piece.options) else max(tried) + _FORK * len(tried)
+        case Repeat():
+            return _steps_repeated(piece, follow, then)
+        case syntax.Sequence():
+            for item in reversed(piece.items):
+                then = _steps(item, follow, then)
+                spans, empty = _first(item)
+                follow = (*spans, *follow) if empty else spans
+            return then
+
+
+def _steps_repeated(piece: Repeat, follow: tuple[Span, ...], then: int) -> int:
+    """Return the same of a repeat, which is left once, or at every length (see ``_ways``)."""
+    spans, empty = _first(piece.item)
+    left_early = empty or _meet(spans, follow)
+    if piece.most == 1:
+        return _steps(piece.item, follow, then) + _FORK + (then if left_early else 0)
+    turn = _steps(piece.item, (*spans, *follow), 0)
+    turn += 0 if isinstance(piece.item, Chars) else _FORK
+    most = MAX_VALUE if piece.most is None else piece.most
+    lengths = MAX_VALUE if piece.most is None else piece.most - piece.least + 1
+    return most * turn + (lengths * (then + 1) if left_early else then)
 
 
 def _exponential(item: Piece, *, empty: bool) -> tuple[str, str]:

@@ -78,6 +78,11 @@ def test_a_pattern_is_written_for_every_engine(pattern, written):
         ("(^a)*(a*)*", "may be empty"),
         ("^.*,.*,.*,x", "very long"),
         ("a?" * 20 + "a" * 20, "very long"),
+        # few ways, and much to do in each
+        (r"\w{2,9}((a\w{0,40}\wa*?|a{3}))?b{3}aa+", "very long"),
+        ("^a{0,100}a{0,100}a{0,8}(?:(?:a|b)(?:a|c)){45}!", "very long"),
+        ("[ab]*[ab]*$", "very long"),
+        ("^a(a{0,100}a{0,100}a{0,100}!)?", "very long"),
         ("((a{10}){10}){100}", "too much"),
     ],
 )
@@ -86,6 +91,26 @@ def test_what_engines_read_differently_or_slowly_is_refused_in_words(pattern, me
         portable(pattern)
     assert message in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"iPhone \d+(,\d+)?$",
+        r"@(example|test)\.com$",
+        "^/orders/[^/]+/cancel",
+        r"^[\w.+-]+@[\w-]+\.[\w.-]+$",
+        r"^[^@]+@[^@]+\.[a-z]{2,}$",
+        r".*\.example\.com$",
+        "foo.*bar",
+        ".*foo.*",
+        "(foo|bar).*baz",
+        "^.*foo.*bar",
+        r"\d+\.\d+",
+    ],
+)
+def test_what_people_write_is_accepted(pattern):
+    portable(pattern)
 
 
 def random_pattern(rng, depth=0):
