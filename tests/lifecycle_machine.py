@@ -126,7 +126,8 @@ RAISE = st.sampled_from((0, 0, 0, 0, 1))
 WHO = st.integers(0, 1)
 ASKED = st.sampled_from(
     (Move.START, Move.PAUSE, Move.CONTINUE, Move.STOP)
-    + 2 * ("approve", "roll_back", "resume", "resume")
+    + 2 * ("approve",)
+    + 4 * ("roll_back", "resume", "resume")
 )
 WEIGHTS = (
     7 * ("apply",)

@@ -6,7 +6,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.lifecycle_machine import TOTALS, Lifecycle
 
 SMALL = settings(
-    max_examples=24,
+    max_examples=16,
     stateful_step_count=25,
     deadline=None,
     derandomize=True,
