@@ -58,7 +58,7 @@ def _overview(views: list[dict[str, Any]]) -> None:
         add(
             rows,
             view["key"],
-            _words(view["state"]),
+            _state(view),
             f"{view['traffic']:.0%}" if view["state"] == "running" else "none",
             ", ".join(map(_variant, view["variants"])),
             _closest(view["guardrails"]),
@@ -96,6 +96,12 @@ def _closest(guardrails: list[dict[str, Any]]) -> str:
     return f"{near['guardrail']} at {near['evidence'] or 0.0:.0%} of its boundary"
 
 
+def _state(view: dict[str, Any]) -> str:
+    """Return the state, with the mode where the engine acts on nothing."""
+    shadow = " (shadow)" if view.get("mode") == "shadow" else ""
+    return f"{_words(view['state'])}{shadow}"
+
+
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
@@ -104,7 +110,7 @@ def _one(view: dict[str, Any]) -> None:
     say(f"{view['key']}: {view['title']}")
     traffic = f"{view['traffic']:.0%} of" if view["state"] == "running" else "no"
     say(
-        f"{_words(view['state'])}, {traffic} traffic, seed {view['seed']}, "
+        f"{_state(view)}, {traffic} traffic, seed {view['seed']}, "
         f"revision {view['revision']}, {view['checks']:,} checks, "
         f"last {instant(view['last_check_at'])}"
     )
@@ -113,7 +119,7 @@ def _one(view: dict[str, Any]) -> None:
     say()
     console = table_console()
     console.print(_variants(view["variants"]))
-    if view.get("ramp"):
+    if view.get("ramp") and view["state"] not in {"stopped", "finished"}:
         say()
         console.print(_ramp(view["ramp"]))
     say()
@@ -134,6 +140,8 @@ def _facts(view: dict[str, Any]) -> list[str]:
         "ends": view.get("ends_at"),
         "observed until": view.get("observe_until"),
     }
+    if view["state"] == "stopped":
+        times = {"started": view.get("started_at")}  # what was planned after that is no more
     facts = [", ".join(f"{name} {instant(at)}" for name, at in times.items() if at)]
     if layer := view.get("layer"):
         owned = "gave its share back" if layer["released"] else f"holds {layer['owned']:.2%} of it"
@@ -181,6 +189,6 @@ def _guardrails(guardrails: list[dict[str, Any]]) -> Table:
     rows = table("guardrail", "treatment", "outcome", "evidence", "in words", right=("evidence",))
     for g in guardrails:
         evidence = f"{g['evidence'] or 0.0:.0%}"
-        outcome = _words(g["outcome"] or "not yet")
+        outcome = _words(g["outcome"] or "not yet") + (" (dry run)" if g.get("dry_run") else "")
         add(rows, g["limit"], g["treatment"], outcome, evidence, g["words"])
     return rows

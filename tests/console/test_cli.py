@@ -578,3 +578,15 @@ def test_serve_says_when_it_is_ready_and_who_holds_what_a_second_one_wants(tmp_p
         process.terminate()
         out, err = process.communicate(timeout=20)
     assert (out, err) == ("", "")
+
+
+def test_status_tells_of_shadow_mode_and_of_dry_runs_and_of_nothing_planned_after_a_stop(service):
+    guardrail = VIEW["guardrails"][0] | {"dry_run": True}
+    shadow = VIEW | {"mode": "shadow", "guardrails": [guardrail]}
+    service[1]["GET", "/api/v1/experiments/e"] = (200, shadow)
+    shown = turnback("status", "e").stdout
+    assert "running (shadow)" in shown
+    assert "(dry run)" in shown
+    ended = VIEW | {"state": "stopped", "ends_at": "2026-02-01T00:00:00Z"}
+    service[1]["GET", "/api/v1/experiments/e"] = (200, ended)
+    assert "2026-02-01" not in turnback("status", "e").stdout
