@@ -21,9 +21,8 @@ from experiments.repository import (
     load_treatments,
     update_experiment,
 )
-from guardrails.apply import begin_treatments
+from guardrails.apply import begin_treatments, step_anew
 from guardrails.loaded import Loaded, observe_for
-from guardrails.repository import load_snapshot
 from guardrails.rollback import message, record_rollback
 from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
@@ -163,15 +162,8 @@ def resume(
         channels=loaded.channels,
     )
     # hold, units and approval so far were those of the attempt that failed
-    newest = load_snapshot(session, record.key)
-    exposed = newest[1].get("exposed", {}) if newest is not None else {}
-    update_experiment(
-        session,
-        record,
-        step_since=asked.at,
-        step_exposed=dict(exposed),
-        approved=NOT_APPROVED,
-    )
+    anew = step_anew(session, record.key, now=asked.at)
+    update_experiment(session, record, approved=NOT_APPROVED, **anew)
     return done
 
 

@@ -323,10 +323,15 @@ def _moved(
 ) -> dict[str, Any]:
     changes: dict[str, Any] = {"step": place.step, "approved": place.approved}
     if place.anew:
-        newest = load_snapshot(session, before.key)
-        exposed = newest[1].get("exposed", {}) if newest is not None else {}
-        changes |= {"step_since": asked.now, "step_exposed": dict(exposed)}
+        changes |= step_anew(session, before.key, now=asked.now)
     return changes
+
+
+def step_anew(session: Session, key: str, *, now: datetime) -> dict[str, Any]:
+    """Return what changes when a ramp's step begins anew: hold and units are counted from now."""
+    newest = load_snapshot(session, key)
+    exposed = newest[1].get("exposed", {}) if newest is not None else {}
+    return {"step_since": now, "step_exposed": dict(exposed)}
 
 
 def _traffic_words(

@@ -96,10 +96,8 @@ def renewed(old: Loaded, new: Loaded) -> frozenset[str]:
     Those that can turn back never are among them once a change was accepted: their plan is the
     same (``promised``), and forgetting their looks would spend the budget twice.
     """
-    return frozenset(
-        {g.id for g in (*old.spec.guardrails, *new.spec.guardrails)}
-        - {g for g, meaning in _meanings(old).items() if _meanings(new).get(g) == meaning}
-    )
+    before, after = _meanings(old), _meanings(new)
+    return frozenset(g for g in before.keys() | after.keys() if before.get(g) != after.get(g))
 
 
 def _meanings(loaded: Loaded) -> dict[str, frozenset[tuple[str, ...]]]:

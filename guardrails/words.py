@@ -33,6 +33,11 @@ def duration(length: timedelta) -> str:
     return " ".join(parts) or "0 s"
 
 
+def points(size: float) -> str:
+    """Return a difference of shares: ``1 percentage point``, ``0.5 percentage points``."""
+    return f"{100 * size:.4g} percentage point{'' if math.isclose(size, 0.01) else 's'}"
+
+
 def command(name: str, of: str) -> str:
     """Return a command as it is typed; every one of those that change something wants a reason."""
     return f'turnback {name} {of} --reason "..."'
@@ -60,7 +65,7 @@ def margin_words(comparison: Comparison, *, part: float = 1.0) -> str:
     """Return a part of the margin: ``3%`` or ``5 percentage points``."""
     size = comparison.margin * part
     if comparison.absolute:
-        return f"{100 * size:.4g} percentage point{'' if math.isclose(size, 0.01) else 's'}"
+        return points(size)
     return percent(size, digits=2)
 
 

@@ -11,7 +11,7 @@ from guardrails.levels import WindowPlan, exposed_by, plan_comparisons
 from guardrails.rules import Action, Guardrail, Limit, PromQL, Regression
 from guardrails.rules.common import Side
 from guardrails.spec_file import SpecFile
-from guardrails.words import percent
+from guardrails.words import percent, points
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def _promise(spec: SpecFile, guardrail: Guardrail) -> str:
 def _size(guardrail: Regression, part: float = 1.0) -> str:
     size = guardrail.margin * part
     if guardrail.absolute:
-        return f"{100 * size:.4g} percentage point{'' if math.isclose(size, 0.01) else 's'}"
+        return points(size)
     return percent(size, digits=2)
 
 
