@@ -1,10 +1,7 @@
 """The durable event log in one DuckDB file. No meaning here, only rows."""
 
-import os
-import re
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +10,10 @@ import msgspec
 import pyarrow as pa
 
 from metrics.events import Event, Rejection, from_micros
-from metrics.store import StoreError, StoreLockedError
+from metrics.store import StoreError
+from metrics.stores.connection import claim, connect, release, told
+from metrics.stores.schema import prepare
 
-SCHEMA_VERSION = "1"
-CHECKPOINT_THRESHOLD = "1GB"
-"""The default of 16 MB pauses writers for a third of a second every few seconds."""
-
-_CREATE = (
-    "CREATE TABLE IF NOT EXISTS meta (key VARCHAR, value VARCHAR)",
-    """CREATE TABLE IF NOT EXISTS events (
-        seq BIGINT, id VARCHAR, happened_at BIGINT, received_at BIGINT, name VARCHAR,
-        units VARCHAR, fields VARCHAR, trusted BOOLEAN)""",
-    """CREATE TABLE IF NOT EXISTS quarantine (
-        number BIGINT, received_at BIGINT, position BIGINT, id VARCHAR, field VARCHAR,
-        reason VARCHAR, code VARCHAR, event VARCHAR)""",
-)
 _EVENTS = pa.schema(
     [
         ("seq", pa.int64()),
@@ -58,8 +44,6 @@ _encode = msgspec.json.Encoder().encode
 _units = msgspec.json.Decoder(dict[str, str]).decode
 _fields = msgspec.json.Decoder(dict[str, str | bool | int]).decode
 
-_open_here: set[Path] = set()
-_open_lock = threading.Lock()
 
 Stamped = tuple[int, int, Event]
 """Sequence number, time in microseconds, event."""
@@ -74,13 +58,13 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
         self._cursors = threading.Lock()
-        _claim(self._path)
+        claim(self._path)
         try:
-            self._connection = _connect(self._path)
-            with _told(self._path, "the metric store cannot be opened"):
-                self._prepare()
+            self._connection = connect(self._path)
+            with told(self._path, "the metric store cannot be opened"):
+                prepare(self._connection, self._path)
         except BaseException:
-            _release(self._path)
+            release(self._path)
             raise
         self._closed = False
 
@@ -121,7 +105,7 @@ class EventLog:
     def times_of(self, wanted: Sequence[str], since: int, until: int) -> dict[str, list[int]]:
         """Return the stored times of ids within since <= happened_at <= until."""
         connection = self._open()
-        with _told(self._path, "ids could not be looked up"):
+        with told(self._path, "ids could not be looked up"):
             connection.register("wanted", pa.table({"id": pa.array(wanted, pa.string())}))
             try:
                 rows = connection.execute(
@@ -158,13 +142,13 @@ class EventLog:
     def one(self, query: str) -> int:
         """Return the single number a query gives."""
         # fetchall: a result with rows left blocks the next statement of its connection
-        with _told(self._path, _UNREAD):
+        with told(self._path, _UNREAD):
             ((number,),) = self._open().execute(query).fetchall()
         return int(number)
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a cursor for reading from any thread."""
-        with self._cursors, _told(self._path, _UNREAD):
+        with self._cursors, told(self._path, _UNREAD):
             return self._open().cursor()
 
     def close(self) -> None:
@@ -178,10 +162,10 @@ class EventLog:
             pass  # what is committed is in the write-ahead log and is read on the next start
         finally:
             try:
-                with _told(self._path, "the metric store could not be closed"):
+                with told(self._path, "the metric store could not be closed"):
                     self._connection.close()
             finally:
-                _release(self._path)
+                release(self._path)
 
     def _stamped(self, where: str, values: Sequence[int]) -> Iterator[list[Stamped]]:
         """Return the events of a condition in order of arrival, in chunks."""
@@ -190,10 +174,10 @@ class EventLog:
             "SELECT seq, id, happened_at, name, units, fields, trusted FROM events "  # noqa: S608 - our own conditions
             f"WHERE {where} ORDER BY seq"
         )
-        with _told(self._path, _UNREAD):
+        with told(self._path, _UNREAD):
             cursor.execute(query, list(values))
         while True:
-            with _told(self._path, _UNREAD):
+            with told(self._path, _UNREAD):
                 rows = cursor.fetchmany(_READ)
             if not rows:
                 return
@@ -201,7 +185,7 @@ class EventLog:
 
     def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
         cursor = self.cursor()
-        with _told(self._path, _UNREAD):
+        with told(self._path, _UNREAD):
             return cursor.execute(query, list(values)).fetchall()
 
     def _open(self) -> duckdb.DuckDBPyConnection:
@@ -212,7 +196,7 @@ class EventLog:
     def _insert(self, table: str, rows: Any) -> None:
         self._connection.register("incoming", rows)
         try:
-            self._connection.execute(f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608 - our names
+            self._connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")  # noqa: S608 - our names
         finally:
             self._connection.unregister("incoming")
 
@@ -221,70 +205,6 @@ class EventLog:
             self._connection.execute("ROLLBACK")
         except duckdb.Error:
             return  # the transaction never began, or the engine already ended it
-
-    def _prepare(self) -> None:
-        for statement in _CREATE:
-            self._connection.execute(statement)
-        query = "SELECT value FROM meta WHERE key = 'schema'"
-        rows = self._connection.execute(query).fetchall()
-        if not rows:
-            self._connection.execute("INSERT INTO meta VALUES ('schema', ?)", [SCHEMA_VERSION])
-        elif rows[0][0] != SCHEMA_VERSION:
-            raise StoreError(
-                f"{self._path}: written by another version (schema {rows[0][0]}, this one reads "
-                f"{SCHEMA_VERSION}); open it with the version that wrote it, or use a new file"
-            )
-
-
-@contextmanager
-def _told(path: Path, what: str) -> Generator[None]:
-    """Raise the engine's errors as the store's, with the file and what could not be done."""
-    try:
-        yield
-    except duckdb.Error as error:
-        raise StoreError(f"{path}: {what} ({error})") from error
-
-
-def _connect(path: Path) -> duckdb.DuckDBPyConnection:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return duckdb.connect(
-            str(path),
-            config={
-                "checkpoint_threshold": CHECKPOINT_THRESHOLD,
-                "autoinstall_known_extensions": "false",
-            },
-        )
-    except duckdb.IOException as error:
-        if "lock" in str(error).lower():
-            raise StoreLockedError(
-                f"{path} is held by {_holder(str(error))}",
-                "stop that process, or give this one a folder of its own with --data",
-            ) from error
-        raise StoreError(f"{path}: the metric store cannot be opened ({error})") from error
-    except (duckdb.Error, OSError) as error:
-        raise StoreError(f"{path}: the metric store cannot be opened ({error})") from error
-
-
-def _holder(told: str) -> str:
-    """Return who holds a file, by what the engine tells."""
-    found = re.search(r"\bPID (\d+)", told)
-    return f"another process (PID {found.group(1)})" if found else "another process"
-
-
-def _claim(path: Path) -> None:
-    with _open_lock:
-        if path in _open_here:
-            raise StoreLockedError(
-                f"{path}: this process ({os.getpid()}) has the metric store open already",
-                "use that one, or close it first",
-            )
-        _open_here.add(path)
-
-
-def _release(path: Path) -> None:
-    with _open_lock:
-        _open_here.discard(path)
 
 
 def _event(row: Sequence[Any]) -> Stamped:

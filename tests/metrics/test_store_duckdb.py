@@ -2,8 +2,10 @@
 
 import pydoc
 import threading
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -13,6 +15,7 @@ from metrics.events import Event, exposure
 from metrics.store import Frame, StoreError
 from metrics.stores import DuckDBMetricStore, MemoryMetricStore, open_store
 from metrics.stores.recent import EVERYTHING, HOUR, RecentIds
+from metrics.stores.schema import SCHEMA_VERSION, STEPS
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -45,12 +48,12 @@ def history(first, last):
     return made
 
 
-def test_a_file_of_another_version_is_refused_with_what_to_do(tmp_path):
+def test_a_file_of_a_newer_version_is_refused_with_what_to_do(tmp_path):
     path = tmp_path / "s.duckdb"
     open_store(path).close()
     with duckdb.connect(str(path)) as connection:
         connection.execute("UPDATE meta SET value = '99'")
-    with pytest.raises(StoreError, match=r"another version \(schema 99.*use a new file"):
+    with pytest.raises(StoreError, match=r"newer version \(schema 99.*use a new file"):
         open_store(path)
     with duckdb.connect(str(path)) as connection:  # the refusal released the file
         connection.execute("UPDATE meta SET value = '1'")
@@ -334,3 +337,25 @@ def test_a_file_with_other_tables_is_refused_as_a_store(tmp_path):
         open_store(tmp_path / "s.duckdb")
     with pytest.raises(StoreError, match="cannot be opened"):  # and no longer held
         open_store(tmp_path / "s.duckdb")
+
+
+def test_a_file_of_the_first_schema_is_brought_up_to_date_and_keeps_its_events(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "s.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        for statement in STEPS[0]:
+            connection.execute(statement)
+        connection.execute("CREATE TABLE meta (key VARCHAR, value VARCHAR)")
+        connection.execute("INSERT INTO meta VALUES ('schema', '1')")
+        connection.execute(
+            "INSERT INTO events VALUES (1, 'a', 0, 0, 'flow_failed', '{\"order_id\":\"o\"}', "
+            "'{}', TRUE)"
+        )
+        connection.execute("INSERT INTO quarantine VALUES (1, 0, 0, 'b', 'id', 'r', 'c', '{}')")
+    with closing(open_store(path)) as store:
+        assert store.watermark() == 1
+        assert [refused.id for refused in store.quarantined()] == ["b"]
+    with duckdb.connect(str(path)) as connection:
+        query = "SELECT value FROM meta WHERE key = 'schema'"
+        assert connection.execute(query).fetchall() == [(str(SCHEMA_VERSION),)]
