@@ -56,7 +56,7 @@ def test_a_file_of_a_newer_version_is_refused_with_what_to_do(tmp_path):
     with pytest.raises(StoreError, match=r"newer version \(schema 99.*use a new file"):
         open_store(path)
     with duckdb.connect(str(path)) as connection:  # the refusal released the file
-        connection.execute("UPDATE meta SET value = '1'")
+        connection.execute("UPDATE meta SET value = ?", [str(SCHEMA_VERSION)])
     open_store(path).close()
 
 
