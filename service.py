@@ -44,6 +44,9 @@ from metrics.access import Keys
 from metrics.catalogue import Catalogue, load_catalogue
 from metrics.events import EventLimits
 from metrics.ingest import Ingest
+from metrics.intake import EventCounts
+from metrics.intake import Intake as EventIntake
+from metrics.quarantine_api import quarantine_router
 from metrics.store import MetricStore
 from metrics.stores import open_store
 
@@ -78,7 +81,7 @@ class Services:
     flush: Callable[[], None]
     specs: SpecsFolder | None = None
     prometheus: PrometheusClient | None = None
-    counts: events.EventCounts = field(default_factory=events.EventCounts)
+    counts: EventCounts = field(default_factory=EventCounts)
     applied_valid: bool = True
     bell: Bell | None = None
     following: Following | None = None
@@ -128,6 +131,26 @@ class Services:
             self.prometheus.close()
         self.engine.close()
         self.store.close()
+
+    @property
+    def events(self) -> EventIntake:
+        """What every way in for events works with."""
+        settings = self.settings
+        # the demo's clock stands at the start of the hour whose events are being sent
+        demo = timedelta(days=2)
+        ahead = demo if settings.demo else timedelta(seconds=settings.clock_skew_seconds)
+        return EventIntake(
+            ingest=self.ingest,
+            store=self.store,
+            now=self.clock.now,
+            limits=EventLimits(
+                default_unit=settings.default_unit,
+                clock_skew=ahead,
+                retention=timedelta(days=settings.retention_days),
+            ),
+            screen=lambda e: screen_exposure(e, self.engine.serving().experiments),
+            counts=self.counts,
+        )
 
     def intake(self) -> Intake:
         """Return how events fare, for Prometheus."""
@@ -259,25 +282,12 @@ def _secret(value: SecretStr | None) -> str | None:
 
 def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
     settings = services.settings
-    # the demo's clock stands at the start of the hour whose events are being sent
-    ahead = timedelta(days=2) if settings.demo else timedelta(seconds=settings.clock_skew_seconds)
-    intake = events.Intake(
-        ingest=services.ingest,
-        store=services.store,
-        keys=services.keys,
-        now=services.clock.now,
-        limits=EventLimits(
-            default_unit=settings.default_unit,
-            clock_skew=ahead,
-            retention=timedelta(days=settings.retention_days),
-        ),
-        screen=lambda e: screen_exposure(e, services.engine.serving().experiments),
-        body_limit=settings.max_body_bytes,
-        batch_limit=settings.max_batch_events,
-        counts=services.counts,
-    )
+    door = events.Door(services.keys, settings.max_body_bytes, settings.max_batch_events)
     stream = ofrep.ChangeStream(feed, services.keys)
-    return [*ofrep.routes(services.evaluations, stream), *events.routes(intake)]
+    return [
+        *ofrep.routes(services.evaluations, stream),
+        *events.routes(services.events, door),
+    ]
 
 
 Pages = Callable[[FastAPI, Services], None]
@@ -345,7 +355,8 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
 
     routers = [
         admin.router(engine, note_valid),
-        events.router(lambda: running().store, lambda: running().catalogue),
+        events.router(lambda: running().catalogue),
+        quarantine_router(lambda: running().events),
         admin.specs_router(lambda: running().specs_view()),
         admin.scrape_router(lambda accept: exposition(running().registry, accept)),
     ]

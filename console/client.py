@@ -11,6 +11,18 @@ from console.output import DEFAULT_URL, CommandError, ExitCode
 from guardrails.problems import and_more
 
 
+class BusyError(CommandError):
+    """The service cannot take this now, and says when to ask again.
+
+    Attributes:
+        retry_after: Seconds.
+    """
+
+    def __init__(self, message: str, *, hint: str, code: str, retry_after: int) -> None:
+        super().__init__(message, hint=hint, code=code)
+        self.retry_after = retry_after
+
+
 class ServiceClient:
     """Asks a running service; every failure becomes a ``CommandError`` that says what to do.
 
@@ -66,6 +78,16 @@ class ServiceClient:
             return self._ask("POST", path, json=json, params=params)
         headers = {"Content-Type": "application/yaml"}
         return self._ask("POST", path, content=text.encode(), headers=headers, params=params)
+
+    def send_events(self, body: bytes) -> Any:
+        """Send a gzipped JSON array of events; returns what became of them.
+
+        Raises:
+            BusyError: The service asks for patience; nothing was acknowledged.
+            CommandError: Nobody answers, or the service refuses.
+        """
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        return self._ask("POST", "/api/v1/events", content=body, headers=headers)
 
     def _ask(self, method: str, path: str, **kwargs: Any) -> Any:
         try:
@@ -160,6 +182,9 @@ def _refusal(response: httpx.Response) -> CommandError:
         hint, code, problems = "", str(response.status_code), ()
     if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
         hint = "give the admin key with --key or TURNBACK_ADMIN_KEY"
+    wait = response.headers.get("retry-after", "")
+    if response.status_code == httpx.codes.SERVICE_UNAVAILABLE and wait.isdecimal():
+        return BusyError(message, hint=hint, code=code, retry_after=int(wait))
     return CommandError(message, hint=hint, code=code, problems=problems)
 
 

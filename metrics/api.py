@@ -1,4 +1,4 @@
-"""Events in over HTTP; quarantine and KPI definitions out.
+"""Events in over HTTP; KPI definitions out.
 
 ``POST /api/v1/events`` is a plain ASGI endpoint: it must keep up with the store.
 """
@@ -6,12 +6,11 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 
@@ -33,17 +32,10 @@ from metrics.asgi import (
     unpack,
 )
 from metrics.catalogue import Catalogue, KpiDefinition
-from metrics.events import (
-    Event,
-    EventLimits,
-    MalformedBodyError,
-    Rejection,
-    as_json,
-    decode_events,
-    parse_event,
-)
-from metrics.ingest import Ingest, QueueFullError
-from metrics.store import Appended, MetricStore, StoreError
+from metrics.events import Event, MalformedBodyError, Rejection, decode_events
+from metrics.ingest import QueueFullError
+from metrics.intake import Intake, Sorted
+from metrics.store import Appended, StoreError
 
 logger = logging.getLogger("turnback.events")
 
@@ -77,22 +69,6 @@ DESCRIBED: dict[str, Any] = {
 }
 """The route as OpenAPI describes it."""
 
-Screen = Callable[[Event], Event | Rejection]
-"""Checks what only an experiment can know, for instance whether an exposure fits the hash."""
-
-
-@dataclass(slots=True)
-class EventCounts:
-    """What became of events sent so far, for Prometheus.
-
-    ``refused`` counts requests, not events: nothing of them was read or kept.
-    """
-
-    accepted: int = 0
-    duplicate: int = 0
-    quarantined: int = 0
-    refused: int = 0
-
 
 class RequestError(Exception):
     """A whole request is refused; nothing of it is kept."""
@@ -123,30 +99,18 @@ def error_body(code: str, message: str, hint: str = "", path: str = "") -> bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
-    """What the events route works with.
+class Door:
+    """What one request may bring in.
 
     Attributes:
-        ingest: Writes events durably.
-        store: Keeps what is refused, and answers the watermark.
         keys: Who may send.
-        now: The clock.
-        limits: What an event may look like.
-        screen: Checks against experiments.
         body_limit: Largest body in bytes, as sent and unpacked.
         batch_limit: Most events of one request.
-        counts: What became of them.
     """
 
-    ingest: Ingest
-    store: MetricStore
     keys: Keys
-    now: Callable[[], datetime]
-    limits: EventLimits
-    screen: Screen
     body_limit: int
     batch_limit: int
-    counts: EventCounts
 
 
 class EventsEndpoint:
@@ -156,8 +120,9 @@ class EventsEndpoint:
     index, field and reason. Sent again, a whole batch changes nothing.
     """
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, door: Door) -> None:
         self._intake = intake
+        self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -181,13 +146,12 @@ class EventsEndpoint:
         await respond(send, 200, answer, (*JSON, *CORS))
 
     async def _take(self, scope: Scope, receive: Receive) -> bytes:
-        intake = self._intake
         if scope["method"] != "POST":
             raise RequestError(405, "method_not_allowed", "events are sent with POST")
         if scope["query_string"]:
             name = scope["query_string"].decode("latin-1").partition("=")[0]
             raise RequestError(400, "unknown_parameter", f"unknown query parameter '{name}'")
-        role = intake.keys.require(
+        role = self._door.keys.require(
             Role.CLIENT,
             header(scope, b"authorization"),
             header(scope, b"x-api-key"),
@@ -198,15 +162,13 @@ class EventsEndpoint:
         kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
         ndjson = kind in NDJSON
         if len(body) >= LARGE:
-            events, rejected = await run_in_threadpool(
-                self._parse, body, ndjson=ndjson, trusted=trusted
-            )
+            found = await run_in_threadpool(self._parse, body, ndjson=ndjson, trusted=trusted)
         else:
-            events, rejected = self._parse(body, ndjson=ndjson, trusted=trusted)
-        return await self._append(events, rejected)
+            found = self._parse(body, ndjson=ndjson, trusted=trusted)
+        return await self._append(found)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        limit = self._intake.body_limit
+        limit = self._door.body_limit
         encoding = header(scope, b"content-encoding")
         try:
             body = await read_body(receive, limit)
@@ -218,48 +180,32 @@ class EventsEndpoint:
             raise RequestError(400, "bad_encoding", str(error)) from None
         return body
 
-    def _parse(
-        self, body: bytes, *, ndjson: bool, trusted: bool
-    ) -> tuple[list[tuple[int, Event]], list[Rejection]]:
-        """Return the events to append with their index, and what is wrong with the others."""
-        intake = self._intake
+    def _parse(self, body: bytes, *, ndjson: bool, trusted: bool) -> Sorted:
+        """Return the events to append, and what is wrong with the others."""
         try:
             raw = decode_events(body, ndjson=ndjson)
         except MalformedBodyError as error:
             raise RequestError(400, "malformed_body", str(error)) from None
-        if len(raw) > intake.batch_limit:
+        most = self._door.batch_limit
+        if len(raw) > most:
             raise RequestError(
                 413,
                 "too_many_events",
-                f"{len(raw)} events in one request; at most {intake.batch_limit} are taken",
+                f"{len(raw)} events in one request; at most {most} are taken",
                 "send smaller batches",
             )
-        now = intake.now()
-        events: list[tuple[int, Event]] = []
-        rejected: list[Rejection] = []
-        for index, item in enumerate(raw):
-            parsed = parse_event(item, index=index, now=now, limits=intake.limits, trusted=trusted)
-            if isinstance(parsed, Event):
-                event = parsed
-                parsed = intake.screen(event)
-                if isinstance(parsed, Rejection):
-                    parsed = replace(parsed, index=index, event=as_json(event))
-            if isinstance(parsed, Event):
-                events.append((index, parsed))
-            else:
-                rejected.append(parsed)
-        return events, rejected
+        return self._intake.sort(raw, trusted=trusted)
 
-    async def _append(
-        self, events: Sequence[tuple[int, Event]], rejected: list[Rejection]
-    ) -> bytes:
+    async def _append(self, found: Sorted) -> bytes:
         intake = self._intake
         try:
-            done = await self._submit([event for _, event in events])
-            if rejected:
-                await run_in_threadpool(intake.store.quarantine, rejected, received_at=intake.now())
+            done = await self._submit([event for _, event in found.events])
+            if found.rejected:
+                rejected = await run_in_threadpool(intake.note, found, done)
+            else:
+                rejected = intake.note(found, done)
             watermark = (
-                done.watermark if events else await run_in_threadpool(intake.store.watermark)
+                done.watermark if found.events else await run_in_threadpool(intake.store.watermark)
             )
         except StoreError as error:
             logger.warning("events were not taken: %s", error)
@@ -270,20 +216,11 @@ class EventsEndpoint:
                 "send them again: what was already kept is not counted twice",
                 retry_after=1,
             ) from error
-        everything = rejected + [
-            replace(refused, index=events[refused.index][0]) for refused in done.rejected
-        ]
-        counts = intake.counts
-        counts.accepted += done.accepted
-        counts.duplicate += done.duplicates
-        counts.quarantined += len(everything)
-        return _answer(done, everything, watermark)
+        return _answer(done, rejected, watermark)
 
     async def _submit(self, events: Sequence[Event]) -> Appended:
-        if not events:
-            return Appended(0, 0, (), 0)
         try:
-            future = self._intake.ingest.submit(events)
+            future = self._intake.submit(events)
         except QueueFullError as error:
             raise RequestError(
                 503,
@@ -303,7 +240,7 @@ def _answer(done: Appended, rejected: Sequence[Rejection], watermark: int) -> by
             "duplicates": done.duplicates,
             "rejected": [
                 {"index": r.index, "id": r.id, "field": r.field, "code": r.code, "reason": r.reason}
-                for r in sorted(rejected, key=lambda r: r.index)
+                for r in rejected
             ],
             "watermark": watermark,
         }
@@ -318,9 +255,9 @@ def _extra(error: RequestError | AccessError) -> Headers:
     return ((b"allow", b"POST, OPTIONS"),) if error.status == 405 else ()  # noqa: PLR2004 - an HTTP status
 
 
-def routes(intake: Intake) -> list[Route]:
+def routes(intake: Intake, door: Door) -> list[Route]:
     """Return the events route."""
-    return [Route(PATH, EventsEndpoint(intake))]
+    return [Route(PATH, EventsEndpoint(intake, door))]
 
 
 def kpi_to_json(kpi: KpiDefinition) -> Mapping[str, Any]:
@@ -338,19 +275,14 @@ def kpi_to_json(kpi: KpiDefinition) -> Mapping[str, Any]:
     }
 
 
-def router(store: Callable[[], MetricStore], catalogue: Callable[[], Catalogue]) -> APIRouter:
-    """Return the routes for people: quarantine and KPI definitions."""
+def router(catalogue: Callable[[], Catalogue]) -> APIRouter:
+    """Return the routes for people: KPI definitions."""
     api = APIRouter(prefix="/api/v1", tags=["metrics"])
-
-    @api.get("/quarantine", summary="The newest events that were refused, newest first")
-    def quarantine(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
-        found = [msgspec.to_builtins(r) for r in store().quarantined(limit=limit)]
-        return Response(msgspec.json.encode({"quarantine": found}), media_type="application/json")
 
     @api.get("/kpis", summary="Every KPI of the catalogue, in words")
     def kpis() -> Response:
         found = [kpi_to_json(kpi) for kpi in catalogue()]
         return Response(msgspec.json.encode({"kpis": found}), media_type="application/json")
 
-    _ = (quarantine, kpis)
+    _ = kpis
     return api

@@ -14,10 +14,13 @@ from typing import Any, cast
 
 import msgspec
 
+from metrics.catalogue import FieldType
+from metrics.cells import MICRO
 from metrics.wire import (
     EventLimits,
     FieldValue,
     RefusedError,
+    default_schema,
     encodable,
     fields_of,
     instant_of,
@@ -54,7 +57,7 @@ DERIVED = "exposure:"
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_EXCERPT = 4096
+_EXCERPT = 16_384
 _MOST_DIGITS = 400
 """The largest float has 309; Python refuses to read integers of more than 4,300."""
 _TOO_DEEP = "nested too deeply"
@@ -96,7 +99,9 @@ class Rejection:
         field: The field at fault, for instance ``fields.score``; empty for the whole event.
         reason: What is wrong, what was given and what to do, for people.
         code: The same for machines, for instance ``wrong_type``.
-        event: The original as JSON, at most 4 kB of it.
+        event: The original as JSON, at most 16 kB of it.
+        trusted: Whether a secret key sent it; it may feed no more when it is sent again.
+        number: What the store knows it by; 0 before it is kept.
     """
 
     index: int
@@ -105,6 +110,8 @@ class Rejection:
     reason: str
     code: str
     event: str
+    trusted: bool = False
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +229,7 @@ def parse_event(
             reason=refused.reason,
             code=refused.code,
             event=excerpt(raw),
+            trusted=trusted,
         )
 
 
@@ -253,20 +261,31 @@ def exposure(  # noqa: PLR0917 - the parts of the id, in their order everywhere
 
 
 def as_json(event: Event) -> str:
-    """Return an event as JSON text for the quarantine, at most 4 kB."""
+    """Return an event in wire form as JSON text for the quarantine, at most 16 kB."""
+    types = default_schema().get(event.name, {})
     return excerpt(
         {
             "id": event.id,
             "name": event.name,
-            "happened_at": event.happened_at,
+            "happened_at": event.happened_at.isoformat(),
             "units": dict(event.units),
-            "fields": dict(event.fields),
+            "fields": {
+                key: value if types.get(key) is FieldType.INTEGER else _as_sent(value)
+                for key, value in event.fields.items()
+            },
         }
     )
 
 
+def _as_sent(value: FieldValue) -> FieldValue | float:
+    """Return a field as it was sent: an exact integer of 1e-6 as the number it stands for."""
+    if isinstance(value, bool | str):
+        return value
+    return value // MICRO if value % MICRO == 0 else value / MICRO
+
+
 def excerpt(raw: Any) -> str:
-    """Return anything decoded from JSON as text of at most 4 kB, whatever it holds."""
+    """Return anything decoded from JSON as text of at most 16 kB, whatever it holds."""
     if isinstance(raw, MalformedLine):
         text = raw.text
     else:

@@ -101,8 +101,28 @@ class MetricStore(Protocol):
         """Keep events that were refused, with field and reason, for people to look at."""
         ...
 
-    def quarantined(self, *, limit: int = 100) -> Sequence[Rejection]:
-        """Return the newest rejections, newest first."""
+    def quarantined(
+        self, *, limit: int = 100, code: str | None = None, before: int | None = None
+    ) -> Sequence[Rejection]:
+        """Return the newest rejections with their numbers, newest first.
+
+        Args:
+            limit: At most so many.
+            code: Only those refused for this reason.
+            before: Only those with a smaller number: the next page after a number.
+        """
+        ...
+
+    def held(self, numbers: Sequence[int]) -> Sequence[Rejection]:
+        """Return the rejections of these numbers that are in quarantine, ascending."""
+        ...
+
+    def release(self, numbers: Sequence[int]) -> int:
+        """Remove rejections from quarantine; returns how many there were."""
+        ...
+
+    def quarantine_counts(self) -> Mapping[str, int]:
+        """Return how many events are in quarantine by code, the most frequent first."""
         ...
 
     def watermark(self) -> int:

@@ -78,4 +78,5 @@ def _reused(index: int, event: Event, other: int) -> Rejection:
         ),
         code="id_reused",
         event=as_json(event),
+        trusted=event.trusted,
     )

@@ -79,9 +79,24 @@ class DuckDBMetricStore:
             with self._writes:
                 self._log.write((), rejections, to_micros(received_at))
 
-    def quarantined(self, *, limit: int = 100) -> Sequence[Rejection]:
+    def quarantined(
+        self, *, limit: int = 100, code: str | None = None, before: int | None = None
+    ) -> Sequence[Rejection]:
         """Return the newest rejections, newest first."""
-        return self._log.rejections(limit)
+        return self._log.rejections(limit, code, before)
+
+    def held(self, numbers: Sequence[int]) -> Sequence[Rejection]:
+        """Return the rejections of these numbers that are in quarantine, ascending."""
+        return self._log.held(numbers)
+
+    def release(self, numbers: Sequence[int]) -> int:
+        """Remove rejections from quarantine; returns how many there were."""
+        with self._writes:
+            return self._log.release(numbers)
+
+    def quarantine_counts(self) -> Mapping[str, int]:
+        """Return how many events are in quarantine by code, the most frequent first."""
+        return self._log.quarantine_counts()
 
     def watermark(self) -> int:
         """Return the sequence number of the newest durable event."""

@@ -36,8 +36,15 @@ _QUARANTINE = pa.schema(
         ("reason", pa.string()),
         ("code", pa.string()),
         ("event", pa.string()),
+        ("trusted", pa.bool_()),
     ]
 )
+_LAST_NUMBER = (
+    "SELECT greatest(coalesce(max(number), 0), coalesce("
+    "(SELECT value::BIGINT FROM meta WHERE key = 'quarantine'), 0)) FROM quarantine"
+)
+"""A number that a person was shown never means another event, even after it was released."""
+
 _READ = 20_000
 _UNREAD = "events could not be read; check the disk and the memory limit"
 _encode = msgspec.json.Encoder().encode
@@ -82,7 +89,7 @@ class EventLog:
             if events:
                 self._insert("events", _event_table(events, received_at))
             if rejections:
-                number = self.one("SELECT coalesce(max(number), 0) FROM quarantine")
+                number = self.one(_LAST_NUMBER)
                 self._insert("quarantine", _rejection_table(rejections, received_at, number))
             connection.execute("COMMIT")
         except Exception as error:
@@ -130,14 +137,54 @@ class EventLog:
         """Return every id with its time."""
         return self._rows("SELECT id, happened_at FROM events", [])
 
-    def rejections(self, limit: int) -> list[Rejection]:
-        """Return the newest rejections, newest first."""
-        rows = self._rows(
-            "SELECT position, id, field, reason, code, event FROM quarantine "
-            "ORDER BY number DESC LIMIT ?",
-            [limit],
+    def rejections(self, limit: int, code: str | None, before: int | None) -> list[Rejection]:
+        """Return the newest rejections, of a code and below a number, newest first."""
+        return self._rejections(
+            "($1 IS NULL OR code = $1) AND ($2 IS NULL OR number < $2) "
+            "ORDER BY number DESC LIMIT $3",
+            [code, before, limit],
         )
-        return [Rejection(*row) for row in rows]
+
+    def held(self, numbers: Sequence[int]) -> list[Rejection]:
+        """Return the rejections of these numbers, ascending."""
+        if not numbers:
+            return []
+        return self._rejections("number IN (SELECT unnest($1)) ORDER BY number", [list(numbers)])
+
+    def release(self, numbers: Sequence[int]) -> int:
+        """Remove rejections; returns how many there were.
+
+        Raises:
+            StoreError: None was removed.
+        """
+        if not numbers:
+            return 0
+        connection = self._open()
+        with told(self._path, "the quarantine could not be changed"):
+            connection.execute("BEGIN")
+            try:
+                last = self.one(_LAST_NUMBER)
+                connection.execute("DELETE FROM meta WHERE key = 'quarantine'")
+                connection.execute("INSERT INTO meta VALUES ('quarantine', ?)", [str(last)])
+                query = "DELETE FROM quarantine WHERE number IN (SELECT unnest(?))"
+                ((gone,),) = connection.execute(query, [list(numbers)]).fetchall()
+                connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+        return int(gone)
+
+    def quarantine_counts(self) -> dict[str, int]:
+        """Return how many rejections there are by code, the most frequent first."""
+        query = "SELECT code, count(*) FROM quarantine GROUP BY code ORDER BY count(*) DESC, code"
+        return dict(self._rows(query, []))
+
+    def _rejections(self, where: str, values: Sequence[object]) -> list[Rejection]:
+        query = (
+            "SELECT position, id, field, reason, code, event, trusted, number FROM quarantine "  # noqa: S608 - our own conditions
+            f"WHERE {where}"
+        )
+        return [Rejection(*row) for row in self._rows(query, values)]
 
     def one(self, query: str) -> int:
         """Return the single number a query gives."""
@@ -236,6 +283,7 @@ def _rejection_table(rejections: Sequence[Rejection], received_at: int, number: 
         [each.reason for each in rejections],
         [each.code for each in rejections],
         [each.event for each in rejections],
+        [each.trusted for each in rejections],
     ]
     return _table(columns, _QUARANTINE)
 

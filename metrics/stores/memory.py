@@ -1,9 +1,9 @@
 """The readable specification of a metric store: keeps events, computes from scratch."""
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from metrics.catalogue import KpiDefinition
@@ -34,6 +34,7 @@ class MemoryMetricStore:
         self._log: list[Event] = []
         self._known: dict[str, list[int]] = {}
         self._quarantine: deque[Rejection] = deque(maxlen=QUARANTINE_KEPT)
+        self._numbers = 0
         self._closed = False
 
     def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:  # noqa: ARG002 - kept by durable engines
@@ -45,7 +46,7 @@ class MemoryMetricStore:
             for event, at in admission.accepted:
                 self._log.append(event)
                 self._known.setdefault(event.id, []).append(at)
-            self._quarantine.extend(admission.rejected)
+            self._keep(admission.rejected)
             return Appended(
                 accepted=len(admission.accepted),
                 duplicates=len(admission.repeated),
@@ -58,12 +59,40 @@ class MemoryMetricStore:
         """Keep rejections; the newest 10,000."""
         with self._lock:
             self._check_open()
-            self._quarantine.extend(rejections)
+            self._keep(rejections)
 
-    def quarantined(self, *, limit: int = 100) -> Sequence[Rejection]:
+    def quarantined(
+        self, *, limit: int = 100, code: str | None = None, before: int | None = None
+    ) -> Sequence[Rejection]:
         """Return the newest rejections, newest first."""
         with self._lock:
-            return list(reversed(self._quarantine))[:limit]
+            found = [
+                each
+                for each in reversed(self._quarantine)
+                if (code is None or each.code == code) and (before is None or each.number < before)
+            ]
+        return found[:limit]
+
+    def held(self, numbers: Sequence[int]) -> Sequence[Rejection]:
+        """Return the rejections of these numbers that are in quarantine, ascending."""
+        wanted = set(numbers)
+        with self._lock:
+            return [each for each in self._quarantine if each.number in wanted]
+
+    def release(self, numbers: Sequence[int]) -> int:
+        """Remove rejections from quarantine; returns how many there were."""
+        wanted = set(numbers)
+        with self._lock:
+            self._check_open()
+            kept = [each for each in self._quarantine if each.number not in wanted]
+            gone = len(self._quarantine) - len(kept)
+            self._quarantine = deque(kept, maxlen=QUARANTINE_KEPT)
+            return gone
+
+    def quarantine_counts(self) -> Mapping[str, int]:
+        """Return how many events are in quarantine by code, the most frequent first."""
+        with self._lock:
+            return dict(Counter(each.code for each in self._quarantine).most_common())
 
     def watermark(self) -> int:
         """Return the number of events kept."""
@@ -113,6 +142,11 @@ class MemoryMetricStore:
     def close(self) -> None:
         """Refuse further use; idempotent."""
         self._closed = True
+
+    def _keep(self, rejections: Iterable[Rejection]) -> None:
+        for each in rejections:
+            self._numbers += 1
+            self._quarantine.append(replace(each, number=self._numbers))
 
     def _exposures(self, experiment: str, seed: int) -> Iterable[Event]:
         with self._lock:

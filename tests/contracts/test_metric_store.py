@@ -51,7 +51,7 @@ def test_an_id_used_for_another_instant_within_a_day_is_quarantined(store):
         (1, "r", "id", "id_reused")
     ]
     assert "2026-03-02T00:06:00" in answer.rejected[0].reason
-    assert store.quarantined()[0] == answer.rejected[0]
+    assert store.quarantined() == [replace(answer.rejected[0], number=1)]
     assert value_of(store, "satisfaction") == (1, 1, 4, 1)
 
 
@@ -100,7 +100,32 @@ def test_quarantine_shows_the_newest_first(store):
     many = [Rejection(n, f"id{n}", "fields.score", "why", "wrong_type", "{}") for n in range(5)]
     store.quarantine(many[:3], received_at=LATE)
     store.quarantine(many[3:], received_at=LATE)
-    assert list(store.quarantined(limit=3)) == [many[4], many[3], many[2]]
+    kept = [replace(each, number=number) for number, each in enumerate(many, 1)]
+    assert list(store.quarantined(limit=3)) == [kept[4], kept[3], kept[2]]
+    assert list(store.quarantined(before=3)) == [kept[1], kept[0]]
+    assert list(store.held([4, 2, 99])) == [kept[1], kept[3]]
+    assert list(store.held([])) == []
+
+
+def test_quarantine_is_counted_and_listed_by_reason(store):
+    codes = ["wrong_type", "too_late", "wrong_type"]
+    given = [
+        Rejection(n, f"id{n}", "", "why", code, "{}", trusted=n == 2)
+        for n, code in enumerate(codes)
+    ]
+    store.quarantine(given, received_at=LATE)
+    assert store.quarantine_counts() == {"wrong_type": 2, "too_late": 1}
+    found = store.quarantined(code="wrong_type")
+    assert [(each.id, each.trusted) for each in found] == [("id2", True), ("id0", False)]
+
+
+def test_what_left_the_quarantine_is_gone_and_its_number_never_returns(store):
+    given = [Rejection(n, f"id{n}", "", "why", "too_late", "{}") for n in range(3)]
+    store.quarantine(given, received_at=LATE)
+    assert store.release([3, 2, 77]) == 2
+    assert store.release([]) == 0
+    store.quarantine(given[:1], received_at=LATE)
+    assert [each.number for each in store.quarantined()] == [4, 1]
 
 
 def test_a_closed_store_refuses(store):

@@ -131,10 +131,10 @@ def test_a_bad_event_says_which_field_and_why(raw, field, code):
     rejection.event.encode()
 
 
-def test_a_rejection_keeps_the_id_and_at_most_4_kb_of_the_event():
-    rejection = parse(changed(fields={"score": "x" * 9000}))
+def test_a_rejection_keeps_the_id_and_at_most_16_kb_of_the_event():
+    rejection = parse(changed(fields={"score": "x" * 20_000}))
     assert rejection.id == "e1"
-    assert len(rejection.event.encode()) == 4096
+    assert len(rejection.event.encode()) == 16_384
     assert parse(changed(id="\ud800", name=5)).id is None
 
 

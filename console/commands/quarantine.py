@@ -1,0 +1,57 @@
+"""``quarantine``: which events were refused and why, and sending them again."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from console.client import ServiceClient
+from console.output import print_json, say
+from console.tables import add, table, table_console
+
+_PATH = "/api/v1/quarantine"
+
+
+def listed(client: ServiceClient, *, limit: int, code: str | None, as_json: bool) -> None:
+    """Print the newest refused events and how many there are by reason."""
+    asked = {"limit": limit} | ({} if code is None else {"code": code})
+    told = client.get(f"{_PATH}?{urlencode(asked)}")
+    if as_json:
+        print_json(told)
+        return
+    counts: Mapping[str, int] = told["counts"]
+    if not counts:
+        say("nothing is in quarantine: every event received was counted")
+        return
+    summary = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    say(f"{sum(counts.values()):,} events in quarantine: {summary}")
+    say()
+    rows = table("number", "event id", "code", "reason", right=("number",), whole=("code",))
+    for each in told["quarantine"]:
+        add(rows, str(each["number"]), each["id"] or "-", each["code"], each["reason"])
+    table_console().print(rows)
+    say()
+    say("once they can be read: `turnback quarantine --resubmit NUMBER`, or --resubmit-code CODE")
+
+
+def resubmit(
+    client: ServiceClient, numbers: Sequence[int], code: str | None, *, as_json: bool
+) -> bool:
+    """Send refused events again and print what became of them.
+
+    Returns:
+        Whether every one of them counts now.
+    """
+    body: dict[str, Any] = {"numbers": list(numbers)} if code is None else {"code": code}
+    told = client.post(f"{_PATH}/resubmit", json=body)
+    if as_json:
+        print_json(told)
+    else:
+        say(
+            f"{told['accepted']:,} accepted, {told['duplicates']:,} there already, "
+            f"{len(told['rejected']):,} still refused"
+        )
+        for each in told["rejected"]:
+            say(f"  {each['number']}: {each['reason']}")
+        for number in told["missing"]:
+            say(f"  {number}: not in quarantine (any more)")
+    return not told["rejected"] and not told["missing"]

@@ -1,0 +1,216 @@
+"""From raw events to kept ones: read, screened, made durable. Every way in comes through here.
+
+The HTTP route, the bulk loader and re-submission from quarantine differ only in where the raw
+events come from and in who vouches for them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from metrics.events import (
+    Event,
+    EventLimits,
+    MalformedLine,
+    Rejection,
+    decode_events,
+    excerpt,
+    parse_event,
+)
+from metrics.ingest import Ingest
+from metrics.store import Appended, MetricStore
+
+CUT = "cut"
+"""Code of a kept event of which only the beginning was kept: it cannot be sent again from here."""
+
+NO_EVENTS = Appended(0, 0, (), 0)
+
+Screen = Callable[[Event], Event | Rejection]
+"""Checks what only an experiment can know, for instance whether an exposure fits the hash."""
+
+
+@dataclass(slots=True)
+class EventCounts:
+    """What became of events sent so far, for Prometheus.
+
+    ``refused`` counts requests, not events: nothing of them was read or kept.
+    """
+
+    accepted: int = 0
+    duplicate: int = 0
+    quarantined: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """Raw events, sorted out; positions are those of the raw events.
+
+    Attributes:
+        events: Good ones with their positions.
+        rejected: Why the others are none.
+    """
+
+    events: tuple[tuple[int, Event], ...]
+    rejected: tuple[Rejection, ...]
+
+    def settled(self, done: Appended) -> tuple[Rejection, ...]:
+        """Return every rejection after the good events were appended, by position."""
+        late = (replace(each, index=self.events[each.index][0]) for each in done.rejected)
+        return tuple(sorted((*self.rejected, *late), key=lambda each: each.index))
+
+
+@dataclass(frozen=True, slots=True)
+class Resubmitted:
+    """What became of kept events that were sent again.
+
+    Attributes:
+        accepted: Now durable and counted; they left the quarantine.
+        duplicates: Were there already; they left the quarantine too.
+        rejected: Still refused, with the reason of today; they stay.
+        missing: Numbers that are not in quarantine (any more).
+    """
+
+    accepted: int
+    duplicates: int
+    rejected: tuple[Rejection, ...]
+    missing: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What every way in works with.
+
+    Attributes:
+        ingest: Writes events durably.
+        store: Keeps what is refused.
+        now: The clock.
+        limits: What an event may look like.
+        screen: Checks against experiments.
+        counts: What became of events, for Prometheus.
+    """
+
+    ingest: Ingest
+    store: MetricStore
+    now: Callable[[], datetime]
+    limits: EventLimits
+    screen: Screen
+    counts: EventCounts = field(default_factory=EventCounts)
+
+    def sort(self, raw: Sequence[Any], *, trusted: bool) -> Sorted:
+        """Read and screen raw events; nothing is kept yet.
+
+        Args:
+            raw: Decoded from JSON, see `metrics.events.decode_events`.
+            trusted: Whether whoever sends them holds a secret key.
+        """
+        now = self.now()
+        events: list[tuple[int, Event]] = []
+        rejected: list[Rejection] = []
+        for index, item in enumerate(raw):
+            read = parse_event(item, index=index, now=now, limits=self.limits, trusted=trusted)
+            if isinstance(read, Event):
+                read = self.screen(read)
+                if isinstance(read, Rejection):
+                    read = replace(read, index=index, event=excerpt(item), trusted=trusted)
+            if isinstance(read, Event):
+                events.append((index, read))
+            else:
+                rejected.append(read)
+        return Sorted(tuple(events), tuple(rejected))
+
+    def submit(self, events: Sequence[Event]) -> "Future[Appended]":
+        """Queue events to be written; the future is done when they are durable.
+
+        Raises:
+            QueueFullError: The queue is full; nothing was queued.
+            StoreError: The ingest is closed.
+        """
+        if events:
+            return self.ingest.submit(events)
+        nothing: Future[Appended] = Future()
+        nothing.set_result(NO_EVENTS)
+        return nothing
+
+    def take(self, raw: Sequence[Any], *, trusted: bool) -> tuple[Appended, tuple[Rejection, ...]]:
+        """Read, screen and keep raw events; returns when all of them are durable.
+
+        Returns:
+            What was appended, and every rejection; those are in quarantine.
+
+        Raises:
+            QueueFullError: The queue is full; nothing was kept.
+            StoreError: What was not kept may be sent again without being counted twice.
+        """
+        found = self.sort(raw, trusted=trusted)
+        done = self.submit([event for _, event in found.events]).result()
+        return done, self.note(found, done)
+
+    def note(self, found: Sorted, done: Appended) -> tuple[Rejection, ...]:
+        """Keep what was refused before the append, count everything, return all rejections.
+
+        Raises:
+            StoreError: They could not be kept.
+        """
+        if found.rejected:
+            self.store.quarantine(found.rejected, received_at=self.now())
+        everything = found.settled(done)
+        self.counts.accepted += done.accepted
+        self.counts.duplicate += done.duplicates
+        self.counts.quarantined += len(everything)
+        return everything
+
+    def resubmit(self, numbers: Sequence[int]) -> Resubmitted:
+        """Send kept events again, under the limits and experiments of today.
+
+        They leave the quarantine only after they are durable, so a crash in between leaves
+        them there, and sending them once more finds duplicates.
+
+        Raises:
+            QueueFullError: The queue is full; nothing was changed.
+            StoreError: What was not kept may be sent again.
+        """
+        kept = {each.number: each for each in self.store.held(numbers)}
+        rejected: list[Rejection] = []
+        good: list[tuple[int, Event]] = []
+        for number in dict.fromkeys(numbers):
+            if number in kept:
+                read = self._again(kept[number])
+                if isinstance(read, Event):
+                    good.append((number, read))
+                else:
+                    rejected.append(read)
+        done = self.submit([event for _, event in good]).result()
+        # what the append itself refused is in quarantine anew, with the reason of today
+        self.store.release([number for number, _ in good])
+        rejected += [replace(r, number=good[r.index][0]) for r in done.rejected]
+        self.counts.accepted += done.accepted
+        self.counts.duplicate += done.duplicates
+        return Resubmitted(
+            accepted=done.accepted,
+            duplicates=done.duplicates,
+            rejected=tuple(sorted(rejected, key=lambda each: each.number)),
+            missing=tuple(number for number in dict.fromkeys(numbers) if number not in kept),
+        )
+
+    def _again(self, kept: Rejection) -> Event | Rejection:
+        (raw,) = decode_events(kept.event.encode(), ndjson=True) or [MalformedLine("", "empty")]
+        if isinstance(raw, MalformedLine) and kept.code != "malformed":
+            reason = (
+                "only the beginning of this event was kept; send it again from where it came from"
+            )
+            return replace(kept, field="", code=CUT, reason=reason)
+        found = self.sort([raw], trusted=kept.trusted)
+        if found.events:
+            return found.events[0][1]
+        return replace(found.rejected[0], index=kept.index, event=kept.event, number=kept.number)
+
+
+def reasons(rejected: Sequence[Rejection]) -> Mapping[tuple[str, str], int]:
+    """Return how many events were refused by (code, field), the most frequent first."""
+    counts: dict[tuple[str, str], int] = {}
+    for each in rejected:
+        counts[each.code, each.field] = counts.get((each.code, each.field), 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))

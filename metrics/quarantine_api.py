@@ -1,0 +1,98 @@
+"""The quarantine over HTTP: what was refused and why, and sending it again once it is mended."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse
+
+from metrics.api import error_body
+from metrics.ingest import QueueFullError
+from metrics.intake import Intake, Resubmitted
+from metrics.store import StoreError
+
+MOST = 1_000
+"""Events listed or sent again by one request."""
+
+
+class Again(BaseModel):
+    """Which kept events to send again: these numbers, or the newest ones of a code."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"numbers": [17, 18]}]}
+    )
+
+    numbers: list[Annotated[int, Field(ge=1, lt=2**63)]] | None = Field(
+        None, max_length=MOST, description="Numbers from the list."
+    )
+    code: str | None = Field(None, max_length=64, description="All of one reason, up to 1,000.")
+
+
+def quarantine_router(intake: Callable[[], Intake]) -> APIRouter:
+    """Return the routes about events that were refused."""
+    api = APIRouter(prefix="/api/v1", tags=["events"])
+
+    @api.get("/quarantine", summary="The newest events that were refused, newest first")
+    def listed(
+        limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
+        code: Annotated[str | None, Query(max_length=64, description="Only this reason.")] = None,
+        before: Annotated[
+            int | None, Query(ge=1, lt=2**63, description="Only smaller numbers: the next page.")
+        ] = None,
+    ) -> Response:
+        store = intake().store
+        found = store.quarantined(limit=limit, code=code, before=before)
+        return _json(
+            {
+                "quarantine": [msgspec.to_builtins(each) for each in found],
+                "counts": store.quarantine_counts(),
+            }
+        )
+
+    @api.post("/quarantine/resubmit", summary="Send refused events again, once they can be read")
+    def resubmit(again: Again) -> Response:
+        if (again.numbers is None) == (again.code is None):
+            body = error_body(
+                "invalid",
+                "say which events: either numbers or a code",
+                'send {"numbers": [17]} or {"code": "too_late"}',
+            )
+            return Response(body, 422, media_type="application/json")
+        here = intake()
+        numbers = again.numbers
+        if numbers is None:
+            found = here.store.quarantined(limit=MOST, code=again.code)
+            numbers = sorted(each.number for each in found)
+        try:
+            return _json(as_told(here.resubmit(numbers)))
+        except QueueFullError as error:
+            return _later("too many events wait to be written", max(1, int(error.retry_after)))
+        except StoreError as error:
+            return _later(str(error), 1)
+
+    _ = (listed, resubmit)
+    return api
+
+
+def as_told(done: Resubmitted) -> dict[str, Any]:
+    """Return what became of events sent again, for people and machines."""
+    return {
+        "accepted": done.accepted,
+        "duplicates": done.duplicates,
+        "rejected": [
+            {"number": r.number, "id": r.id, "field": r.field, "code": r.code, "reason": r.reason}
+            for r in done.rejected
+        ],
+        "missing": list(done.missing),
+    }
+
+
+def _later(message: str, seconds: int) -> Response:
+    body = error_body("store_unavailable", message, "send it again later: nothing was lost")
+    return Response(body, 503, media_type="application/json", headers={"Retry-After": str(seconds)})
+
+
+def _json(content: dict[str, Any]) -> Response:
+    return JSONResponse(content)

@@ -1,0 +1,163 @@
+"""Refused events: kept as they were sent, listed with reasons, and sent again once mended."""
+
+from datetime import timedelta
+from itertools import count
+
+import pytest
+
+from metrics.events import Event
+from metrics.store import StoreError
+from tests.running import START, running
+
+URL = "/api/v1/events"
+KEPT = "/api/v1/quarantine"
+NUMBERS = count()
+
+
+@pytest.fixture
+def it():
+    with running() as service:
+        service.apply()
+        yield service
+
+
+def rating(hours=0.5, unit="o1", **fields):
+    return {
+        "id": f"q{next(NUMBERS)}",
+        "name": "satisfaction_rated",
+        "happened_at": (START + timedelta(hours=hours)).isoformat(),
+        "units": {"order_id": unit},
+        "fields": fields,
+    }
+
+
+def send(it, *events, **kwargs):
+    return it.http.post(URL, json=list(events), **kwargs).json()
+
+
+def kept(it, query=""):
+    return it.http.get(KEPT + query).json()
+
+
+def again(it, **body):
+    return it.http.post(f"{KEPT}/resubmit", json=body)
+
+
+def test_the_list_says_number_reason_and_how_many_of_each(it):
+    send(it, rating(score="five"), rating(hours=24 * 30, score=4), rating(score="six"))
+    told = kept(it)
+    assert told["counts"] == {"wrong_type": 2, "in_future": 1}
+    assert {each["number"] for each in told["quarantine"]} == {1, 2, 3}
+    assert [each["code"] for each in kept(it, "?code=in_future")["quarantine"]] == ["in_future"]
+    assert [each["number"] for each in kept(it, "?before=3&limit=1")["quarantine"]] == [2]
+
+
+def test_an_event_that_can_be_read_later_counts_then_and_leaves_the_quarantine(it):
+    early = rating(hours=24 * 30, score=4.25)
+    send(it, early)
+    (held,) = kept(it)["quarantine"]
+    assert again(it, numbers=[held["number"]]).json()["rejected"][0]["code"] == "in_future"
+    assert len(kept(it)["quarantine"]) == 1
+
+    it.services.clock.move_to(START + timedelta(days=30))
+    answer = again(it, numbers=[held["number"], 99]).json()
+    assert (answer["accepted"], answer["rejected"], answer["missing"]) == (1, [], [99])
+    assert kept(it)["quarantine"] == []
+    assert send(it, early)["duplicates"] == 1  # exactly the event that was sent
+
+
+def test_numbers_are_kept_exactly_when_an_exposure_or_id_is_refused(it):
+    first = rating(score=4.25)
+    send(it, first)
+    moved = {**first, "happened_at": (START + timedelta(hours=1)).isoformat()}
+    assert send(it, moved)["rejected"][0]["code"] == "id_reused"
+    (held,) = kept(it)["quarantine"]
+    assert '"score": 4.25' in held["event"]
+    told = again(it, code="id_reused").json()
+    assert told["rejected"][0]["code"] == "id_reused"
+    assert len(kept(it)["quarantine"]) == 1  # refused once more, kept once
+
+
+def test_an_exposure_that_contradicted_the_hash_can_be_sent_again(it):
+    unit = it.unit_of("control")
+    wrong = {
+        "id": "x1",
+        "name": "exposure",
+        "happened_at": START.isoformat(),
+        "units": {"order_id": unit},
+        "fields": {"experiment": "cancel-page", "variant": "treatment", "seed": 1},
+    }
+    (refused,) = send(it, wrong)["rejected"]
+    (held,) = kept(it)["quarantine"]
+    assert '"seed": 1' in held["event"]  # not scaled: it is an integer field
+    told = again(it, numbers=[held["number"]]).json()
+    assert [each["code"] for each in told["rejected"]] == [refused["code"]]
+
+
+def test_an_event_sent_with_a_public_key_stays_public_when_it_is_sent_again(tmp_path):
+    keys = {"admin_key": "adm", "ingest_key": "ing", "client_key": "pub"}
+    headers = {"Authorization": "Bearer adm"}
+    with running(data=tmp_path, **keys) as it:
+        body = [rating(hours=24 * 30, score=1)]
+        it.http.post(URL, json=body, headers={"Authorization": "Bearer pub"})
+        it.http.post(
+            URL, json=[rating(hours=24 * 30, score=2)], headers={"Authorization": "Bearer ing"}
+        )
+        trusted = it.http.get(KEPT, headers=headers).json()["quarantine"]
+        assert [each["trusted"] for each in trusted] == [True, False]
+        it.services.clock.move_to(START + timedelta(days=30))
+        got: list[Event] = []
+        screen = it.services.events
+        append = it.services.store.append
+        it.services.store.append = lambda events, **k: (got.extend(events), append(events, **k))[1]
+        screen.resubmit([1, 2])
+        assert [(e.fields["score"], e.trusted) for e in got] == [
+            (1_000_000, False),
+            (2_000_000, True),
+        ]
+        assert (
+            it.http.post(
+                f"{KEPT}/resubmit", json={"numbers": [1]}, headers={"Authorization": "Bearer ing"}
+            ).status_code
+            == 403
+        )
+
+
+def test_an_event_of_which_only_the_beginning_was_kept_says_so(it):
+    send(it, rating(score="x" * 20_000))
+    (held,) = kept(it)["quarantine"]
+    (refused,) = again(it, numbers=[held["number"]]).json()["rejected"]
+    assert refused["code"] == "cut"
+    assert "send it again from where it came from" in refused["reason"]
+
+
+def test_a_store_that_cannot_write_loses_nothing(it, monkeypatch):
+    send(it, rating(hours=24 * 30, score=4))
+    it.services.clock.move_to(START + timedelta(days=30))
+
+    def full(*_args, **_kwargs):
+        raise StoreError("the disk is full; make room")
+
+    monkeypatch.setattr(it.services.store, "append", full)
+    answer = again(it, numbers=[1])
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+    monkeypatch.undo()
+    assert len(kept(it)["quarantine"]) == 1
+    assert again(it, numbers=[1]).json()["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, "either numbers or a code"),
+        ({"numbers": [1], "code": "too_late"}, "either numbers or a code"),
+        ({"numbers": [0]}, "at least 1"),
+        ({"numbers": ["x"]}, "whole number"),
+    ],
+)
+def test_a_request_that_makes_no_sense_says_what_to_send(it, body, words):
+    answer = again(it, **body)
+    assert answer.status_code == 422
+    error = answer.json()["error"]
+    assert words in error["message"]
