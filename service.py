@@ -147,6 +147,8 @@ class Services:
                 default_unit=settings.default_unit,
                 clock_skew=ahead,
                 retention=timedelta(days=settings.retention_days),
+                max_text=settings.max_text_chars,
+                max_fields=settings.max_event_fields,
             ),
             screen=lambda e: screen_exposure(e, self.engine.serving().experiments),
             counts=self.counts,

@@ -15,6 +15,7 @@ from console.output import DEFAULT_URL, CommandError, ExitCode, reported
 def add_to(app: typer.Typer) -> None:
     """Add the commands, in the order in which help lists them."""
     told = (
+        (events, ("turnback events", "turnback events --markdown > events.md")),
         (load, ("turnback load orders.parquet", "turnback load exports/ --data turnback-data")),
         (
             quarantine,
@@ -27,6 +28,23 @@ def add_to(app: typer.Typer) -> None:
     )
     for command, lines in told:
         app.command(command.__name__.replace("_", "-"), epilog=example(*lines))(command)
+
+
+def events(
+    *,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="In full: when, fields, an example, keys.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List the events an application sends, and what they feed.
+
+    The tracking plan for developers.
+    """
+    from console.commands.tracking import run
+
+    with reported(as_json=as_json):
+        run(as_markdown=as_markdown, as_json=as_json)
 
 
 def load(

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(8_000_000, gt=0, description="Largest body of events, unpacked.")
     max_batch_events: int = Field(10_000, gt=0, description="Most events of one request.")
     max_context_bytes: int = Field(65_536, gt=0, description="Largest evaluation context.")
+    max_event_fields: int = Field(64, gt=0, description="Most fields, or unit types, of an event.")
+    max_text_chars: int = Field(4096, gt=0, description="Longest text field of an event.")
     clock_skew_seconds: float = Field(300, ge=0, description="How far ahead events may be dated.")
     retention_days: int = Field(400, gt=0, description="Older events are refused.")
     default_unit: str = Field("order_id", description="Unit type meant by an event's unit.")

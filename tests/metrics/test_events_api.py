@@ -67,6 +67,19 @@ def test_newline_delimited_json_and_gzip_are_taken(it):
     assert it.http.post(URL, content=halves, headers=headers).json()["duplicates"] == 3
 
 
+def test_the_limits_of_an_event_are_settings(tmp_path):
+    with running(data=tmp_path, max_event_fields=2, max_text_chars=5) as it:
+        batch = [
+            event("shown", a="12345", b=1),
+            event("shown", a="123456"),
+            event("shown", a=1, b=2, c=3),
+        ]
+        assert refused(it, batch) == [
+            (1, "bad_length", "fields.a"),
+            (2, "too_many", "fields"),
+        ]
+
+
 def test_a_bad_event_never_spoils_its_batch_and_is_kept(it):
     good, bad = event(), event("satisfaction_rated", score="five")
     answer = it.http.post(URL, json=[bad, good, "nonsense"]).json()
