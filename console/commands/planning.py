@@ -6,7 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
-from rich.status import Status
+from rich.console import Console
+from rich.text import Text
 
 from console.client import ServiceClient, experiment_path
 from console.commands.specs import read_text
@@ -16,7 +17,7 @@ from console.tables import add, table, table_console
 from guardrails.planning.baselines import Baselines, Number, Source, parse_baselines
 from guardrails.planning.calendar import Traffic
 from guardrails.planning.measured import read_measured
-from guardrails.planning.plan import plan
+from guardrails.planning.plan import Progress, plan
 from guardrails.planning.values import Found, GoalPlan, GuardrailPlan, Plan, Reached
 from guardrails.planning.words import change_words, harm_words, span_words
 from guardrails.spec_file import SpecFile, load_spec
@@ -49,7 +50,7 @@ def run(
     given = parse_baselines(baselines, spec.kpis)
     rate, known = (None, {}) if measured is None else _measured(measured, client)
     traffic = _traffic(units_per_day, rate, measured)
-    with _progress(as_json=as_json) as told:
+    with _progress() as told:
         done = plan(spec, traffic, (given, known), seed=seed, paths=paths, progress=told)
     if chart is not None:
         write_chart(done, chart)
@@ -61,25 +62,19 @@ def run(
         say(f"chart: {chart}")
 
 
-class _Progress:
-    """Tells on a terminal what is being made."""
-
-    def __init__(self, status: Status | None) -> None:
-        self._status = status
-
-    def __call__(self, what: str) -> None:
-        if self._status is not None:
-            self._status.update(f"planning {what}")
-
-
 @contextmanager
-def _progress(*, as_json: bool) -> Generator[_Progress]:
-    console = table_console()
-    if as_json or not console.is_terminal:
-        yield _Progress(None)
+def _progress() -> Generator[Progress | None]:
+    """Tell on stderr, where it is a terminal, which guardrail is being planned."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield None
         return
     with console.status("planning") as status:
-        yield _Progress(status)
+
+        def told(made: int, of: int, what: str) -> None:
+            status.update(Text(f"planning {made + 1} of {of}: {what}"))
+
+        yield told
 
 
 def _measured(key: str, client: ServiceClient | None) -> tuple[float | None, Baselines]:

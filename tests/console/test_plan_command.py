@@ -47,6 +47,13 @@ def test_json_is_one_object_with_every_number_and_its_source():
     assert {w["code"] for w in body["warnings"]} >= {"window_dropped"}
 
 
+def test_what_is_planned_is_told_on_a_terminal_alone():
+    assert "planning" not in turnback("plan", GOOD, *DAILY).stderr
+    result = turnback("plan", GOOD, *DAILY, "--json", TTY_COMPATIBLE="1", TERM="xterm")
+    assert "planning" in result.stderr
+    assert json.loads(result.stdout)["experiment"] == "three-step-cancel"
+
+
 @pytest.mark.parametrize(
     ("ending", "begins"), [(".png", b"\x89PNG"), (".svg", b"<svg"), (".html", b"<!DOCTYPE html>")]
 )

@@ -17,6 +17,7 @@ from guardrails.planning.baselines import (
     typical_baselines,
 )
 from guardrails.planning.calendar import Traffic, plan_calendar
+from guardrails.planning.guardrail import plan_guardrail
 from guardrails.planning.plan import plan
 from guardrails.planning.scores import Arms, score_under
 from guardrails.planning.words import change_words, harm_words, span_words
@@ -60,6 +61,44 @@ def codes(done):
 def test_the_same_seed_gives_the_same_plan():
     assert planned() == planned()
     assert planned(seed=2).guardrails != planned().guardrails
+
+
+MANY = SHORT.replace(
+    ARMS,
+    "variants: {control: {weight: 40%}, a: {weight: 20%}, b: {weight: 20%}, c: {weight: 20%}}\n",
+)
+
+
+def test_arms_that_are_alike_are_planned_once_and_say_the_same(monkeypatch):
+    made = []
+
+    def counted(guardrail, comparison, setting):
+        made.append(comparison.treatment)
+        return plan_guardrail(guardrail, comparison, setting)
+
+    monkeypatch.setattr("guardrails.planning.plan.plan_guardrail", counted)
+    a, b, c = planned(MANY).guardrails
+    assert made == ["a"]
+    assert [g.treatment for g in (a, b, c)] == ["a", "b", "c"]
+    assert set(c.at_twice.median.by_arm) == set(c.windows[0].units) == {"control", "c"}
+    assert c.curve == a.curve
+    alone = load_spec(MANY.replace("c: {weight", "d: {weight").replace("a: {weight", "c: {weight"))
+    by_itself = plan(alone, Traffic(4000.0), paths=400).guardrails[0]
+    assert (by_itself.treatment, by_itself) == ("c", c)
+
+
+def test_arms_of_another_share_are_planned_by_themselves():
+    uneven = MANY.replace("control: {weight: 40%}", "control: {weight: 30%}").replace(
+        "a: {weight: 20%}", "a: {weight: 30%}"
+    )
+    a, b, c = planned(uneven).guardrails
+    assert a.smallest < b.smallest == c.smallest
+
+
+def test_who_waits_is_told_which_guardrail_is_planned():
+    told = []
+    planned(MANY, progress=lambda *now: told.append(now))
+    assert told == [(i, 3, f"cancel_success_rate ({arm})") for i, arm in enumerate("abc")]
 
 
 def test_a_larger_harm_is_found_sooner_and_more_often():
