@@ -111,6 +111,9 @@ def _traffic(given: float | None, rate: float | None, measured: str | None) -> T
 
 
 def _show(done: Plan, spec: SpecFile) -> None:
+    if done.verdict is not None:
+        say(done.verdict.words)
+        say()
     arms = ", ".join(f"{name} {units:,}" for name, units in done.by_arm.items())
     say(
         f"{done.experiment}: {_number(done.units_per_day, f'{done.units_per_day.value:,.0f}')} "

@@ -23,6 +23,7 @@ from guardrails.planning.values import (
     Plan,
     Reached,
 )
+from guardrails.planning.verdict import verdict_of
 from guardrails.planning.warnings import warnings_of
 from guardrails.rules import Guardrail, Limit, Regression
 from guardrails.spec_file import SpecFile
@@ -66,6 +67,7 @@ def plan(
     )
     done = Plan(
         experiment=spec.experiment.key,
+        verdict=None,
         units_per_day=Number(traffic.units_per_day, traffic.source),
         ends=calendar.ends,
         observed=calendar.observed,
@@ -78,7 +80,7 @@ def plan(
         seed=seed,
         paths=setting.paths,
     )
-    return replace(done, warnings=warnings_of(done, spec))
+    return replace(done, verdict=verdict_of(done, spec), warnings=warnings_of(done, spec))
 
 
 def _guardrails(

@@ -23,7 +23,8 @@ def test_the_table_fits_100_columns_and_marks_what_is_assumed():
     result = turnback("plan", GOOD, *DAILY, "--baseline", "satisfaction=4.4,sd=0.9,answering=40%")
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
-    table = [line for line in lines if not line.startswith(("goal:", "three-step-cancel:"))]
+    assert lines[0].startswith("This run ")
+    table = [line for line in lines[1:] if not line.startswith(("goal:", "three-step-cancel:"))]
     assert max(map(len, table)) <= 100
     assert "4.4" in result.stdout
     assert "4.4*" not in result.stdout  # given, not assumed
@@ -38,6 +39,8 @@ def test_json_is_one_object_with_every_number_and_its_source():
     result = turnback("plan", GOOD, *DAILY, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     body = json.loads(result.stdout)
+    assert body["verdict"]["protects"] == "partly"
+    assert body["verdict"]["words"].startswith("This run protects in part: ")
     assert body["units_per_day"] == {"value": 4000.0, "source": "given"}
     first = body["guardrails"][0]
     assert first["windows"][0]["baseline"]["value"] == {"value": 4.2, "source": "assumed"}
