@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from console import cli
+from console.numbers import number, whole
 from tests.running import KEY, SPEC, START, running
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +87,42 @@ def test_what_cannot_be_planned_is_told_with_what_to_do(arguments, code, says):
     assert result.stderr.startswith("turnback: ")
     assert says in result.stderr
     assert len(result.stderr.splitlines()) == 2 or code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--units-per-day", "3k"), "'3k' is no number; write 3000"),
+        (("--units-per-day", "2,400"), "'2,400' is no number; write 2400"),
+        (("--units-per-day", "nan"), "'nan' is no number; write a number from 1 to 1000000000000"),
+        (("--units-per-day", "0"), "0 is out of range; write a number from 1 to 1000000000000"),
+        (("--seed", "1.5"), "'1.5' is no whole number; write a whole number of 0 or more"),
+        (("--seed", "-1"), "-1 is out of range; write a whole number of 0 or more"),
+        (("--paths", "1e4"), "'1e4' is no whole number; write 10000"),
+        (("--paths", "10"), "10 is out of range; write a whole number from 100 to 100000"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_with_what_to_write(arguments, says):
+    result = turnback("plan", GOOD, *arguments)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{arguments[0]}': {says}" in result.stderr
+    assert "Input should" not in result.stderr
+
+
+def test_other_commands_refuse_numbers_alike():
+    for arguments in (
+        ("demo", "--port", "http"),
+        ("serve", "--port", "http"),
+        ("revisions", "x", "--show", "http"),
+        ("revisions", "x", "--diff", "1", "http"),
+        ("backtest", GOOD, "--events", "x", "--seed", "http"),
+    ):
+        assert "'http' is no whole number; write a" in turnback(*arguments).stderr
+
+
+def test_a_number_may_be_written_in_any_usual_way():
+    assert [whole(1, 10)(text) for text in ("7", " 7 ", "+7", 7)] == [7, 7, 7, 7]
+    assert number(1, 1e12)("2.5e3") == 2500.0
 
 
 def test_a_faulty_file_is_told_like_everywhere(tmp_path):
