@@ -73,9 +73,9 @@ def _ramp(plan: Plan, spec: SpecFile) -> Iterator[Warned]:
             words = "a person's approval" if what == "approval" else "proof that nothing is harmed"
             yield Warned(
                 f"waits_for_{what}",
-                about,
-                f"{percent(step.traffic)} of the traffic waits for {words}; the plan takes it to "
-                "come in time",
+                f"ramp[{index - 1}]",  # the step that is left says so in the file
+                f"{percent(plan.ramp[index - 1].traffic)} of the traffic is left for "
+                f"{percent(step.traffic)} only with {words}; the plan takes it to come in time",
             )
     begins = plan.ramp[-1].begins if plan.ramp else None
     if begins is not None and plan.ends - begins < _WEEK:

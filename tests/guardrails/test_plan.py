@@ -263,6 +263,35 @@ def test_a_ramp_that_is_too_slow_never_reaches_its_last_step():
     assert "ramp_too_slow" in codes(done)
 
 
+def test_what_a_step_waits_for_is_told_of_the_step_that_says_so():
+    text = RAMP.replace("hold: 6h, min_units: 500", "hold: 6h, approval: true").replace(
+        "hold: 12h", "hold: 12h, advance: proven"
+    )
+    told = [(w.code, w.about, w.words) for w in planned(text).warnings if "waits_for" in w.code]
+    assert told == [
+        (
+            "waits_for_approval",
+            "ramp[0]",
+            (
+                "10% of the traffic is left for 50% only with a person's approval; the plan takes it "
+                "to come in time"
+            ),
+        ),
+        (
+            "waits_for_proof",
+            "ramp[1]",
+            (
+                "50% of the traffic is left for 100% only with proof that nothing is harmed; the plan "
+                "takes it to come in time"
+            ),
+        ),
+    ]
+    assert (
+        "if control is as assumed and the ramp's approvals and proofs"
+        in planned(text, 40_000.0).verdict.words
+    )
+
+
 def test_a_frozen_ramp_advances_when_the_freeze_is_over():
     freeze = (
         "starts: 2026-11-30T00:00Z\n"
