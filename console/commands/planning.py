@@ -13,7 +13,7 @@ from console.client import ServiceClient, experiment_path
 from console.commands.specs import read_text
 from console.output import CommandError, ExitCode, print_json, say, warn
 from console.plan_chart import write_chart
-from console.tables import add, table, table_console
+from console.tables import add, show, table
 from guardrails.planning.baselines import Baselines, Number, Source, parse_baselines
 from guardrails.planning.calendar import Traffic
 from guardrails.planning.measured import read_measured
@@ -153,13 +153,13 @@ def _show_ramp(done: Plan) -> None:
         because = " and ".join((step.because.replace("_", " "), *step.also)).strip()
         add(rows, percent(step.traffic), begins, because, f"{step.units:,.0f}")
     say()
-    table_console().print(rows)
+    show(rows)
 
 
 def _show_guardrails(done: Plan) -> None:
     rows = table(
         "guardrail", "harm", "found", "half by", "units", "90% by", "units", "80% find",
-        right=("harm", "found", "units", "80% find"), whole=("guardrail",),
+        right=("harm", "found", "units", "80% find"), whole=("half by", "90% by"), drop=("units",),
     )  # fmt: skip
     unknown: list[str] = []
     for g in done.guardrails:
@@ -175,8 +175,8 @@ def _show_guardrails(done: Plan) -> None:
             first = index == 0
             add(rows, name if first else "", *_cells(g, one), smallest if first else "")
     say()
-    if rows.row_count:
-        table_console().print(rows)
+    if rows.cells:
+        show(rows)
     for line in unknown:
         say(line)
     if any(not g.acts and not g.unknown for g in done.guardrails):
@@ -199,7 +199,8 @@ def _reached(at: Reached | None) -> tuple[str, str]:
 def _show_windows(done: Plan, spec: SpecFile) -> None:
     rows = table(
         "guardrail", "window", "level", "control", "spread", "answer", "units", "first look",
-        right=("level", "control", "spread", "answer", "units"), whole=("guardrail",),
+        right=("level", "control", "spread", "answer", "units"),
+        whole=("window", "units", "first look"), drop=("level", "spread"),
     )  # fmt: skip
     for g in done.guardrails:
         kpi = spec.kpis[g.kpi] if g.kpi is not None else None
@@ -219,10 +220,10 @@ def _show_windows(done: Plan, spec: SpecFile) -> None:
                 "never" if w.first_look is None else span_words(w.first_look),
             )
         for dropped in g.dropped:
-            add(rows, "", duration(dropped.length), "none", "", "", "", "", "closes too late")
-    if rows.row_count:
+            add(rows, "", duration(dropped.length), "none", "", "", "", "", "too late")
+    if rows.cells:
         say()
-        table_console().print(rows)
+        show(rows)
 
 
 def _known(number: Number | None, kpi: KpiDefinition, *, spread: bool = False) -> str:

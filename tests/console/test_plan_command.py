@@ -36,6 +36,15 @@ def test_the_table_fits_100_columns_and_marks_what_is_assumed():
     assert "14 d gets no alpha" in result.stderr
 
 
+def test_at_80_columns_no_word_of_a_table_is_broken():
+    wide = turnback("plan", GOOD, *DAILY, COLUMNS="200").stdout
+    narrow = turnback("plan", GOOD, *DAILY, COLUMNS="80").stdout
+    tables = [line for line in narrow.splitlines()[3:] if not line.startswith(("goal:", "* "))]
+    assert max(len(line.rstrip()) for line in tables) <= 80
+    known = set(wide.split())
+    assert [word for line in tables for word in line.split() if word not in known] == []
+
+
 def test_json_is_one_object_with_every_number_and_its_source():
     result = turnback("plan", GOOD, *DAILY, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
