@@ -117,7 +117,7 @@ def _one(view: dict[str, Any]) -> None:
         say(line)
     say()
     show(_variants(view["variants"]))
-    if view.get("ramp") and view["state"] not in {"stopped", "finished"}:
+    if view.get("ramp") and view["state"] not in {"observing", "stopped", "finished"}:
         say()
         show(_ramp(view["ramp"]))
     say()
@@ -133,7 +133,7 @@ def _one(view: dict[str, Any]) -> None:
 def _facts(view: dict[str, Any]) -> list[str]:
     """Return times, layer and holdout, where there are any."""
     times = {
-        "starts": view.get("starts_at"),
+        "starts": view.get("starts_at") if view["state"] == "draft" else None,
         "started": view.get("started_at"),
         "ends": view.get("ends_at"),
         "observed until": view.get("observe_until"),
