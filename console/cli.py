@@ -11,6 +11,7 @@ import typer
 
 from console import running
 from console.arguments import Json, Key, SpecPath, SpecPaths, Url, client_of, example
+from console.numbers import number, whole
 from console.output import DEFAULT_URL, ExitCode, reported
 
 app = typer.Typer(
@@ -38,7 +39,9 @@ class DemoScenario(StrEnum):
     NO_DATA = "no-data"
 
 
-Port = Annotated[int, typer.Option(min=1, max=65_535, help="TCP port on 127.0.0.1.")]
+_PORT = whole(1, 65_535)
+
+Port = Annotated[int, typer.Option(parser=_PORT, metavar="PORT", help="TCP port on 127.0.0.1.")]
 
 
 def main() -> None:
@@ -51,7 +54,9 @@ def demo(
     *,
     port: Port = 8300,
     data: Annotated[Path, typer.Option(help="Folder of the run; replaced if a demo's.")] = DATA,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same result.")] = 1,
+    seed: Annotated[
+        int, typer.Option(parser=whole(0), metavar="N", help="Same seed, same result.")
+    ] = 1,
     scenario: Annotated[
         DemoScenario, typer.Option(help="What is planted in the treatment.")
     ] = DemoScenario.SATISFACTION_DROP,
@@ -82,7 +87,9 @@ def serve(
     host: Annotated[
         str | None, typer.Option(help="Address; one that is not local needs keys.")
     ] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="TCP port.")] = None,
+    port: Annotated[
+        int | None, typer.Option(parser=_PORT, metavar="PORT", help="TCP port.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the two files.")] = None,
     specs: Annotated[
         Path | None,
@@ -184,7 +191,9 @@ def plan(
     spec: SpecPath,
     units_per_day: Annotated[
         float | None,
-        typer.Option(min=1, max=1e12, help="Units a day that fit the audience."),
+        typer.Option(
+            parser=number(1, 1e12), metavar="N", help="Units a day that fit the audience."
+        ),
     ] = None,
     baseline: Annotated[
         list[str] | None,
@@ -197,8 +206,17 @@ def plan(
     chart: Annotated[
         Path | None, typer.Option(help="Write a picture: *.png, *.svg or *.html.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same plan.")] = 1,
-    paths: Annotated[int, typer.Option(min=100, max=100_000, help="Simulated paths.")] = 4000,
+    seed: Annotated[
+        int, typer.Option(parser=whole(0), metavar="N", help="Same seed, same plan.")
+    ] = 1,
+    paths: Annotated[
+        int,
+        typer.Option(
+            parser=whole(100, 100_000),
+            metavar="N",
+            help="Simulated paths, 100 to 100000.",
+        ),
+    ] = 4000,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: Json = False,
@@ -255,7 +273,10 @@ def backtest(
     spec: SpecPath,
     events: Annotated[Path, typer.Option(help="Event file: *.parquet or *.jsonl.")],
     every: Annotated[str, typer.Option(help="Time between two looks: 1h, 1d.")] = "1d",
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the assignment hash.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(parser=whole(0), metavar="N", help="Seed of the assignment hash."),
+    ] = None,
     plant: Annotated[
         str | None, typer.Option(help='Plant an effect: "refund_hours*2.5@treatment".')
     ] = None,

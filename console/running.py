@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from console.arguments import Experiment, Json, Key, Reason, Url, Variant, client_of, example
+from console.numbers import whole
 from console.output import DEFAULT_URL, reported
 
 
@@ -70,11 +71,14 @@ def revisions(
     *,
     experiment: Experiment,
     show: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Print the file of one revision.")
+        int | None,
+        typer.Option(parser=whole(1), metavar="N", help="Print the file of one revision."),
     ] = None,
     diff: Annotated[
         tuple[int, int] | None,
-        typer.Option(metavar="A B", help="Print what differs between two revisions."),
+        typer.Option(
+            parser=whole(1), metavar="A B", help="Print what differs between two revisions."
+        ),
     ] = None,
     url: Url = DEFAULT_URL,
     key: Key = None,

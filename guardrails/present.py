@@ -52,6 +52,8 @@ def experiment_view(known: Known) -> ExperimentView:
     goal = spec.goal
     drafted = record.state == "draft"
     planned = not drafted or record.starts_at is not None
+    began = not drafted and not _stopped_as_draft(known)
+    ends_at, observe_until = _ends(known) if planned else (None, None)
     standing = standing_of(
         record,
         known.loaded,
@@ -71,9 +73,9 @@ def experiment_view(known: Known) -> ExperimentView:
         unit=spec.unit,
         seed=record.seed,
         revision=record.revision,
-        started_at=None if drafted else record.started_at,
-        ends_at=record.ends_at if planned else None,
-        observe_until=record.observe_until if planned else None,
+        started_at=record.started_at if began else None,
+        ends_at=ends_at,
+        observe_until=observe_until,
         traffic=traffic_of(known.loaded, record),
         step=record.step,
         steps=len(known.loaded.steps),
@@ -97,10 +99,33 @@ def experiment_view(known: Known) -> ExperimentView:
         frozen=None
         if standing.frozen is None or record.state != State.RUNNING or not standing.live
         else frozen_words(standing.frozen),
-        ramp=ramp_views(record, known.loaded, standing, _still(known)),
+        ramp=ramp_views(record, known.loaded, standing, _still(known)) if began or drafted else (),
         waiting=waiting_words(record, standing, _newest(known), known.now),
         actions=possible(State(record.state)),
     )
+
+
+def _stopping(known: Known) -> TransitionRecord | None:
+    """Return what stopped the experiment, ``None`` where it is not stopped."""
+    if known.record.state != State.STOPPED:
+        return None
+    stops = [t for t in known.transitions if t.variant is None and t.after == State.STOPPED]
+    return stops[-1] if stops else None
+
+
+def _stopped_as_draft(known: Known) -> bool:
+    stop = _stopping(known)
+    return stop is not None and stop.before == State.DRAFT
+
+
+def _ends(known: Known) -> tuple[datetime | None, datetime | None]:
+    """Return the ends of exposures and of observation; those a stop came before never were."""
+    ends = known.record.ends_at, known.record.observe_until
+    stop = _stopping(known)
+    if stop is None:
+        return ends
+    first, last = (at if at <= stop.at else None for at in ends)
+    return first, last
 
 
 def _still(known: Known) -> datetime:

@@ -32,11 +32,18 @@ def layer_view(record: ExperimentRecord, loaded: Loaded) -> LayerView | None:
 def ramp_views(
     record: ExperimentRecord, loaded: Loaded, standing: Standing, now: datetime
 ) -> tuple[RampStepView, ...]:
-    """Return every step of the ramp, the current one with what is in."""
+    """Return every step of the ramp, the current one with what is in.
+
+    A run that takes no more units has no step to come: only those it reached are returned, none
+    where it never began.
+    """
     running = record.state in {State.RUNNING, State.PAUSED}
     at = min(record.step, len(loaded.steps) - 1)
     views: list[RampStepView] = []
-    for index, step in enumerate(loaded.spec.experiment.ramp):
+    ramp = loaded.spec.experiment.ramp
+    if State(record.state) in {*OVER, State.OBSERVING}:
+        ramp = ramp[: at + 1]
+    for index, step in enumerate(ramp):
         current = index == at and running
         done = index < at or (index == at and not running and record.state != State.DRAFT)
         left = record.step_since + step.hold - now

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from console.client import ServiceClient, experiment_path
 from console.output import CommandError, ExitCode, instant, print_json, say
-from console.tables import add, table, table_console
+from console.tables import add, show, table, table_console
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -65,10 +65,12 @@ def _one(key: str, revisions: Sequence[dict[str, Any]], number: int) -> dict[str
 
 
 def _list(revisions: Sequence[dict[str, Any]]) -> None:
-    rows = table("revision", "applied", "by", "from", "sha256", right=("revision",))
+    rows = table(
+        "revision", "applied", "by", "from", "sha256", right=("revision",), drop=("sha256",)
+    )
     for r in revisions:
         add(rows, str(r["number"]), instant(r["at"]), r["actor"], r["source"], r["sha256"][:12])
-    table_console().print(rows)
+    show(rows)
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -6,11 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
-from rich.table import Table
 
 from console.client import ServiceClient, experiment_path
 from console.output import instant, print_json, say
-from console.tables import add, table, table_console
+from console.tables import Rows, add, show, table
 from experiments.language.amounts import format_duration
 
 _WIDTH = 88
@@ -53,7 +52,7 @@ def _overview(views: list[dict[str, Any]]) -> None:
         say("no experiments yet; `turnback apply FILE` starts one")
         return
     headings = ("experiment", "state", "traffic", "variants", "closest guardrail", "last check")
-    rows = table(*headings, right=("traffic",), whole=("experiment",))
+    rows = table(*headings, right=("traffic",), drop=("last check",))
     for view in views:
         add(
             rows,
@@ -64,7 +63,7 @@ def _overview(views: list[dict[str, Any]]) -> None:
             _closest(view["guardrails"]),
             instant(view["last_check_at"]),
         )
-    table_console().print(rows)
+    show(rows)
     said = [line for view in views for line in _matters(view, view["key"] + ": ")]
     if said:
         say()
@@ -117,13 +116,12 @@ def _one(view: dict[str, Any]) -> None:
     for line in [*_facts(view), *_matters(view)]:
         say(line)
     say()
-    console = table_console()
-    console.print(_variants(view["variants"]))
-    if view.get("ramp") and view["state"] not in {"stopped", "finished"}:
+    show(_variants(view["variants"]))
+    if view.get("ramp") and view["state"] not in {"observing", "stopped", "finished"}:
         say()
-        console.print(_ramp(view["ramp"]))
+        show(_ramp(view["ramp"]))
     say()
-    console.print(_guardrails(view["guardrails"]))
+    show(_guardrails(view["guardrails"]))
     if view["transitions"]:
         say()
     for t in view["transitions"]:
@@ -135,7 +133,7 @@ def _one(view: dict[str, Any]) -> None:
 def _facts(view: dict[str, Any]) -> list[str]:
     """Return times, layer and holdout, where there are any."""
     times = {
-        "starts": view.get("starts_at"),
+        "starts": view.get("starts_at") if view["state"] == "draft" else None,
         "started": view.get("started_at"),
         "ends": view.get("ends_at"),
         "observed until": view.get("observe_until"),
@@ -151,14 +149,14 @@ def _facts(view: dict[str, Any]) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def _variants(variants: list[dict[str, Any]]) -> Table:
+def _variants(variants: list[dict[str, Any]]) -> Rows:
     rows = table("variant", "state", "share", "exposed", right=("share", "exposed"))
     for v in variants:
         add(rows, v["name"], _words(v["state"]), f"{v['share']:.1%}", f"{v['exposed']:,}")
     return rows
 
 
-def _ramp(steps: list[dict[str, Any]]) -> Table:
+def _ramp(steps: list[dict[str, Any]]) -> Rows:
     rows = table("step", "traffic", "state", "hold left", "units", "approval", right=("traffic",))
     for s in steps:
         units = s.get("units") or {}
@@ -185,7 +183,7 @@ def _length(text: str | None) -> str:
     return format_duration(timedelta(minutes=minutes))
 
 
-def _guardrails(guardrails: list[dict[str, Any]]) -> Table:
+def _guardrails(guardrails: list[dict[str, Any]]) -> Rows:
     rows = table("guardrail", "treatment", "outcome", "evidence", "in words", right=("evidence",))
     for g in guardrails:
         evidence = f"{g['evidence'] or 0.0:.0%}"

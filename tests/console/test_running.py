@@ -72,7 +72,11 @@ def test_a_draft_is_started_approved_paused_resumed_and_stopped_by_hand(turnback
     assert "treatment live -> rolled back" in turnback("roll-back", "life", *WHY).stdout
     assert "treatment rolled back -> live" in turnback("resume", "life", *WHY).stdout
     assert "running -> stopped" in turnback("stop", "life", *WHY).stdout
-    assert "stopped, no traffic" in turnback("status", "life").stdout
+    over = turnback("status", "life").stdout
+    assert "stopped, no traffic" in over
+    assert "approval" not in over.partition("guardrail ")[0]
+    assert "ends " not in over
+    assert "observed until" not in over
 
 
 def test_a_named_treatment_of_a_paused_experiment_is_resumed_and_the_pause_stays(

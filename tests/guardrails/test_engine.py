@@ -580,3 +580,41 @@ def test_explain_says_what_happened_in_words(world):
     assert "is proven at look" in told.paragraphs[0]
     assert "5%" in told.paragraphs[-1]
     assert told.evidence["revision"] == 1
+
+
+RAMPED = SPEC.replace(
+    "guardrails:",
+    "ramp:\n  - {traffic: 10%, hold: 1h, approval: true}\n  - {traffic: 50%, hold: 1h}\n"
+    "  - {traffic: 100%}\nguardrails:",
+)
+
+
+def test_a_stopped_experiment_shows_no_planned_end_step_or_approval(world):
+    world = world(RAMPED)
+    world.hours(3)
+    before = world.view()
+    assert [step.state for step in before.ramp] == ["current", "next", "next"]
+    assert before.ends_at is not None
+    assert any("wants approval" in words for words in before.attention)
+    world.engine.stop("cancel-page", actor="ann", reason="wrong price")
+    over = world.view()
+    assert (over.started_at, over.ends_at, over.observe_until) == (T, None, None)
+    assert [(step.number, step.state) for step in over.ramp] == [(1, "done")]
+    assert (over.attention, over.waiting) == ((), "")
+
+
+def test_a_run_that_ended_by_its_plan_shows_the_ends_it_had(world):
+    world = world()
+    world.hours(24 * 12)
+    over = world.view()
+    assert over.state == "finished"
+    assert over.ends_at == T + timedelta(days=10)
+    assert over.observe_until is not None
+    assert [step.state for step in over.ramp] == ["done"]
+
+
+def test_a_draft_that_was_stopped_never_started(world):
+    world = world(SPEC + "starts: manual\n")
+    world.engine.stop("cancel-page", actor="ann", reason="not wanted")
+    over = world.view()
+    assert (over.state, over.started_at, over.ends_at, over.ramp) == ("stopped", None, None, ())
