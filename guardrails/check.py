@@ -27,6 +27,7 @@ from guardrails.decide import Decision, decide, is_blind
 from guardrails.loaded import Loaded
 from guardrails.look import judge_all, read_cells
 from guardrails.outcome import Finding, Outcome
+from guardrails.questions import Heard
 from guardrails.repository import (
     Monitor,
     evaluation_exists,
@@ -91,6 +92,7 @@ def check(
     record: ExperimentRecord,
     loaded: Loaded,
     tick: Tick,
+    heard: Heard,
     now: datetime,
 ) -> Checked:
     """Run one tick. Everything before the transaction only reads: doing it twice is harmless.
@@ -98,7 +100,9 @@ def check(
     The cells are those of the tick's instant; what is done about them happens ``now``, which is
     later when the tick is.
     """
-    sight = _look(control, store, settings, record=record, loaded=loaded, at=tick.at, now=now)
+    sight = _look(
+        control, store, settings, record=record, loaded=loaded, heard=heard, at=tick.at, now=now
+    )
     verified = verify_rollbacks(store, record, sight.treatments, at=tick.at)
     result = "ok" if sight.snapshot is not None else "error"
     try:
@@ -121,6 +125,7 @@ def _look(
     *,
     record: ExperimentRecord,
     loaded: Loaded,
+    heard: Heard,
     at: datetime,
     now: datetime,
 ) -> _Sight:
@@ -138,9 +143,9 @@ def _look(
         monitors,
         snapshot,
         failure,
-        since=record.started_at,
+        record=record,
+        heard=heard,
         at=at,
-        source=settings.prometheus,
     )
     reach = snapshot.reach if snapshot is not None else {}
     standing = standing_of(
