@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from experiments.ofrep import context_of, entity_tag, tag_matches
+from experiments.ofrep import ContextError, context_of, entity_tag, tag_matches
 from tests.running import KEY, SPEC, running
 
 with warnings.catch_warnings():
@@ -200,6 +200,22 @@ def test_the_tag_of_an_answer_is_quoted_and_stable():
         "targetingKey": None,
         "a": 1,
     }
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (b"7", "a number"),
+        (b"1.5", "a number"),
+        (b"true", "a boolean"),
+        (b"[]", "a list"),
+        (b"{}", "an object"),
+    ],
+)
+def test_what_a_targeting_key_is_instead_of_a_text_is_told_in_words_of_json(key, words):
+    with pytest.raises(ContextError) as caught:
+        context_of(b'{"context": {"targetingKey": ' + key + b"}}")
+    assert caught.value.details == f"context.targetingKey is {words}; send a string"
 
 
 def test_browsers_are_let_in_and_may_read_the_tag(it):
