@@ -117,11 +117,10 @@ def _tried(file: _File) -> Iterator[ExplainedKey]:
             "",
             f"{variant.name} is {what}: it is planned for {percent(variant.weight)} of the units.",
         )
-        yield file.row(
-            f"variants.{variant.name}.flow",
-            variant.name,
-            f"What applications receive as the flag's value for {variant.name}.",
-        )
+        flow = f"What applications receive as the flag's value for {variant.name}."
+        if variant.flow is None:
+            flow = f"For {variant.name} applications receive no value and use their own default."
+        yield file.row(f"variants.{variant.name}.flow", variant.name, flow)
     live = (
         "A breach of an acting guardrail turns its treatment back."
         if spec.mode is Mode.LIVE

@@ -263,6 +263,24 @@ def test_the_official_provider_sees_the_rollback():
         provider.session.close()
 
 
+def test_a_flow_of_null_is_the_codes_own_default_and_the_variant_is_kept():
+    with running() as it:
+        it.apply(SPEC.replace("flow: {steps: [confirm]}", "flow: null")).raise_for_status()
+        control, treatment = it.unit_of("control"), it.unit_of("treatment")
+        assert "value" not in it.evaluate(control).json()
+        provider, default = OFREPProvider(it.url), {"steps": ["as ever"]}
+
+        def told(unit):
+            details = provider.resolve_object_details(KEY, default, EvaluationContext(unit))
+            return details.variant, details.reason, details.value
+
+        assert told(control) == ("control", "SPLIT", default)
+        assert told(treatment) == ("treatment", "SPLIT", {"steps": ["why", "confirm"]})
+        it.act("roll_back", variant="treatment").raise_for_status()
+        assert told(treatment) == ("control", "DISABLED", default)
+        provider.session.close()
+
+
 def test_the_official_provider_takes_floats_and_keys():
     with running(host="0.0.0.0", admin_key="adm", client_key="cli") as it:  # noqa: S104 - see test_service
         it.apply(TYPED, headers={"X-API-Key": "adm"})

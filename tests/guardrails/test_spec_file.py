@@ -205,6 +205,12 @@ def test_the_demo_has_the_guardrails_that_the_story_needs():
     assert spec.sha256 == hashlib.sha256(spec.text.encode()).hexdigest()
 
 
+def test_a_flow_of_null_is_a_value_and_goes_with_any_other():
+    spec = load_spec_file(REPOSITORY / "tests/specs/good/flow-null.yaml")
+    flows = {variant.name: variant.flow for variant in spec.experiment.variants}
+    assert flows == {"control": None, "ask": {"steps": ["reason", "confirm"]}, "nothing": None}
+
+
 def test_every_key_arrives_in_the_value_it_belongs_to():
     spec = load_spec_file(REPOSITORY / "tests/specs/good/everything.yaml")
     experiment = spec.experiment
