@@ -39,7 +39,8 @@ def test_random_experiments_agree_with_the_official_client():
     # the agreement means something: each of these was met often enough
     for what in ("treated", "overridden", "turned back", "dealt in a layer", "UNKNOWN"):
         assert compared.met[what] > 20, what
-    for what in ("dealt beside a holdout", "dealt in an audience", "dealt null", "STATIC"):
+    rarer = ("dealt null", "a treatment's null by hand", "STATIC")
+    for what in ("dealt beside a holdout", "dealt in an audience", *rarer):
         assert compared.met[what] > 10, what
 
 
@@ -106,6 +107,17 @@ def test_without_the_feature_of_its_holdout_an_experiment_serves_control():
     for index in range(50):
         answer = official({"checkout": feature}, compiled, {"order_id": f"o-{index}"})
         assert answer == Answer("control", {"arm": "control"}, dealt=False)
+
+
+def test_an_override_to_another_arm_with_a_flow_of_null_is_found():
+    variants = tuple(VariantSpec(name, 0.25, None) for name in ("control", "a", "b", "c"))
+    spec = replace(spec_of([1.0], force={"x": "a", "y": "b"}), variants=variants)
+    compiled = compile_experiment(spec, Serving("running", rolled_back=frozenset({"b"})))
+    features = growthbook_payload([compiled])["features"]
+    told = {unit: official(features, compiled, {"order_id": unit}) for unit in ("x", "y")}
+    assert told == {"x": Answer("a", None, dealt=False), "y": Answer("control", None, dealt=False)}
+    moved = compile_experiment(replace(spec, force={"x": "c", "y": "b"}), compiled.serving)
+    assert not agree(ours(moved, {"order_id": "x"}), told["x"])
 
 
 def test_an_override_is_met_by_text_and_by_the_number_it_writes_but_by_no_list():
