@@ -183,9 +183,9 @@ def change_state(
         ConflictError: It would end before it starts.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
-    after = move(State(record.state), step)
     if step is Move.START:
         return start(session, record, loaded, asked, holdout=holdout)
+    after = move(State(record.state), step)
     done = insert_transition(
         session,
         experiment=record.key,
