@@ -16,7 +16,8 @@ from experiments.repository import (
     load_treatments,
 )
 from guardrails.actions import Asked, start
-from guardrails.check import ENGINE, check
+from guardrails.check import check
+from guardrails.consequences import ENGINE
 from guardrails.loaded import Loaded
 from guardrails.present import transition_view
 from guardrails.questions import Answers, Heard, ask_all
