@@ -24,7 +24,8 @@ from experiments.repository import (
     served_facts,
 )
 from guardrails.actions import Asked, approve, change_state, resume, roll_back
-from guardrails.apply import Applying, apply_file
+from guardrails.apply import apply_file
+from guardrails.applying import Applying
 from guardrails.channels.log import LogChannel
 from guardrails.clock import Clock
 from guardrails.loaded import Loaded
