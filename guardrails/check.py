@@ -94,28 +94,20 @@ def _look(
     with control.reading() as session:
         treatments = load_treatments(session, record.key, record.seed)
         phases = load_phases(session, record.key, record.seed)
-        monitors = {
-            (m.guardrail, m.treatment, m.attempt): m
-            for m in load_monitors(session, record.key, record.seed)
-        }
+        known = load_monitors(session, record.key, record.seed)
+        monitors = {(m.guardrail, m.treatment, m.attempt): m for m in known}
     snapshot, failure = read_cells(store, loaded.frame(record, phases), at=at)
     findings = judge_all(
-        loaded,
-        treatments,
-        monitors,
-        snapshot,
-        failure,
-        record=record,
-        heard=heard,
-        at=at,
+        loaded, treatments, monitors, snapshot, failure, record=record, heard=heard, at=at
     )
     reach = snapshot.reach if snapshot is not None else {}
+    exposed = {variant: r.exposed for variant, r in reach.items()}
     standing = standing_of(
         record,
         loaded,
         treatments,
-        monitors.values(),
-        {variant: r.exposed for variant, r in reach.items()},
+        known,
+        exposed,
         suspended=settings.suspended,
         now=at,
     )
