@@ -21,7 +21,8 @@ from experiments.repository import (
     load_treatments,
     update_experiment,
 )
-from guardrails.apply import begin_treatments, step_anew
+from guardrails.beginning import begin_treatments
+from guardrails.going_on import step_anew
 from guardrails.loaded import Loaded, observe_for
 from guardrails.rollback import message, record_rollback
 from guardrails.schedule import span_from, too_late
@@ -183,9 +184,9 @@ def change_state(
         ConflictError: It would end before it starts.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
-    after = move(State(record.state), step)
     if step is Move.START:
         return start(session, record, loaded, asked, holdout=holdout)
+    after = move(State(record.state), step)
     done = insert_transition(
         session,
         experiment=record.key,

@@ -24,13 +24,15 @@ from experiments.repository import (
     served_facts,
 )
 from guardrails.actions import Asked, approve, change_state, resume, roll_back
-from guardrails.apply import Applying, apply_file
+from guardrails.apply import apply_file
+from guardrails.applying import Applying
 from guardrails.channels.log import LogChannel
 from guardrails.clock import Clock
 from guardrails.loaded import Loaded
 from guardrails.outbox import deliver_due
 from guardrails.planning.measured import Measured, measured_of
 from guardrails.present import Known, experiment_view, explanation, transition_view
+from guardrails.questions import Answers
 from guardrails.ring import STARTED, Ring
 from guardrails.served import ServedConfig, compile_all
 from guardrails.settings import EngineHook, EngineSettings
@@ -184,7 +186,8 @@ class Engine:
         at = now or self._clock.now()
         with self._control.reading() as session:
             keys = experiment_keys(session)
-        reports = tuple(r for key in keys if (r := self._run_one(key, at)) is not None)
+        answers: Answers = {}
+        reports = tuple(r for key in keys if (r := self._run_one(key, at, answers)) is not None)
         for report in reports:
             if report.result != STARTED:
                 for hook in self._hooks:
@@ -193,9 +196,10 @@ class Engine:
             self._tell()
         return reports
 
-    def _run_one(self, key: str, now: datetime) -> CheckReport | None:
+    def _run_one(self, key: str, now: datetime, answers: Answers) -> CheckReport | None:
+        heard = self._ring.ask(key, now, answers)  # a slow Prometheus must delay no person
         with self._lock:
-            return self._ring.guarded(key, now)
+            return self._ring.guarded(key, now, heard)
 
     def roll_back(self, key: str, variant: str, *, reason: str, actor: str) -> TransitionView:
         """Turn a treatment back by hand, latched like the engine's own.

@@ -416,7 +416,7 @@ def test_the_settings_of_rules_and_holdout_reach_the_engine(monkeypatch, tmp_pat
         told = built.engine.settings
         assert told.holdout == 0.05
         assert dict(told.queries) == {"refund_p99": 'max(refund{variant="$variant"})'}
-        assert told.prometheus is built.prometheus is not None
+        assert told.prometheus is built.guarding.prometheus is not None
     finally:
         built.close()
 

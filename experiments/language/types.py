@@ -226,13 +226,13 @@ _LENGTH_IN_WORDS: Final = re.compile(
 
 
 def json_type() -> ValueType:
-    """Return the type of any JSON value."""
+    """Return the type of any JSON value; null has to be written, a key without value is none."""
 
     def read(node: Node, _place: Place) -> Any:
         if is_faulty(node):
             raise ToldError
-        if isinstance(node, ScalarNode) and node.value is None:
-            raise Refusal("is empty", "write a value, or remove the key")
+        if isinstance(node, ScalarNode) and node.value is None and not node.text:
+            raise Refusal("is empty", "write a value, which may be null, or remove the key")
         return to_json(node)
 
-    return ValueType(read, {"type": ["object", "array", "string", "number", "boolean"]})
+    return ValueType(read, {"type": ["object", "array", "string", "number", "boolean", "null"]})

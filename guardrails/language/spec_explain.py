@@ -13,7 +13,8 @@ from typing import Final
 
 from experiments.language.amounts import format_duration
 from experiments.language.instants import format_instant
-from experiments.language.source import ListNode, MappingNode, Mark, Node, ScalarNode, parse_yaml
+from experiments.language.one_line import in_one_line
+from experiments.language.source import ListNode, MappingNode, Mark, Node, parse_yaml
 from experiments.spec import CONTROL, Advance, Exposure, Mode, RampStep
 from guardrails.language.spec_explain_guardrails import explained_guardrails, kpi_name
 from guardrails.schedule import frozen
@@ -117,11 +118,10 @@ def _tried(file: _File) -> Iterator[ExplainedKey]:
             "",
             f"{variant.name} is {what}: it is planned for {percent(variant.weight)} of the units.",
         )
-        yield file.row(
-            f"variants.{variant.name}.flow",
-            variant.name,
-            f"What applications receive as the flag's value for {variant.name}.",
-        )
+        flow = f"What applications receive as the flag's value for {variant.name}."
+        if variant.flow is None:
+            flow = f"For {variant.name} applications receive no value and use their own default."
+        yield file.row(f"variants.{variant.name}.flow", variant.name, flow)
     live = (
         "A breach of an acting guardrail turns its treatment back."
         if spec.mode is Mode.LIVE
@@ -331,16 +331,8 @@ def _doubt(file: _File) -> Iterator[ExplainedKey]:
 
 def _written(node: Node) -> str:
     """Return a value on one line, as people write it."""
-    text = _flow(node)
+    text = in_one_line(node)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
-
-
-def _flow(node: Node) -> str:
-    if isinstance(node, ScalarNode):
-        return " ".join(node.text.split())
-    if isinstance(node, ListNode):
-        return f"[{', '.join(_flow(item) for item in node.items)}]"
-    return f"{{{', '.join(f'{entry.key}: {_flow(entry.value)}' for entry in node.entries)}}}"
 
 
 _NOTHING: Final = MappingNode((), Mark(1, 1))

@@ -48,7 +48,7 @@ def followed(folder):
 
 def look(service, times=2):
     for _ in range(times):
-        view = service.services.specs.look()
+        view = service.services.guarding.specs.look()
     return view
 
 
@@ -297,7 +297,7 @@ def test_a_folder_that_is_not_looked_through_any_more_is_told(folder):
         engine, clock = it.services.engine, it.services.clock
         specs = SpecsFolder.of(folder, engine, clock, late_after=timedelta(seconds=30))
         specs._elapsed = lambda: specs._looked_at + passed[0]
-        it.services.specs = specs
+        it.services.guarding.specs = specs
         specs.look()
         passed[0] = 30.0
         assert specs.view.valid
@@ -358,7 +358,7 @@ def test_a_folder_that_does_not_exist_is_told_and_the_service_serves_what_it_has
         (problem,) = it.http.get("/api/v1/specs").json()["problems"]
         assert problem["message"] == "there is no such folder"
         told = f"{folder}: there is no such folder; the experiments known so far go on without it"
-        assert it.services.specs.view.attention == (told,)
+        assert it.services.guarding.specs.view.attention == (told,)
         assert told in it.http.get("/").text
         folder.mkdir()
         assert look(it).valid
@@ -432,4 +432,4 @@ def test_a_look_says_when_it_was(followed, folder):
     assert view.checked_at == clock.now()
     clock.move_to(clock.now() + timedelta(hours=1))
     assert look(followed, 1) == replace(view, checked_at=clock.now())
-    assert isinstance(followed.services.specs, SpecsFolder)
+    assert isinstance(followed.services.guarding.specs, SpecsFolder)
