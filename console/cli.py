@@ -114,7 +114,7 @@ def validate(
     ] = False,
     live: Annotated[
         bool,
-        typer.Option("--live", help="Ask the service too: KPIs, channels, queries, layers."),
+        typer.Option("--live", help="Ask the service too: is all there, would it be applied?"),
     ] = False,
     url: Url = DEFAULT_URL,
     key: Key = None,

@@ -290,11 +290,12 @@ def test_of_many_problems_the_first_100_are_told_and_how_many_more(tmp_path, ser
     (file,) = json.loads(turnback("validate", str(bad), "--json").stdout)["files"]
     assert len(file["problems"]) == 100
     assert file["left_out"] > 200
-    problem = {"file": "f", "line": 1, "column": 1, "message": "m"}
-    error = {"code": "invalid_spec", "message": "m", "problems": [problem] * 2, "left_out": 7}
-    service[1]["POST", "/api/v1/experiments"] = (422, {"error": error})
+    problem = {"file": "f", "line": 1, "column": 1, "path": "", "message": "m"}
+    error = {"code": "invalid_spec", "message": "m", "hint": None}
+    told = {"problems": [problem] * 2, "left_out": 7, "error": error, "applied": None}
+    service[1]["POST", "/api/v1/rehearse"] = (200, {"files": [{"source": GOOD, **told}]})
     *said, hint = turnback("apply", GOOD).stderr.splitlines()
-    assert said == ["f:1:1: m", "f:1:1: m", "and 7 more problems; mend these first"]
+    assert said == ["f:1:1: m", "f:1:1: m", f"{GOOD}: and 7 more problems; mend these first"]
     assert hint == "  nothing was applied; mend these first"
     empty = tmp_path / "none.jsonl"
     empty.write_text("")
