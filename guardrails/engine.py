@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from experiments.database import ControlPlane
 from experiments.errors import Problem, StaleWriteError
-from experiments.lifecycle import Move
+from experiments.lifecycle import OVER, Move
 from experiments.repository import (
     ChangedMeanwhileError,
     ExperimentRecord,
@@ -21,6 +21,7 @@ from experiments.repository import (
     load_phases,
     load_revisions,
     load_transitions,
+    newest_revisions,
     served_facts,
 )
 from guardrails.actions import Asked, approve, change_state, resume, roll_back
@@ -30,7 +31,7 @@ from guardrails.clock import Clock
 from guardrails.loaded import Loaded
 from guardrails.outbox import deliver_due
 from guardrails.planning.measured import Measured, measured_of
-from guardrails.present import Known, experiment_view, explanation, transition_view
+from guardrails.present import Known, experiment_view, explanation, revision_view, transition_view
 from guardrails.rehearsal import Draft, Load, Rehearsed, rehearse
 from guardrails.ring import STARTED, Ring
 from guardrails.served import ServedConfig, compile_all
@@ -333,10 +334,12 @@ class Engine:
         """
         with self._control.reading() as session:
             self._shelf.known(session, key)
-            return tuple(
-                RevisionView(r.number, r.sha256, r.source, r.actor, r.at, r.text)
-                for r in load_revisions(session, key)
-            )
+            return tuple(map(revision_view, load_revisions(session, key)))
+
+    def newest(self) -> Mapping[str, RevisionView]:
+        """Return the newest applied file of every experiment that is not over, by key."""
+        with self._control.reading() as session:
+            return {key: revision_view(r) for key, r in newest_revisions(session, OVER).items()}
 
     def explain(self, key: str) -> Explanation:
         """Say what happened and why, in words, from stored evidence.

@@ -8,7 +8,12 @@ from typing import Any
 
 from experiments.layers import BUCKETS, width
 from experiments.lifecycle import State, possible
-from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
+from experiments.repository import (
+    ExperimentRecord,
+    RevisionRecord,
+    TransitionRecord,
+    TreatmentRecord,
+)
 from guardrails.decide import frozen_words
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding, Outcome
@@ -22,6 +27,7 @@ from guardrails.views import (
     Explanation,
     GuardrailView,
     KpiView,
+    RevisionView,
     RollbackView,
     TransitionView,
     VariantView,
@@ -131,6 +137,13 @@ def reach_of(record: ExperimentRecord) -> float:
     if record.layer is not None:
         owned = width((start, stop) for start, stop in record.layer_buckets) / BUCKETS
     return owned * (1.0 - record.holdout)
+
+
+def revision_view(record: RevisionRecord) -> RevisionView:
+    """Return an applied file as it is shown."""
+    return RevisionView(
+        record.number, record.sha256, record.source, record.actor, record.at, record.text
+    )
 
 
 def transition_view(record: TransitionRecord) -> TransitionView:

@@ -124,6 +124,7 @@ SPECS: Final[dict[str, Any]] = {
             "revision": 1,
             "result": "unchanged",
             "conflict": None,
+            "drift": None,
         }
     ],
 }

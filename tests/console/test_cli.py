@@ -71,7 +71,7 @@ def turnback(*arguments, **env):
 def service(monkeypatch):
     """A service that answers from a table; what it was asked is kept."""
     asked = []
-    answers = {}
+    answers = {("GET", "/api/v1/specs"): (200, {"dir": None, "valid": True})}
 
     def handle(request):
         asked.append(request)
@@ -555,7 +555,8 @@ def test_serve_says_when_it_is_ready_and_who_holds_what_a_second_one_wants(tmp_p
     )
     try:
         assert process.stderr.readline() == (
-            f"{nowhere}: there is no such folder; the experiments known so far go on without it\n"
+            f"{nowhere}: there is no such folder; the experiments known so far go on without it; "
+            "mend it, or start the service with another `--specs`\n"
         )
         assert process.stderr.readline() == (
             f"turnback: http://127.0.0.1:{port} serves 0 experiments from {data}, "
@@ -579,6 +580,22 @@ def test_serve_says_when_it_is_ready_and_who_holds_what_a_second_one_wants(tmp_p
         process.terminate()
         out, err = process.communicate(timeout=20)
     assert (out, err) == ("", "")
+
+
+def test_status_tells_how_the_followed_folder_stands(service):
+    _, answers = service
+    answers["GET", "/api/v1/experiments"] = (200, {"experiments": [VIEW]})
+    file = {"file": "specs/a.yaml", "experiment": "a", "revision": 1, "result": "unchanged"}
+    view = {"dir": "specs", "valid": True, "checked_at": None, "problems": [], "files": [file]}
+    answers["GET", "/api/v1/specs"] = (200, view)
+    assert turnback("status").stdout.endswith("\nfollows specs: 1 file, all in force\n")
+    file |= {"result": "replaced", "drift": "a does not run this file"}
+    assert turnback("status").stdout.endswith("\n! specs/a.yaml: a does not run this file\n")
+    problem = {"file": "specs", "line": 0, "column": 0, "path": "", "message": "is gone"}
+    answers["GET", "/api/v1/specs"] = (200, {"dir": "specs", "valid": False, "problems": [problem]})
+    assert turnback("status").stdout.endswith("\n! specs: is gone\n")
+    answers["GET", "/api/v1/experiments"] = (200, {"experiments": []})
+    assert "no experiments yet" in turnback("status").stdout
 
 
 def test_status_tells_of_shadow_mode_and_of_dry_runs_and_of_nothing_planned_after_a_stop(service):
