@@ -11,10 +11,12 @@ import typer
 
 from console import running
 from console.arguments import Json, Key, SpecPath, SpecPaths, Url, client_of, example
-from console.output import DEFAULT_URL, ExitCode, reported
+from console.output import DEFAULT_URL, ExitCode, reported, say
+from console.usage import Commands
 
 app = typer.Typer(
     name="turnback",
+    cls=Commands,
     help="Run A/B tests and turn a harmful variant back by itself.",
     no_args_is_help=True,
     add_completion=False,
@@ -44,6 +46,35 @@ Port = Annotated[int, typer.Option(min=1, max=65_535, help="TCP port on 127.0.0.
 def main() -> None:
     """Run the command line."""
     app()
+
+
+def _version(*, asked: bool) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    if not asked:
+        return
+    try:
+        say(f"turnback {version('turnback')}")
+    except PackageNotFoundError:
+        say("turnback, of an unknown version: it is not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=lambda asked: _version(asked=asked),  # pyright: ignore[reportUnknownLambdaType]
+            help="Print the version and end.",
+        ),
+    ] = False,
+) -> None:
+    """Run A/B tests and turn a harmful variant back by itself."""
+    _ = version
 
 
 @app.command(epilog=example("turnback demo", "turnback demo --scenario late-harm --seed 7"))

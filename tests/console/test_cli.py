@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -230,6 +231,38 @@ def test_whatever_is_given_is_refused_in_the_one_shape(command, exit_code, words
         assert error["hint"]
     else:
         assert words in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "asks"),
+    [
+        (["status", "--nope"], "--nope", "turnback status"),
+        (["validate"], "PATH...", "turnback validate"),
+        (["plan", GOOD, "--paths", "many"], "--paths", "turnback plan"),
+        (["demo", "--scenario", "flood"], "'flood'", "turnback demo"),
+        (["import", "online-retail", "data"], "--out", "turnback import online-retail"),
+        (["import", "everything"], "everything", "turnback import"),
+        (["statsu"], "statsu", "turnback"),
+        (["--nope"], "--nope", "turnback"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_json_where_json_is_asked_for(command, words, asks):
+    plain, told = turnback(*command), turnback(*command, "--json")
+    assert (plain.exit_code, told.exit_code) == (2, 2)
+    assert plain.stderr.startswith("Usage: ")
+    error = json.loads(told.stderr)["error"]
+    assert (told.stdout, error["code"]) == ("", "usage")
+    assert error.keys() == {"code", "message", "hint"}
+    assert words in error["message"]
+    assert error["hint"].endswith(f"{asks.removeprefix('turnback')} --help` says what it takes")
+    # an argument that is called like the option asks for nothing
+    assert turnback("status", "a", "--", "--json").stderr.startswith("Usage: ")
+
+
+def test_the_version_is_that_of_the_package():
+    result = turnback("--version")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"turnback {version('turnback')}\n"
 
 
 def test_bytes_of_the_command_line_that_are_no_utf8_end_without_a_traceback():
