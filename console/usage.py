@@ -9,8 +9,7 @@ from typer.core import TyperGroup
 
 from console.output import CommandError, ExitCode, report
 
-
-_UsageError = typer.BadParameter.__bases__[0]  # typer has no name of its own for it
+_UsageError = cast("type[Exception]", typer.BadParameter.__bases__[0])  # typer exports no more
 
 
 class Commands(TyperGroup):

@@ -21,7 +21,7 @@ from guardrails.present_guardrails import guardrail_views
 from guardrails.present_run import layer_view, ramp_views, waiting_words, wanted
 from guardrails.repository import Monitor
 from guardrails.rules import Action, PromQL
-from guardrails.standing import paused_since, standing_of
+from guardrails.standing import paused_since, pointless, standing_of
 from guardrails.views import (
     ExperimentView,
     Explanation,
@@ -105,7 +105,9 @@ def experiment_view(known: Known) -> ExperimentView:
         else frozen_words(standing.frozen),
         ramp=ramp_views(record, known.loaded, standing, _still(known)),
         waiting=waiting_words(record, standing, _newest(known), known.now),
-        actions=possible(State(record.state)),
+        actions=possible(
+            State(record.state), pointless=pointless(record, known.loaded, known.treatments)
+        ),
     )
 
 

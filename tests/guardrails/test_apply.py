@@ -628,6 +628,31 @@ def test_a_key_of_its_own_is_no_misspelling(world):
     assert w.engine.validate(other, source="a.yaml") == (), "what is over is not meant"
 
 
+def test_what_is_possible_names_only_what_would_do_something(world):
+    def named(w):
+        with pytest.raises(IllegalTransitionError) as refused:
+            w.engine.move("cancel-page", Move.START, reason="r", actor="ann")
+        assert refused.value.legal == w.view().actions
+        return w.view().actions
+
+    plain = world()
+    assert named(plain) == ("pause", "stop", "roll_back")
+    plain.engine.roll_back("cancel-page", "treatment", reason="r", actor="ann")
+    assert named(plain) == ("pause", "stop", "resume")
+    plain.engine.pause("cancel-page", reason="r", actor="ann")
+    assert named(plain) == ("continue", "stop", "resume")
+    assert named(world(SPEC + RAMP)) == ("pause", "stop", "roll_back"), "no step asks"
+    asking = world(SPEC + RAMP.replace("hold: 2h", "hold: 2h, approval: true"))
+    assert named(asking) == ("pause", "approve", "stop", "roll_back")
+    asking.engine.approve("cancel-page", reason="r", actor="ann")
+    assert named(asking) == ("pause", "stop", "roll_back"), "it is approved"
+    three = world(THREE)
+    three.engine.roll_back("cancel-page", "other", reason="r", actor="ann")
+    assert named(three) == ("pause", "stop", "roll_back", "resume")
+    three.engine.stop("cancel-page", reason="r", actor="ann")
+    assert named(three) == ()
+
+
 def test_a_query_that_the_service_does_not_have_is_refused(world):
     w = world(settings={"queries": {"p99": "up{v='$variant'}"}})
     query = "  - {rule: promql, query: p99, max: 0.8}\n"
