@@ -13,6 +13,7 @@ from typing import Final
 
 from experiments.language.amounts import format_duration
 from experiments.language.instants import format_instant
+from experiments.language.scalars import resolve
 from experiments.language.source import ListNode, MappingNode, Mark, Node, ScalarNode, parse_yaml
 from experiments.spec import CONTROL, Advance, Exposure, Mode, RampStep
 from guardrails.language.spec_explain_guardrails import explained_guardrails, kpi_name
@@ -337,7 +338,10 @@ def _written(node: Node) -> str:
 
 def _flow(node: Node) -> str:
     if isinstance(node, ScalarNode):
-        return " ".join(node.text.split())
+        text = " ".join(node.text.split())
+        # without its quotes "3.10" would be the number 3.1
+        quoted = isinstance(node.value, str) and not isinstance(resolve(text, plain=True)[0], str)
+        return f'"{text}"' if quoted else text
     if isinstance(node, ListNode):
         return f"[{', '.join(_flow(item) for item in node.items)}]"
     return f"{{{', '.join(f'{entry.key}: {_flow(entry.value)}' for entry in node.entries)}}}"
