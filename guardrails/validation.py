@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from experiments.errors import SpecError
+from experiments.errors import Severity, SpecError
 from guardrails.loaded import Loaded
 from guardrails.rehearsal import Draft
 from guardrails.settings import EngineSettings
@@ -56,6 +56,9 @@ def drafted(
         problems = load_spec(text, source=source, catalogue=catalogue, server=server).warnings
     except SpecError as error:
         problems = error.problems
+        own = [problem for problem in problems if not problem.path.startswith("notify[")]
+        if any(problem.severity is Severity.ERROR for problem in own):
+            return Draft(source, text, problems, SpecError(own))
     try:
         loaded = shelf.parse(text, source=source)
         refuse_unknown_queries(loaded, settings, catalogue, source=source)
