@@ -12,10 +12,12 @@ import typer
 from console import running
 from console.arguments import Json, Key, SpecPath, SpecPaths, Url, client_of, example
 from console.numbers import number, whole
-from console.output import DEFAULT_URL, ExitCode, reported
+from console.output import DEFAULT_URL, ExitCode, reported, say
+from console.usage import Commands
 
 app = typer.Typer(
     name="turnback",
+    cls=Commands,
     help="Run A/B tests and turn a harmful variant back by itself.",
     no_args_is_help=True,
     add_completion=False,
@@ -47,6 +49,35 @@ Port = Annotated[int, typer.Option(parser=_PORT, metavar="PORT", help="TCP port 
 def main() -> None:
     """Run the command line."""
     app()
+
+
+def _version(*, asked: bool) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    if not asked:
+        return
+    try:
+        say(f"turnback {version('turnback')}")
+    except PackageNotFoundError:
+        say("turnback, of an unknown version: it is not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=lambda asked: _version(asked=asked),  # pyright: ignore[reportUnknownLambdaType]
+            help="Print the version and end.",
+        ),
+    ] = False,
+) -> None:
+    """Run A/B tests and turn a harmful variant back by itself."""
+    _ = version
 
 
 @app.command(epilog=example("turnback demo", "turnback demo --scenario late-harm --seed 7"))
@@ -121,7 +152,7 @@ def validate(
     ] = False,
     live: Annotated[
         bool,
-        typer.Option("--live", help="Ask the service too: KPIs, channels, queries, layers."),
+        typer.Option("--live", help="Ask the service too: is all there, would it be applied?"),
     ] = False,
     url: Url = DEFAULT_URL,
     key: Key = None,

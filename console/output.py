@@ -114,7 +114,7 @@ def reported(*, as_json: bool) -> Generator[None]:
         raise typer.Exit(130) from None
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told in the one shape
         told_as = _translated(error)
-        _report(told_as, as_json=as_json)
+        report(told_as, as_json=as_json)
         raise typer.Exit(told_as.exit_code) from None
 
 
@@ -150,7 +150,8 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _report(error: CommandError, *, as_json: bool) -> None:
+def report(error: CommandError, *, as_json: bool) -> None:
+    """Print an error on stderr: in words, or as the one error object."""
     error = CommandError(
         _printable(error.message),
         hint=_printable(error.hint),

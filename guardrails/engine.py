@@ -1,7 +1,7 @@
 """The engine: what can be asked of running experiments, from any thread."""
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from experiments.database import ControlPlane
 from experiments.errors import Problem, StaleWriteError
-from experiments.lifecycle import Move
+from experiments.lifecycle import OVER, Move
 from experiments.repository import (
     ChangedMeanwhileError,
     ExperimentRecord,
@@ -21,6 +21,7 @@ from experiments.repository import (
     load_phases,
     load_revisions,
     load_transitions,
+    newest_revisions,
     served_facts,
 )
 from guardrails.actions import Asked, approve, change_state, resume, roll_back
@@ -31,13 +32,14 @@ from guardrails.clock import Clock
 from guardrails.loaded import Loaded
 from guardrails.outbox import deliver_due
 from guardrails.planning.measured import Measured, measured_of
-from guardrails.present import Known, experiment_view, explanation, transition_view
+from guardrails.present import Known, experiment_view, explanation, revision_view, transition_view
 from guardrails.questions import Answers
+from guardrails.rehearsal import Draft, Load, Rehearsed, rehearse
 from guardrails.ring import STARTED, Ring
 from guardrails.served import ServedConfig, compile_all
 from guardrails.settings import EngineHook, EngineSettings
 from guardrails.shelf import Shelf
-from guardrails.validation import problems_of, refuse_unknown_queries, unknown_channels
+from guardrails.validation import drafted, refuse_unknown_queries, unknown_channels
 from guardrails.views import (
     ApplyView,
     CheckReport,
@@ -131,33 +133,32 @@ class Engine:
             SpecError: The file has problems; nothing changed.
             ConflictError: It does not fit what is running; nothing changed.
         """
+        if dry_run:
+            (rehearsed,) = self.rehearse({source: text}, actor=actor)
+            return rehearsed.applied
         loaded = self._shelf.parse(text, source=source)
         refuse_unknown_queries(loaded, self.settings, self._catalogue, source=source)
         if loaded.spec.experiment.force:
             self._flush()  # what was exposed must be known: overrides never move a unit
         with self._lock:
-            view = self._apply(loaded, source=source, actor=actor, dry_run=dry_run)
-            if not dry_run:
-                self._follow()
-        if not dry_run:
-            self._tell()
+            with _compare_and_set(), self._control.transaction() as session:
+                asked = self._applying(source, actor, self._shelf.loader(session))
+                before = load_experiment(session, loaded.key)
+                view = apply_file(session, loaded, before=before, asked=asked)
+            self._follow()
+        self._tell()
         warnings = (*view.warnings, *unknown_channels(loaded, self._channels, source=source))
         return replace(view, warnings=warnings)
 
-    def _apply(self, loaded: Loaded, *, source: str, actor: str, dry_run: bool) -> ApplyView:
-        # a dry run is the same computation to the last write, and none of it is kept
-        with _compare_and_set(), self._control.transaction(keep=not dry_run) as session:
-            asked = Applying(
-                source=source,
-                actor=actor,
-                now=self._clock.now(),
-                holdout=self.settings.holdout,
-                load=self._shelf.loader(session),
-                exposed=self._exposed,
-            )
-            before = load_experiment(session, loaded.key)
-            view = apply_file(session, loaded, before=before, asked=asked)
-        return replace(view, dry_run=dry_run)
+    def _applying(self, source: str, actor: str, load: Load) -> Applying:
+        return Applying(
+            source=source,
+            actor=actor,
+            now=self._clock.now(),
+            holdout=self.settings.holdout,
+            load=load,
+            exposed=self._exposed,
+        )
 
     def _exposed(self, key: str, seed: int) -> frozenset[str]:
         return frozenset(self._store.exposed_units(key, seed))
@@ -165,19 +166,39 @@ class Engine:
     def validate(self, text: str, *, source: str) -> tuple[Problem, ...]:
         """Return every problem of a file here and now, warnings included; nothing changes.
 
-        Beside the file's own problems: channels and named queries this service has not, and a
-        layer without room for it.
+        Beside the file's own problems: what this service has not, and what applying it would
+        refuse.
         """
-        with self._control.reading() as session:
-            return problems_of(
+        (rehearsed,) = self.rehearse({source: text}, actor="validate")
+        return rehearsed.problems
+
+    def rehearse(self, files: Mapping[str, str], *, actor: str) -> tuple[Rehearsed, ...]:
+        """Return what applying files one after another would do; nothing changes.
+
+        Args:
+            files: Their texts by their names, in the order in which they would be applied.
+            actor: Who asks.
+        """
+        drafts = [self._draft(source, text) for source, text in files.items()]
+        if any(draft.forces for draft in drafts):
+            self._flush()
+        with self._lock, _compare_and_set(), self._control.transaction(keep=False) as session:
+            return rehearse(
                 session,
-                text,
-                source=source,
-                settings=self.settings,
-                channels=self._channels,
-                shelf=self._shelf,
-                catalogue=self._catalogue,
+                drafts,
+                asked=lambda source, load: self._applying(source, actor, load),
+                load=self._shelf.loader(session),
             )
+
+    def _draft(self, source: str, text: str) -> Draft:
+        return drafted(
+            text,
+            source=source,
+            settings=self.settings,
+            channels=self._channels,
+            shelf=self._shelf,
+            catalogue=self._catalogue,
+        )
 
     def run_due(self, *, now: datetime | None = None) -> tuple[CheckReport, ...]:
         """Start every draft and run every check that is due; late checks collapse to the newest."""
@@ -317,10 +338,12 @@ class Engine:
         """
         with self._control.reading() as session:
             self._shelf.known(session, key)
-            return tuple(
-                RevisionView(r.number, r.sha256, r.source, r.actor, r.at, r.text)
-                for r in load_revisions(session, key)
-            )
+            return tuple(map(revision_view, load_revisions(session, key)))
+
+    def newest(self) -> Mapping[str, RevisionView]:
+        """Return the newest applied file of every experiment that is not over, by key."""
+        with self._control.reading() as session:
+            return {key: revision_view(r) for key, r in newest_revisions(session, OVER).items()}
 
     def explain(self, key: str) -> Explanation:
         """Say what happened and why, in words, from stored evidence.

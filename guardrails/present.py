@@ -8,7 +8,12 @@ from typing import Any
 
 from experiments.layers import BUCKETS, width
 from experiments.lifecycle import State, possible
-from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
+from experiments.repository import (
+    ExperimentRecord,
+    RevisionRecord,
+    TransitionRecord,
+    TreatmentRecord,
+)
 from guardrails.decide import frozen_words
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding, Outcome
@@ -16,12 +21,13 @@ from guardrails.present_guardrails import guardrail_views
 from guardrails.present_run import layer_view, ramp_views, waiting_words, wanted
 from guardrails.repository import Monitor
 from guardrails.rules import Action, PromQL
-from guardrails.standing import paused_since, standing_of
+from guardrails.standing import paused_since, pointless, standing_of
 from guardrails.views import (
     ExperimentView,
     Explanation,
     GuardrailView,
     KpiView,
+    RevisionView,
     RollbackView,
     TransitionView,
     VariantView,
@@ -101,7 +107,9 @@ def experiment_view(known: Known) -> ExperimentView:
         else frozen_words(standing.frozen),
         ramp=ramp_views(record, known.loaded, standing, _still(known)) if began or drafted else (),
         waiting=waiting_words(record, standing, _newest(known), known.now),
-        actions=possible(State(record.state)),
+        actions=possible(
+            State(record.state), pointless=pointless(record, known.loaded, known.treatments)
+        ),
     )
 
 
@@ -156,6 +164,13 @@ def reach_of(record: ExperimentRecord) -> float:
     if record.layer is not None:
         owned = width((start, stop) for start, stop in record.layer_buckets) / BUCKETS
     return owned * (1.0 - record.holdout)
+
+
+def revision_view(record: RevisionRecord) -> RevisionView:
+    """Return an applied file as it is shown."""
+    return RevisionView(
+        record.number, record.sha256, record.source, record.actor, record.at, record.text
+    )
 
 
 def transition_view(record: TransitionRecord) -> TransitionView:

@@ -70,6 +70,21 @@ def step_units(
     }
 
 
+def pointless(
+    record: ExperimentRecord, loaded: Loaded, treatments: Mapping[str, TreatmentRecord]
+) -> frozenset[str]:
+    """Return the actions that would do nothing for an experiment, whatever its state allows.
+
+    Approving where no step asks for it or it has it, turning back where nothing is live, and
+    resuming where nothing was turned back.
+    """
+    step, last = loaded.steps[record.step], record.step + 1 >= len(loaded.steps)
+    waits = step.approval and not last and record.approved != record.step
+    states = {treatment.state for treatment in treatments.values()}
+    useful = {"approve": waits, "roll_back": "live" in states, "resume": states - {"live"}}
+    return frozenset(action for action, use in useful.items() if not use)
+
+
 def paused_since(record: ExperimentRecord, transitions: Sequence[TransitionRecord]) -> datetime:
     """Return since when the current step of a paused experiment has stood still.
 

@@ -11,6 +11,7 @@ from console.client import ServiceClient, experiment_path
 from console.output import instant, print_json, say
 from console.tables import Rows, add, show, table
 from experiments.language.amounts import format_duration
+from guardrails.specs_view import SpecsView
 
 _WIDTH = 88
 
@@ -23,6 +24,7 @@ def status(key: str | None, *, client: ServiceClient, as_json: bool) -> None:
             print_json(views)
         else:
             _overview(_listed(views))
+            _folder(msgspec.convert(client.get("/api/v1/specs"), SpecsView))
         return
     view = client.get(experiment_path(key))
     if as_json:
@@ -69,6 +71,18 @@ def _overview(views: list[dict[str, Any]]) -> None:
         say()
     for line in said:
         say(line)
+
+
+def _folder(view: SpecsView) -> None:
+    """Print how the folder of spec files stands that the service follows, if it follows one."""
+    if view.dir is None:
+        return
+    say()
+    if not view.attention:
+        count = len(view.files)
+        say(f"follows {view.dir}: {count:,} file{'s' if count != 1 else ''}, all in force")
+    for words in view.attention:
+        say(f"! {words}")
 
 
 def _matters(view: dict[str, Any], head: str = "") -> list[str]:

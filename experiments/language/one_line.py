@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, cast
 
+from experiments.language.scalars import resolve
 from experiments.language.source import ListNode, MappingNode, ScalarNode
 
 
@@ -10,10 +11,13 @@ def in_one_line(value: Any) -> str:
     """Return a value on one line.
 
     Args:
-        value: A node of a file, whose scalars stay as written but for quotes; or JSON.
+        value: A node of a file, whose scalars stay as written (quoted where they must be), or JSON.
     """
     if isinstance(value, ScalarNode):
-        return " ".join(value.text.split())
+        text = " ".join(value.text.split())
+        # without its quotes "3.10" would be the number 3.1
+        quoted = isinstance(value.value, str) and not isinstance(resolve(text, plain=True)[0], str)
+        return f'"{text}"' if quoted else text
     if isinstance(value, MappingNode):
         return _pairs((entry.key, entry.value) for entry in value.entries)
     if isinstance(value, dict):

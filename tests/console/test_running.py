@@ -139,6 +139,46 @@ def test_a_fault_that_only_the_service_knows_stops_all_files_too(turnback, put, 
     assert f"a.yaml: ok (also-never-sent, 1 guardrail, also for {service.url})" in live.stdout
 
 
+def test_live_validation_refuses_what_applying_would_refuse(turnback, put):
+    running = put("live/a.yaml", key="runs-already")
+    turnback("apply", running)
+    fine = turnback("validate", running.parent, "--live")
+    assert (fine.exit_code, fine.stderr) == (0, "")
+    shuffled = SPEC.replace("control: {weight: 50%", "control: {weight: 40%")
+    shuffled = shuffled.replace("treatment: {weight: 50%", "treatment: {weight: 60%")
+    put("live/a.yaml", shuffled, key="runs-already")
+    past = "starts: 2020-01-01T00:00:00Z\nends: {at: 2020-02-01T00:00:00Z}"
+    late = re.sub("ends: .*", past, SPEC)
+    put("live/b.yaml", late, key="ends-in-the-past")
+    result = turnback("validate", running.parent, "--live")
+    assert turnback("validate", running.parent).exit_code == 0
+    assert turnback("apply", running.parent, "--dry-run").exit_code == result.exit_code == 1
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"{running}:5:3: variants: runs-already: the variants, their order")
+    assert "; raise `seed` to start the analysis over, or leave it as it is" in first
+    assert second.startswith(
+        f"{running.with_name('b.yaml')}:10:12: ends.at: ends-in-the-past would"
+    )
+    body = json.loads(turnback("validate", running.parent, "--live", "--json").stdout)
+    assert [f["problems"][0]["path"] for f in body["files"]] == ["variants", "ends.at"]
+
+
+def test_files_that_only_together_do_not_fit_what_runs_are_refused(turnback, put, service):
+    def layered(share):
+        return f"{SPEC}layer: {{name: three, share: {share}}}\n"
+
+    turnback("apply", put("room/a.yaml", layered("40%"), key="room-taken"))
+    put("more/a.yaml", layered("40%"), key="first-more")
+    second = put("more/b.yaml", layered("40%"), key="later-more")
+    for command in (("validate", "--live"), ("apply", "--dry-run")):
+        assert turnback(command[0], second, command[1]).exit_code == 0
+        both = turnback(command[0], second.parent, command[1])
+        assert both.exit_code == 1
+        assert "40% of the layer three is asked for, 20% is free" in both.stderr
+        assert "first-more has 40%" in both.stderr
+    assert {"first-more", "later-more"}.isdisjoint(known(service))
+
+
 def test_a_dry_run_says_what_would_change_and_changes_nothing(turnback, put, service):
     path = put("dry.yaml", key="dry")
     first = turnback("apply", path, "--dry-run")

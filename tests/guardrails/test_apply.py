@@ -522,14 +522,135 @@ def test_the_holdout_is_fixed_when_a_seed_begins(world):
 
 def test_validate_knows_the_service(world):
     w = world(layered("cancel-page"), settings={"queries": {"p99": "up"}})
-    assert w.engine.validate(SPEC, source="a.yaml") == ()
+    assert w.engine.validate(SPEC.replace("cancel-page", "a"), source="a.yaml") == ()
     text = layered("b", "50%") + "notify: [opps]\n"
-    (channel,) = w.engine.validate(text, source="b.yaml")
+    (channel, _full) = w.engine.validate(text, source="b.yaml")
     assert (channel.path, channel.line) == ("notify[0]", 13)
     (full,) = w.engine.validate(layered("b", "50%"), source="b.yaml")
-    assert (full.path, full.line, full.column) == ("layer.share", 12, 1)
+    assert (full.path, full.line, full.column) == ("layer.share", 12, 28)
     assert w.engine.validate(layered("cancel-page", "90%"), source="b.yaml") == ()
     assert [p.path for p in w.engine.validate("experiment: x\n", source="c.yaml")] != []
+
+
+def rehearsed(w, **texts):
+    return {one.source: one for one in w.engine.rehearse(texts, actor="ann")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "line", "words"),
+    [
+        ({"control: {weight: 50": "control: {weight: 60", "treatment: {weight: 50": "treatment: {weight: 40"}, "variants", 5, "their weights change"),
+        ({"max_rise: 10%": "max_rise: 20%"}, "guardrails", 8, "budget"),
+        ({"[why, confirm]": "[coupon]"}, "variants.treatment.flow", 6, "units so far have met another"),
+        ({"expect_units": "seed: 1\nexpect_units"}, "seed", 11, "seed 1 is lower than 2"),
+    ],
+)  # fmt: skip
+def test_what_applying_refuses_is_a_problem_of_the_file_at_its_place(
+    world, changes, path, line, words
+):
+    w = world()
+    if path == "seed":
+        w.apply(f"{SPEC}seed: 2\n")
+    text = SPEC
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    before = dump(w)
+    (problem, *others) = w.engine.validate(text, source="a.yaml")
+    assert (problem.path, problem.line, others) == (path, line, [])
+    assert words in problem.message
+    assert "seed" in problem.hint
+    with pytest.raises(ConflictError, match=re.escape(problem.message)):
+        w.engine.apply(text, source="a.yaml", actor="ann", dry_run=True)
+    assert dump(w) == before
+
+
+def test_a_new_file_whose_end_has_passed_is_a_problem_at_its_end(world):
+    w = world()
+    past = "starts: 2026-01-01T00:00:00Z\nends: {at: 2026-02-01T00:00:00Z}\n"
+    text = re.sub("ends: .*\n", past, SPEC.replace("cancel-page", "late"))
+    (problem,) = w.engine.validate(text, source="a.yaml")
+    assert (problem.path, problem.line, problem.column) == ("ends.at", 10, 12)
+    assert "would end before it starts" in problem.message
+
+
+def test_what_runs_unchanged_is_no_problem_even_when_it_is_over_or_its_layer_is_full(world):
+    w = world(layered("cancel-page"))
+    assert w.engine.validate(layered("cancel-page"), source="a.yaml") == ()
+    w.engine.stop("cancel-page", reason="over", actor="ann")
+    w.apply(layered("b", "90%"))
+    assert w.engine.validate(layered("cancel-page"), source="a.yaml") == ()
+
+
+def test_a_rehearsed_file_meets_what_those_before_it_took_and_leaves_nothing(world):
+    w = world(layered("cancel-page"))
+    before = dump(w)
+    alone = rehearsed(w, one=layered("one", "25%"), two=layered("two", "30%"))
+    assert [one.problems for one in alone.values()] != [(), ()]
+    assert alone["one"].view.result == "created"
+    assert alone["two"].problems[0].path == "layer.share"
+    assert "one has 25%" in alone["two"].problems[0].message
+    with pytest.raises(LayerConflictError):
+        _ = alone["two"].applied
+    # a refused one takes nothing, and the next finds the room
+    room = rehearsed(w, one=layered("one", "90%"), two=layered("two", "30%"))
+    assert [room["one"].view, room["two"].problems] == [None, ()]
+    assert dump(w) == before
+    w.apply(layered("one", "25%").replace("A test", "Another test"))
+    assert w.engine.experiment("one").title == "Another test", (
+        "nothing of a rehearsal is remembered"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("cancel_page", True), ("Cancel-Page", True), ("cancelpages", True), ("checkout", False)],
+)
+def test_a_new_key_that_nearly_runs_already_is_told(world, key, meant):
+    w = world()
+    text = SPEC.replace("cancel-page", key)
+    told = w.engine.validate(text, source="a.yaml")
+    assert len(told) == meant
+    view = w.engine.apply(text, source="a.yaml", actor="ann", dry_run=True)
+    assert view.warnings == tuple(map(str, told))
+    for problem in told:
+        assert (problem.line, problem.column, problem.severity) == (1, 13, "warning")
+        assert problem.message == f"nothing runs under `{key}`"
+        assert problem.hint.startswith("did you mean `cancel-page`?")
+
+
+def test_a_key_of_its_own_is_no_misspelling(world):
+    w = world(SPEC.replace("cancel-page", "cancel-1"))
+    other = SPEC.replace("cancel-page", "cancel_1")
+    assert w.engine.validate(SPEC.replace("cancel-page", "cancel-2"), source="a.yaml") == ()
+    both = rehearsed(w, a=SPEC.replace("cancel-page", "cancel-1"), b=other)
+    assert [one.problems for one in both.values()] == [(), ()]
+    w.engine.stop("cancel-1", reason="over", actor="ann")
+    assert w.engine.validate(other, source="a.yaml") == (), "what is over is not meant"
+
+
+def test_what_is_possible_names_only_what_would_do_something(world):
+    def named(w):
+        with pytest.raises(IllegalTransitionError) as refused:
+            w.engine.move("cancel-page", Move.START, reason="r", actor="ann")
+        assert refused.value.legal == w.view().actions
+        return w.view().actions
+
+    plain = world()
+    assert named(plain) == ("pause", "stop", "roll_back")
+    plain.engine.roll_back("cancel-page", "treatment", reason="r", actor="ann")
+    assert named(plain) == ("pause", "stop", "resume")
+    plain.engine.pause("cancel-page", reason="r", actor="ann")
+    assert named(plain) == ("continue", "stop", "resume")
+    assert named(world(SPEC + RAMP)) == ("pause", "stop", "roll_back"), "no step asks"
+    asking = world(SPEC + RAMP.replace("hold: 2h", "hold: 2h, approval: true"))
+    assert named(asking) == ("pause", "approve", "stop", "roll_back")
+    asking.engine.approve("cancel-page", reason="r", actor="ann")
+    assert named(asking) == ("pause", "stop", "roll_back"), "it is approved"
+    three = world(THREE)
+    three.engine.roll_back("cancel-page", "other", reason="r", actor="ann")
+    assert named(three) == ("pause", "stop", "roll_back", "resume")
+    three.engine.stop("cancel-page", reason="r", actor="ann")
+    assert named(three) == ()
 
 
 def test_a_query_that_the_service_does_not_have_is_refused(world):

@@ -55,6 +55,17 @@ def test_every_key_of_a_file_is_explained_within_100_columns(path):
     json.dumps([asdict(key) for key in explained(spec)])
 
 
+def test_text_that_would_be_a_number_without_its_quotes_is_explained_with_them():
+    audience = 'audience: {app: {version_at_least: "3.10"}, zip: ["0123"], plan: "true"}\n'
+    shown = of(
+        f"{audience}title: '12'\nowner: a b\nends: {{after: 14d}}\nguardrails: {{use: [cancellation-defaults]}}\n"
+    )
+    assert shown["audience"].value == (
+        '{app: {version_at_least: "3.10"}, zip: ["0123"], plan: "true"}'
+    )
+    assert (shown["title"].value, shown["owner"].value) == ('"12"', "a b")
+
+
 def test_every_key_that_a_file_may_have_is_explained_as_a_default():
     tops = {re.split(r"[.\[ ]", path)[0] for path in of()}
     assert {key.name for key in SPEC_KEYS} - tops == {"freeze", "kpis", "acknowledge"}
