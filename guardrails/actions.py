@@ -21,6 +21,7 @@ from experiments.repository import (
     load_treatments,
     update_experiment,
 )
+from experiments.spec import Mode
 from guardrails.apply import begin_treatments, step_anew
 from guardrails.loaded import Loaded, observe_for
 from guardrails.rollback import message, record_rollback
@@ -276,7 +277,7 @@ def approve(
 
     Raises:
         IllegalTransitionError: The experiment does not run.
-        ConflictError: The step needs no approval, or has it.
+        ConflictError: The step needs no approval, or has it, or is never left in shadow mode.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     require(State(record.state), "approve")
@@ -284,6 +285,11 @@ def approve(
     if record.step + 1 >= len(loaded.steps):
         raise ConflictError(
             f"{record.key} is at the last step of its ramp", hint="there is nothing to approve"
+        )
+    if loaded.spec.experiment.mode is Mode.SHADOW:
+        raise ConflictError(
+            f"{record.key} runs in shadow mode: its ramp stands still",
+            hint="apply the file without `mode: shadow`, then approve the step",
         )
     if not step.approval:
         raise ConflictError(

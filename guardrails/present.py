@@ -9,6 +9,7 @@ from typing import Any
 from experiments.layers import BUCKETS, width
 from experiments.lifecycle import State, possible
 from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
+from experiments.spec import Mode
 from guardrails.decide import frozen_words
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding, Outcome
@@ -282,12 +283,7 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
     checks = "No check yet"
     if view.last_check_at is not None:
         checks = f"{view.checks:,} checks, the last on {instant(view.last_check_at)}"
-    paragraphs.append(
-        f"{checks}, one every {duration(view.check_every)}. A treatment whose true harm on every "
-        "KPI is at most the proven part of its margin, every value within its limit, is turned "
-        f"back with probability at most {percent(view.alpha)} over the whole experiment, all "
-        f"guardrails, treatments and looks.{_outside(view)}"
-    )
+    paragraphs.append(f"{checks}, one every {duration(view.check_every)}. {_promise(view)}")
     paragraphs.extend(f"Needs attention: {words}." for words in view.attention)
     return Explanation(
         key=view.key,
@@ -315,6 +311,20 @@ def _earlier(rollback: TransitionRecord) -> str:
     return (
         f"Earlier, on {instant(rollback.at)}, {rollback.variant} was turned back by "
         f"{rollback.actor}: {rollback.reason.rstrip('.')}."
+    )
+
+
+def _promise(view: ExperimentView) -> str:
+    """Return what the engine promises about turning back."""
+    if view.mode == Mode.SHADOW:
+        return (
+            "It runs in shadow mode: everything is judged and recorded, a breach is told, nobody "
+            "is turned back by a guardrail, and the ramp stands still."
+        )
+    return (
+        "A treatment whose true harm on every KPI is at most the proven part of its margin, every "
+        f"value within its limit, is turned back with probability at most {percent(view.alpha)} "
+        f"over the whole experiment, all guardrails, treatments and looks.{_outside(view)}"
     )
 
 

@@ -125,7 +125,7 @@ def _tried(file: _File) -> Iterator[ExplainedKey]:
     live = (
         "A breach of an acting guardrail turns its treatment back."
         if spec.mode is Mode.LIVE
-        else "Everything is judged and recorded, and nobody is turned back."
+        else "Everything is judged and recorded, nobody is turned back, and the ramp stands still."
     )
     yield file.row("mode", "live", live)
     told = "These channels of the service and its log are told what happens."
@@ -222,9 +222,18 @@ def _ramp(file: _File) -> Iterator[ExplainedKey]:
         item = node.items[index] if isinstance(node, ListNode) else node
         last = index == len(spec.ramp) - 1
         share, since = percent(step.traffic, digits=2), _since(file, begins, index)
-        meaning = f"{share} of the audience, {since}. {_leaves(step, last=last)}"
+        shadow = spec.mode is Mode.SHADOW
+        leaves = _STANDS_STILL if shadow and not last else _leaves(step, last=last)
+        meaning = f"{share} of the audience, {since}. {leaves}"
+        if shadow and index > 0:
+            meaning = "Never: in shadow mode the ramp stands still at its first step."
         yield ExplainedKey(f"ramp[{index}]", _written(item), given=True, meaning=meaning)
         begins = _next_begins(file, begins, step.hold)
+
+
+_STANDS_STILL: Final = (
+    "It stays until the end: in shadow mode the ramp stands still, whatever a step asks for."
+)
 
 
 def _next_begins(file: _File, begins: timedelta | None, hold: timedelta) -> timedelta | None:

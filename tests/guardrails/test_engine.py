@@ -221,6 +221,33 @@ def test_shadow_and_suspended_engines_watch_tell_once_and_act_on_nothing(world, 
     assert w.view().guardrails[0].outcome is Outcome.BREACH
 
 
+ASKED_STEP = "ramp:\n  - {traffic: 5%, hold: 1h, approval: true}\n  - {traffic: 100%}\n"
+
+
+def test_shadow_mode_asks_nobody_for_an_approval_and_says_that_its_ramp_stands_still(world):
+    w = world(SPEC + ASKED_STEP + "mode: shadow\n")
+    w.hours(3)
+    with pytest.raises(ConflictError, match="shadow mode: its ramp stands still") as refused:
+        w.engine.approve("cancel-page", reason="ok", actor="ann")
+    assert "without `mode: shadow`" in refused.value.hint
+    assert w.view().attention == ()
+    assert w.view().waiting == "the ramp stands still in shadow mode"
+    told = " ".join(w.engine.explain("cancel-page").paragraphs)
+    assert "probability" not in told
+    assert "nobody is turned back by a guardrail, and the ramp stands still" in told
+    w.apply(SPEC + ASKED_STEP)
+    w.engine.approve("cancel-page", reason="ok", actor="ann")
+    w.hours(1)
+    assert w.view().traffic == 1.0
+
+
+def test_a_suspended_engine_says_why_the_ramp_stands_still(world):
+    w = world(SPEC + ASKED_STEP)
+    w.engine = w.new_engine(suspended=True)
+    w.hours(3)
+    assert w.view().waiting == "the ramp stands still while the engine is suspended"
+
+
 def test_a_rollback_is_verified_by_the_exposures_that_follow(world):
     w = world(treatment=0.3)
     for hour in range(200):

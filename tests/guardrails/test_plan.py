@@ -138,6 +138,17 @@ def test_a_ramp_that_is_too_slow_never_reaches_its_last_step():
     assert "ramp_too_slow" in codes(done)
 
 
+def test_in_shadow_mode_the_plan_stays_at_the_first_step():
+    done = planned(RAMP + "mode: shadow\n")
+    assert [s.begins for s in done.ramp] == [timedelta(0), None, None]
+    assert done.units == round(done.ramp[0].units)
+    (still,) = [w for w in done.warnings if w.about.startswith("ramp")]
+    assert (still.code, still.words) == (
+        "shadow_ramp",
+        "in shadow mode the ramp stands still: traffic stays 10%",
+    )
+
+
 def test_a_frozen_ramp_advances_when_the_freeze_is_over():
     freeze = (
         "starts: 2026-11-30T00:00Z\n"
