@@ -256,7 +256,7 @@ def _go_on(
     own = own_buckets(before)
     found = refusals(current, loaded, rolled_back=back, held=width(own))
     if isinstance(place, str):
-        hint = "keep a step with the traffic that is served"
+        hint = "keep a step with the traffic that is served, and what it asks for"
         found = (*found, Refusal(place, "ramp", hint=hint))
     span = span_from(spec, before.started_at, observed=observe_for(loaded.spec))
     found = (*found, *_met(before, current, loaded, asked))

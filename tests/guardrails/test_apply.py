@@ -381,6 +381,26 @@ def test_a_ramp_keeps_the_traffic_that_is_served(world):
     assert len([arm for arm in arms(w) if arm == "treatment"]) >= len(inside)
 
 
+def test_a_file_never_drops_an_approval_that_the_ramp_waits_for(world):
+    asks = SPEC + "ramp:\n  - {traffic: 5%, hold: 2h, approval: true}\n  - {traffic: 100%}\n"
+    w = world(asks)
+    w.hours(3)
+    kept = dump(w)
+    for change in ((", approval: true", ""), ("hold: 2h", "hold: 1h")):
+        for dry_run in (True, False):
+            with pytest.raises(ReshuffleError, match="the step with 5%") as refused:
+                w.apply(asks.replace(*change), dry_run=dry_run)
+            assert "raise `seed`" in refused.value.hint
+            assert "what it asks for" in refused.value.hint
+    assert dump(w) == kept
+    w.hours(2)
+    assert w.view().traffic == 0.05
+    w.engine.approve("cancel-page", reason="it looks well", actor="ann")
+    assert w.apply(asks.replace(", approval: true", "")).result == "updated"
+    w.hours(1)
+    assert w.view().traffic == 1.0
+
+
 def test_only_the_last_step_of_a_ramp_may_grow(world):
     w = world(SPEC + "ramp:\n  - {traffic: 20%, hold: 1h}\n  - {traffic: 50%}\n")
     w.hours(2)
