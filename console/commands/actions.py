@@ -33,11 +33,11 @@ def act(
     ``resume`` without ``variant`` continues a paused experiment. Otherwise, for an action on a
     treatment, the experiment must have exactly one that can be meant.
     """
-    path = experiment_path(key)
+    path, back = experiment_path(key), tuple[str, ...]()
     if action in _OF_A_TREATMENT and not variant:
         view = client.get(path)
         if action == "resume" and view["state"] == "paused":
-            action = "continue"
+            action, back = "continue", _turned_back(view)
         else:
             variant = _only_treatment(view, action)
     body = {"action": action, "reason": reason, **({"variant": variant} if variant else {})}
@@ -46,6 +46,21 @@ def act(
         print_json(done)
     else:
         _show(done, action, key, variant)
+    if back and not as_json:
+        say(f"  {_stays(back, key)}")
+
+
+def _turned_back(view: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(v["name"]) for v in view["variants"] if v["state"] == "rolled_back")
+
+
+def _stays(back: tuple[str, ...], key: str) -> str:
+    """Return that a continued experiment serves nobody what was turned back."""
+    names, verb = " and ".join(back), "stays" if len(back) == 1 else "stay"
+    return (
+        f"but {names} {verb} turned back, and their units get control: "
+        f'`turnback resume {key} {back[0]} --reason "..."` serves {back[0]} again'
+    )
 
 
 def _show(done: dict[str, Any], action: str, key: str, variant: str | None) -> None:

@@ -86,6 +86,19 @@ def test_a_named_treatment_of_a_paused_experiment_is_resumed_and_the_pause_stays
     assert "paused -> running" in turnback("resume", "both", *WHY).stdout
 
 
+def test_a_continued_experiment_says_what_stays_turned_back(turnback, put):
+    turnback("apply", put("again.yaml", key="again"))
+    turnback("pause", "again", *WHY)
+    assert "turned back" not in turnback("resume", "again", *WHY).stdout
+    turnback("pause", "again", *WHY)
+    turnback("roll-back", "again", *WHY)
+    continued = turnback("resume", "again", *WHY).stdout
+    assert "paused -> running" in continued
+    assert "but treatment stays turned back, and their units get control" in continued
+    assert '`turnback resume again treatment --reason "..."` serves treatment again' in continued
+    assert "rolled back" in turnback("status", "again").stdout
+
+
 @pytest.mark.parametrize(
     ("command", "words", "hint"),
     [
