@@ -27,7 +27,7 @@ from guardrails.views import (
     TransitionView,
     VariantView,
 )
-from guardrails.words import duration, instant, percent
+from guardrails.words import duration, goal_words, instant, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,6 @@ def experiment_view(known: Known) -> ExperimentView:
     """Return what is shown of an experiment."""
     record, spec = known.record, known.loaded.spec.experiment
     body: Mapping[str, Any] = known.snapshot[1] if known.snapshot is not None else {}
-    goal = spec.goal
     drafted = record.state == "draft"
     planned = not drafted or record.starts_at is not None
     standing = standing_of(
@@ -84,7 +83,7 @@ def experiment_view(known: Known) -> ExperimentView:
         checks=record.checks,
         watermark=record.watermark,
         conflicted=int(body.get("conflicted", 0)),
-        goal=None if goal is None else {"kpi": goal.kpi, "expect": goal.expect},
+        goal=_goal(known.loaded),
         variants=_variants(known, body),
         guardrails=guardrail_views(known.loaded, known.monitors, known.findings),
         kpis=_kpis(known, body),
@@ -102,6 +101,14 @@ def experiment_view(known: Known) -> ExperimentView:
         waiting=waiting_words(record, standing, _newest(known), known.now),
         actions=possible(State(record.state)),
     )
+
+
+def _goal(loaded: Loaded) -> Mapping[str, Any] | None:
+    goal = loaded.spec.experiment.goal
+    if goal is None:
+        return None
+    words = goal_words(loaded.title(goal.kpi), goal.expect, absolute=goal.absolute)
+    return {"kpi": goal.kpi, "expect": goal.expect, "absolute": goal.absolute, "words": words}
 
 
 def _still(known: Known) -> datetime:
@@ -277,6 +284,7 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
         evidence = newest.evidence
     elif rolled:
         paragraphs.append(_earlier(rolled[-1]))
+    paragraphs.extend(_meant(view))
     paragraphs.extend(f"{g.limit}: {_standing(g)}." for g in view.guardrails)
     if view.waiting:
         paragraphs.append(f"Now: {view.waiting}.")
@@ -292,6 +300,13 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
         paragraphs=tuple(paragraphs),
         evidence=evidence,
     )
+
+
+def _meant(view: ExperimentView) -> list[str]:
+    """Return what is believed, what should improve and whom to ask, where the file says it."""
+    told = [f"Hypothesis: {view.hypothesis}"] if view.hypothesis else []
+    told += [f"Goal: {view.goal['words']}."] if view.goal is not None else []
+    return told + ([f"Owner: {view.owner}."] if view.owner else [])
 
 
 def _state_words(known: Known) -> str:

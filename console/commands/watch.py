@@ -133,7 +133,7 @@ def _one(view: dict[str, Any]) -> None:
 
 
 def _facts(view: dict[str, Any]) -> list[str]:
-    """Return times, layer and holdout, where there are any."""
+    """Return what it is for, times, layer and holdout, where there are any."""
     times = {
         "starts": view.get("starts_at"),
         "started": view.get("started_at"),
@@ -142,7 +142,10 @@ def _facts(view: dict[str, Any]) -> list[str]:
     }
     if view["state"] == "stopped":
         times = {"started": view.get("started_at")}  # what was planned after that is no more
-    facts = [", ".join(f"{name} {instant(at)}" for name, at in times.items() if at)]
+    goal = (view.get("goal") or {}).get("words")
+    meant = {"hypothesis": view.get("hypothesis"), "goal": goal, "owner": view.get("owner")}
+    facts = [f"{name}: {text}" for name, text in meant.items() if text]
+    facts += [", ".join(f"{name} {instant(at)}" for name, at in times.items() if at)]
     if layer := view.get("layer"):
         owned = "gave its share back" if layer["released"] else f"holds {layer['owned']:.2%} of it"
         facts.append(f"layer {layer['name']}: {owned}")

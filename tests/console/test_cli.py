@@ -590,3 +590,15 @@ def test_status_tells_of_shadow_mode_and_of_dry_runs_and_of_nothing_planned_afte
     ended = VIEW | {"state": "stopped", "ends_at": "2026-02-01T00:00:00Z"}
     service[1]["GET", "/api/v1/experiments/e"] = (200, ended)
     assert "2026-02-01" not in turnback("status", "e").stdout
+
+
+def test_status_says_what_is_believed_hoped_for_and_whom_to_ask(service):
+    goal = {"kpi": "save_rate", "expect": 0.1, "absolute": False, "words": "Save rate +10%"}
+    meant = {"hypothesis": "Less is more.", "owner": "ann@example.com", "goal": goal}
+    service[1]["GET", "/api/v1/experiments/e"] = (200, VIEW | meant)
+    lines = turnback("status", "e").stdout.splitlines()
+    assert lines[2:5] == [
+        "hypothesis: Less is more.",
+        "goal: Save rate +10%",
+        "owner: ann@example.com",
+    ]

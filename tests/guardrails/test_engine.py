@@ -607,3 +607,26 @@ def test_explain_says_what_happened_in_words(world):
     assert "is proven at look" in told.paragraphs[0]
     assert "5%" in told.paragraphs[-1]
     assert told.evidence["revision"] == 1
+
+
+@pytest.mark.parametrize(
+    ("goal", "words"),
+    [
+        ("{kpi: save_rate, expect: +10%}", "Save rate +10%"),
+        ("{kpi: save_rate, expect: +2pp}", "Save rate +2pp"),
+        ("{kpi: refund_hours, expect: -2.5%}", "Hours until the refund -2.5%"),
+        ("{kpi: repurchase_rate}", "Repurchase rate"),
+    ],
+)
+def test_what_is_believed_hoped_for_and_whom_to_ask_is_shown_and_explained(world, goal, words):
+    meant = f"hypothesis: Less is more.\nowner: ann@example.com\ngoal: {goal}\n"
+    w = world(SPEC + meant + "acknowledge: [fewer-cancellations]\n")
+    view = w.view()
+    assert view.goal is not None
+    assert view.goal["words"] == words
+    paragraphs = w.engine.explain("cancel-page").paragraphs
+    assert paragraphs[:3] == (
+        "Hypothesis: Less is more.",
+        f"Goal: {words}.",
+        "Owner: ann@example.com.",
+    )
