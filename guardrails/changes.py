@@ -15,7 +15,7 @@ from experiments.audience import Clause, Condition, Operator
 from experiments.layers import buckets_of
 from experiments.spec import ExperimentSpec, Layer
 from guardrails.differences import differences
-from guardrails.levels import AnyComparison
+from guardrails.levels import AnyComparison, cohort_length
 from guardrails.loaded import Loaded
 
 
@@ -84,8 +84,10 @@ def refusals(
 def promised(loaded: Loaded) -> frozenset[tuple[str, ...]]:
     """Return what the budget was split over: every comparison that can turn a treatment back.
 
-    With the meaning of its KPI and the lag: evidence so far was of that statistic. Levels are
-    rounded, since the same split written with other weights differs in the last digit.
+    With the meaning of its KPI and the lag: evidence so far was of that statistic. With the length
+    of its cohorts, too: another one would watch for harm from other restarts than those that were
+    paid for. Levels are rounded, since the same split written with other weights differs in the
+    last digit.
     """
     return frozenset(_meaning(loaded, c) for c in loaded.comparisons if c.acts)
 
@@ -112,11 +114,12 @@ def _meanings(loaded: Loaded) -> dict[str, frozenset[tuple[str, ...]]]:
 def _meaning(loaded: Loaded, comparison: AnyComparison) -> tuple[str, ...]:
     windows = tuple(replace(w, level=float(f"{w.level:.12g}")) for w in comparison.windows)
     kpi = replace(loaded.kpis[comparison.kpi], title="", title_zh="", words="")
-    lag = loaded.spec.experiment.lag
-    return repr(replace(comparison, windows=windows)), repr(kpi), repr(lag)
+    spec = loaded.spec.experiment
+    cohort = cohort_length(spec.ends.after)
+    return repr(replace(comparison, windows=windows)), repr(kpi), repr(spec.lag), repr(cohort)
 
 
-_PLANNED = ("guardrail", "alpha", "ends", "ramp", "expect_units", "kpis", "lag")
+_PLANNED = ("guardrail", "alpha", "starts", "ends", "ramp", "expect_units", "kpis", "lag")
 
 
 def _plan_words(old: Loaded, new: Loaded) -> str:

@@ -610,6 +610,18 @@ def test_what_a_guarded_kpi_means_is_part_of_the_plan(world):
     assert w.apply(before.replace("title: Help", "title: Help page")).result == "updated"
 
 
+@pytest.mark.parametrize(
+    ("end", "other"), [("28d", "14d"), ("28d", "21d"), ("28d", "42d"), ("14d", "7d"), ("7d", "14d")]
+)
+def test_the_end_of_a_run_is_part_of_its_plan(world, end, other):
+    before = re.sub("ends: .*", f"ends: {{after: {end}, observe_for: 7d}}", SPEC)
+    w = world(before + RAMP)
+    w.hours(3)
+    with pytest.raises(ConflictError, match=f"ends after: {end} becomes {other}") as refused:
+        w.apply(before.replace(end, other, 1) + RAMP, dry_run=True)
+    assert "raise `seed`" in refused.value.hint
+
+
 def test_a_refused_plan_is_told_by_what_changed(world):
     w = world()
     w.hours(1)
