@@ -255,10 +255,10 @@ REFUSED = [
         (),
         ("control: {weight: 50%", "control: {weight: 60%", "t: {weight: 50%", "t: {weight: 40%"),
         ReshuffleError,
-        "weights",
+        "weight of control",
         id="weights",
     ),
-    pytest.param((), ("treatment:", "other:"), ReshuffleError, "variants", id="a name"),
+    pytest.param((), ("treatment:", "other:"), ReshuffleError, "variant other", id="a name"),
     pytest.param((), ("[why", "[what"), ConflictError, "flow of treatment", id="a flow"),
     pytest.param((), ("[confirm]", "[ok]"), ConflictError, "flow of control", id="control's flow"),
     pytest.param(
@@ -329,6 +329,34 @@ def test_everything_that_is_refused_is_refused_at_once(world):
         w.apply((SPEC + AUDIENCE).replace("order_id", "user_id").replace("20}", "30}"))
     assert "unit order_id becomes user_id" in refused.value.message
     assert "the audience changes" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            ("{weight: 50%", "{weight: 60%", "t: {weight: 50%", "t: {weight: 40%"),
+            "weight of control: 50% becomes 60%, weight of treatment: 50% becomes 40%",
+        ),
+        (("treatment:", "other:"), "variant other is new, variant treatment is gone"),
+        (("at_least: 20", "at_least: 30"), "(audience order_value at_least: 20 becomes 30)"),
+        (("  order_value", "  plan: plus\n  order_value"), "(audience plan: plus is new)"),
+        (("[ios, android]", "[ios]"), "(audience platform: drops android)"),
+        (("share: 60%", "share: 50%"), "its share of the layer shrinks: 60% becomes 50%"),
+        (("holdout: false", "holdout: true"), "the experiment joins the global holdout"),
+    ],
+)
+def test_a_refusal_names_what_changed(world, change, words):
+    before = SPEC + AUDIENCE + "layer: {name: page, share: 60%}\nholdout: false\n"
+    w = world(before)
+    after = before
+    for old, new in zip(change[::2], change[1::2], strict=True):
+        assert old in after
+        after = after.replace(old, new, 1)
+    with pytest.raises(ReshuffleError) as refused:
+        w.apply(after, dry_run=True)
+    assert words in refused.value.message
+    assert "its guardrails change" not in refused.value.message
 
 
 @pytest.mark.parametrize(
