@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from experiments.language.scalars import visible
+
 
 def table_console() -> Console:
     """Return where tables are printed: as wide as the terminal, elsewhere 120 columns."""
@@ -34,5 +36,5 @@ def table(*columns: str, right: tuple[str, ...] = (), whole: tuple[str, ...] = (
 
 
 def add(to: Table, *cells: str) -> None:
-    """Add a row; what people wrote is text, whatever markup it holds."""
-    to.add_row(*(Text(cell) for cell in cells))
+    """Add a row; what people wrote is text, whatever markup or hidden characters it holds."""
+    to.add_row(*(Text(visible(cell)) for cell in cells))

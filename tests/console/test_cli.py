@@ -602,3 +602,20 @@ def test_status_says_what_is_believed_hoped_for_and_whom_to_ask(service):
         "goal: Save rate +10%",
         "owner: ann@example.com",
     ]
+
+
+def test_nothing_that_people_wrote_steers_the_terminal(service, tmp_path):
+    steers = "\x1b[31mred\u202e"
+    guardrail = VIEW["guardrails"][0] | {"words": steers}
+    view = VIEW | {"title": steers, "hypothesis": steers, "guardrails": [guardrail]}
+    service[1]["GET", "/api/v1/experiments/e"] = (200, view)
+    service[1]["GET", "/api/v1/experiments"] = (200, [view | {"attention": [steers]}])
+    for arguments in (("status", "e"), ("status",)):
+        shown = turnback(*arguments).stdout
+        assert "\\u001b[31mred\\u202e" in shown
+        assert not {"\x1b", "\u202e"} & set(shown)
+    path = tmp_path / "steers.yaml"
+    path.write_text('experiment: e\n"\\e[1mx": "\\e[1m"\n', encoding="utf-8")
+    told = turnback("validate", str(path)).stderr
+    assert "holds U+001B, a character that is not seen; remove it" in told
+    assert "\x1b" not in told
