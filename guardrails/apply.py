@@ -28,7 +28,7 @@ from guardrails.layering import own_buckets, reserve
 from guardrails.loaded import Loaded, observe_for
 from guardrails.ramp import Position, position
 from guardrails.repository import forget_monitors, forget_snapshot, load_snapshot
-from guardrails.schedule import Span, span_from, span_of_draft, too_late, waits
+from guardrails.schedule import Span, passed, span_from, span_of_draft, too_late, waits
 from guardrails.views import ApplyView
 from guardrails.words import command, instant, percent
 
@@ -146,7 +146,7 @@ def _create(session: Session, loaded: Loaded, asked: Applying) -> tuple[str, ...
         after=state.value,
         reason=f"revision 1 applied from {asked.source}",
     )
-    words = (f"{loaded.key} starts now with revision 1",)
+    words = (f"{loaded.key} starts now with revision 1{_late(loaded, asked)}",)
     if drafted:
         words = (f"{loaded.key} is a draft with revision 1", *_draft_words(spec.key, span))
     return (*words, *_reserved_words(loaded, values))
@@ -219,7 +219,7 @@ def _begin_again(
     if State(before.state) is State.DRAFT:
         forget_treatments(session, loaded.key, before.seed)
         if state is not State.DRAFT:
-            words.append("it starts now")
+            words.append(f"it starts now{_late(loaded, asked)}")
     else:
         words.append(f"the analysis starts over with seed {spec.seed}")
         gone = load_treatments(session, before.key, before.seed)
@@ -229,7 +229,7 @@ def _begin_again(
             if t.state == "rolled_back" and v in spec.treatments
         ]
         if state.value != before.state and state is not State.DRAFT:
-            words.append(f"it is {state.value} again")
+            words.append(f"it is {state.value} again{_late(loaded, asked)}")
         if state is State.DRAFT:
             words.append("it becomes a draft: everybody gets control until it starts")
     begin_treatments(session, loaded, seed=spec.seed, now=asked.now)
@@ -347,6 +347,11 @@ def _traffic_words(
     if before.approved == before.step and place.approved == NOT_APPROVED:
         words.append("the approval that was given was for another step: it is needed again")
     return words
+
+
+def _late(loaded: Loaded, asked: Applying) -> str:
+    starts = passed(loaded.spec.experiment, asked.now)
+    return f": its start, {instant(starts)}, has passed" if starts is not None else ""
 
 
 def _draft_words(key: str, span: Span) -> list[str]:

@@ -409,6 +409,18 @@ def test_a_ramp_keeps_the_traffic_that_is_served(world):
     assert len([arm for arm in arms(w) if arm == "treatment"]) >= len(inside)
 
 
+def test_a_start_that_has_passed_is_told(world):
+    w = world()
+    late = "starts: 2025-12-01T00:00Z\n" + SPEC.replace("cancel-page", "late")
+    told = w.apply(late, dry_run=True).words
+    assert told == ("late starts now with revision 1: its start, 2025-12-01 00:00 UTC, has passed",)
+    w.apply(MANUAL + SPEC.replace("cancel-page", "late"))
+    assert "it starts now: its start, 2025-12-01 00:00 UTC, has passed" in w.apply(late).words
+    assert w.apply(SPEC.replace("cancel-page", "other")).words == (
+        "other starts now with revision 1",
+    )
+
+
 def test_a_file_never_drops_an_approval_that_the_ramp_waits_for(world):
     asks = SPEC + "ramp:\n  - {traffic: 5%, hold: 2h, approval: true}\n  - {traffic: 100%}\n"
     w = world(asks)
