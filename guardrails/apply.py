@@ -132,7 +132,7 @@ def _create(session: Session, loaded: Loaded, asked: Applying) -> tuple[str, ...
     insert_experiment(
         session,
         ExperimentRecord(
-            key=spec.key, version=0, revision=1, checks=0, last_tick_at=None, watermark=0, **values
+            key=spec.key, version=0, revision=1, last_tick_at=None, watermark=0, **values
         ),
     )
     _revision(session, loaded, number=1, asked=asked)
@@ -193,6 +193,7 @@ def _fresh(
     return {
         "state": state.value,
         "seed": spec.seed,
+        "checks": 0,
         "step": 0,
         "step_since": span.started_at,
         "step_exposed": {},

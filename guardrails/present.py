@@ -79,7 +79,7 @@ def experiment_view(known: Known) -> ExperimentView:
         steps=len(known.loaded.steps),
         alpha=spec.alpha,
         check_every=spec.check_every,
-        last_check_at=record.last_tick_at,
+        last_check_at=None if drafted else _last_check(record),
         checks=record.checks,
         watermark=record.watermark,
         conflicted=int(body.get("conflicted", 0)),
@@ -101,6 +101,12 @@ def experiment_view(known: Known) -> ExperimentView:
         waiting=waiting_words(record, standing, _newest(known), known.now),
         actions=possible(State(record.state)),
     )
+
+
+def _last_check(record: ExperimentRecord) -> datetime | None:
+    """Return the last check of this run: one before it began was of another seed."""
+    at = record.last_tick_at
+    return at if at is not None and at >= record.started_at else None
 
 
 def _goal(loaded: Loaded) -> Mapping[str, Any] | None:

@@ -409,6 +409,21 @@ def test_a_ramp_keeps_the_traffic_that_is_served(world):
     assert len([arm for arm in arms(w) if arm == "treatment"]) >= len(inside)
 
 
+def test_checks_are_counted_anew_with_every_run(world):
+    w = world()
+    w.hours(4)
+    assert (w.view().checks, w.view().last_check_at) == (4, T + 4 * HOUR)
+    w.clock.move_to(w.clock.now() + HOUR / 2)
+    w.apply("seed: 2\n" + SPEC)
+    assert (w.view().checks, w.view().last_check_at) == (0, None)
+    assert "No check yet" in " ".join(w.engine.explain("cancel-page").paragraphs)
+    w.hours(1)
+    assert w.view().checks == 1
+    assert w.view().last_check_at is not None
+    w.apply("seed: 3\n" + LATER + SPEC)
+    assert (w.view().checks, w.view().last_check_at) == (0, None)
+
+
 def test_a_start_that_has_passed_is_told(world):
     w = world()
     late = "starts: 2025-12-01T00:00Z\n" + SPEC.replace("cancel-page", "late")
