@@ -12,6 +12,7 @@ from console.client import ServiceClient, experiment_path
 from console.output import instant, print_json, say
 from console.tables import add, table, table_console
 from experiments.language.amounts import format_duration
+from experiments.lifecycle import CHECKED, State
 
 _WIDTH = 88
 
@@ -60,8 +61,8 @@ def _overview(views: list[dict[str, Any]]) -> None:
             view["key"],
             _state(view),
             f"{view['traffic']:.0%}" if view["state"] == "running" else "none",
-            ", ".join(map(_variant, view["variants"])),
-            _closest(view["guardrails"]),
+            ", ".join(_variant(variant, view["state"]) for variant in view["variants"]),
+            _closest(view),
             instant(view["last_check_at"]),
         )
     table_console().print(rows)
@@ -84,14 +85,24 @@ def _matters(view: dict[str, Any], head: str = "") -> list[str]:
     ]
 
 
-def _variant(variant: dict[str, Any]) -> str:
-    state = "" if variant["state"] == "control" else f" {_words(variant['state'])}"
-    return f"{variant['name']}{state}"
+def _variant(variant: dict[str, Any], state: str) -> str:
+    shown = "" if variant["state"] == "control" else f" {_stands(variant, state)}"
+    return f"{variant['name']}{shown}"
 
 
-def _closest(guardrails: list[dict[str, Any]]) -> str:
-    if not guardrails:
+def _stands(variant: dict[str, Any], state: str) -> str:
+    """Return whether an arm is live: only those of an experiment that runs are."""
+    served = variant["state"] != "live" or state == State.RUNNING
+    return _words(variant["state"]) if served else "not served"
+
+
+def _closest(view: dict[str, Any]) -> str:
+    """Return the guardrail that is nearest to a breach, where any is checked."""
+    guardrails = view["guardrails"]
+    if not guardrails or view["state"] not in CHECKED:
         return "none"
+    if all(g["outcome"] is None for g in guardrails):
+        return "not checked yet"
     near = max(guardrails, key=lambda g: g["evidence"] or 0.0)
     return f"{near['guardrail']} at {near['evidence'] or 0.0:.0%} of its boundary"
 
@@ -118,7 +129,7 @@ def _one(view: dict[str, Any]) -> None:
         say(line)
     say()
     console = table_console()
-    console.print(_variants(view["variants"]))
+    console.print(_variants(view))
     if view.get("ramp") and view["state"] not in {"stopped", "finished"}:
         say()
         console.print(_ramp(view["ramp"]))
@@ -154,10 +165,10 @@ def _facts(view: dict[str, Any]) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def _variants(variants: list[dict[str, Any]]) -> Table:
+def _variants(view: dict[str, Any]) -> Table:
     rows = table("variant", "state", "share", "exposed", right=("share", "exposed"))
-    for v in variants:
-        add(rows, v["name"], _words(v["state"]), f"{v['share']:.1%}", f"{v['exposed']:,}")
+    for v in view["variants"]:
+        add(rows, v["name"], _stands(v, view["state"]), f"{v['share']:.1%}", f"{v['exposed']:,}")
     return rows
 
 

@@ -619,3 +619,22 @@ def test_nothing_that_people_wrote_steers_the_terminal(service, tmp_path):
     told = turnback("validate", str(path)).stderr
     assert "holds U+001B, a character that is not seen; remove it" in told
     assert "\x1b" not in told
+
+
+@pytest.mark.parametrize("state", ["draft", "paused", "observing", "finished", "stopped"])
+def test_only_a_running_experiment_has_live_treatments(service, state):
+    service[1]["GET", "/api/v1/experiments"] = (200, [VIEW | {"state": state}])
+    service[1]["GET", "/api/v1/experiments/e"] = (200, VIEW | {"state": state})
+    for arguments in (("status",), ("status", "e")):
+        shown = turnback(*arguments).stdout
+        assert "not served" in shown
+        assert "live" not in shown
+    watched = state in {"paused", "observing"}
+    assert ("satisfaction at 25%" in turnback("status").stdout) is watched
+
+
+def test_a_guardrail_that_was_not_checked_is_at_no_part_of_its_boundary(service):
+    guardrail = VIEW["guardrails"][0] | {"outcome": None, "evidence": 0.0}
+    service[1]["GET", "/api/v1/experiments"] = (200, [VIEW | {"guardrails": [guardrail]}])
+    assert "not checked yet" in turnback("status").stdout
+    assert "boundary" not in turnback("status").stdout
