@@ -3,6 +3,7 @@
 from typing import Any
 
 from console.client import ServiceClient, experiment_path
+from console.commands.watch import moved
 from console.output import CommandError, ExitCode, instant, print_json, say
 
 _OF_A_TREATMENT = frozenset({"roll_back", "resume"})
@@ -64,8 +65,7 @@ def _stays(back: tuple[str, ...], key: str) -> str:
 
 
 def _show(done: dict[str, Any], action: str, key: str, variant: str | None) -> None:
-    moved = " -> ".join(done[name].replace("_", " ") for name in ("before", "after"))
-    who = f"{variant} {moved}" if variant else moved
+    who = f"{variant} {moved(done)}" if variant else moved(done)
     say(f"{key}: {who}, {instant(done['at'])}")
     say(f"  {done['reason']} ({done['actor']})")
     say(f"  {_FOLLOWS[action].format(key=key, variant=variant)}")

@@ -1,7 +1,6 @@
 """``status`` and ``explain``: what a running service says of its experiments."""
 
 import math
-import textwrap
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +9,10 @@ from rich.table import Table
 
 from console.client import ServiceClient, experiment_path
 from console.output import instant, print_json, say
-from console.tables import add, table, table_console
+from console.tables import add, folded, table, table_console
 from experiments.language.amounts import format_duration
 from experiments.lifecycle import CHECKED, State
+from guardrails.words import percent
 
 _WIDTH = 88
 
@@ -39,10 +39,10 @@ def explain(key: str, *, client: ServiceClient, as_json: bool) -> None:
     if as_json:
         print_json(view)
         return
-    say(view["headline"])
-    for paragraph in view["paragraphs"]:
-        say()
-        say(textwrap.fill(paragraph, _WIDTH))
+    for index, paragraph in enumerate((view["headline"], *view["paragraphs"])):
+        if index:
+            say()
+        say(folded(paragraph, most=_WIDTH, indent=""))
 
 
 def _listed(views: Any) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def _overview(views: list[dict[str, Any]]) -> None:
     if said:
         say()
     for line in said:
-        say(line)
+        say(folded(line))
 
 
 def _matters(view: dict[str, Any], head: str = "") -> list[str]:
@@ -120,13 +120,13 @@ def _words(name: str) -> str:
 def _one(view: dict[str, Any]) -> None:
     say(f"{view['key']}: {view['title']}")
     traffic = f"{view['traffic']:.0%} of" if view["state"] == "running" else "no"
-    say(
+    stands = (
         f"{_state(view)}, {traffic} traffic, seed {view['seed']}, "
         f"revision {view['revision']}, {view['checks']:,} checks, "
         f"last {instant(view['last_check_at'])}"
     )
-    for line in [*_facts(view), *_matters(view)]:
-        say(line)
+    for line in [stands, *_facts(view), *_matters(view)]:
+        say(folded(line))
     say()
     console = table_console()
     console.print(_variants(view))
@@ -139,8 +139,19 @@ def _one(view: dict[str, Any]) -> None:
         say()
     for t in view["transitions"]:
         who = t["variant"] or view["key"]
-        moved = f"{_words(t['before'])} -> {_words(t['after'])}"
-        say(f"{instant(t['at'])}  {who}: {moved}, {t['reason']}")
+        say(folded(f"{instant(t['at'])}  {who}: {moved(t)}, {t['reason']}"))
+
+
+def moved(transition: dict[str, Any]) -> str:
+    """Return a change of state in words: ``running -> paused``, ``traffic 5% -> 25%``."""
+    before, after = (_words(transition[name]) for name in ("before", "after"))
+    if after == f"{before} approved":
+        return after
+    parts = [word.partition("traffic ") for word in (before, after)]
+    if all(traffic and not head for head, traffic, _ in parts):
+        was, now = (percent(float(share), digits=2) for _, _, share in parts)
+        return f"traffic {was} -> {now}"
+    return f"{before} -> {after}"
 
 
 def _facts(view: dict[str, Any]) -> list[str]:

@@ -20,7 +20,9 @@ from guardrails.schedule import frozen
 from guardrails.spec_file import SpecFile
 from guardrails.words import percent
 
-_WIDTH: Final = 100
+WIDTH: Final = 100
+"""Columns of an explanation where nobody asks for fewer."""
+
 _LONGEST_VALUE: Final = 300
 
 
@@ -82,9 +84,10 @@ def explained(spec: SpecFile) -> tuple[ExplainedKey, ...]:
     )
 
 
-def explanation_lines(spec: SpecFile) -> list[str]:
-    """Return the same as text, at most 100 columns wide."""
-    lines = [f"{spec.experiment.key}: what this file says, and what holds where it says nothing"]
+def explanation_lines(spec: SpecFile, *, width: int = WIDTH) -> list[str]:
+    """Return the same as text, at most ``width`` columns wide."""
+    head = f"{spec.experiment.key}: what this file says, and what holds where it says nothing"
+    lines = _wrapped(head, width, first="", rest="  ")
     section = ""
     for key in explained(spec):
         if key.section != section:
@@ -93,14 +96,14 @@ def explanation_lines(spec: SpecFile) -> list[str]:
         head = f"{key.path}: {key.value}{'' if key.given else '  (default)'}"
         if key.path.startswith("("):
             head = f"{key.path[1:-1]}: {key.value}"
-        lines += _wrapped(head, first="  ", rest="      ")
-        lines += _wrapped(key.meaning, first="      ", rest="      ")
+        lines += _wrapped(head, width, first="  ", rest="      ")
+        lines += _wrapped(key.meaning, width, first="      ", rest="      ")
     return lines
 
 
-def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
+def _wrapped(text: str, width: int, *, first: str, rest: str) -> list[str]:
     return textwrap.wrap(
-        text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
     )
 
 

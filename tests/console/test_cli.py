@@ -638,3 +638,42 @@ def test_a_guardrail_that_was_not_checked_is_at_no_part_of_its_boundary(service)
     service[1]["GET", "/api/v1/experiments"] = (200, [VIEW | {"guardrails": [guardrail]}])
     assert "not checked yet" in turnback("status").stdout
     assert "boundary" not in turnback("status").stdout
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+def test_sentences_are_folded_where_the_terminal_ends(service, columns):
+    long = "the estimate is beyond the margin, and nothing is proven yet of what it may mean"
+    moved = VIEW["transitions"][0] | {"reason": long}
+    view = VIEW | {
+        "transitions": [moved],
+        "hypothesis": long,
+        "attention": [long],
+        "waiting": f"waits: {long}",
+        "started_at": "2026-01-05T09:00:00Z",
+        "ends_at": "2026-01-15T09:00:00Z",
+        "observe_until": "2026-01-25T09:00:00Z",
+    }
+    service[1]["GET", "/api/v1/experiments/e"] = (200, view)
+    told = {"headline": long, "paragraphs": [long, f"{long}; {long}"]}
+    service[1]["GET", "/api/v1/experiments/e/explain"] = (200, told)
+    for arguments in (("status", "e"), ("explain", "e"), ("validate", "--explain", GOOD)):
+        shown = turnback(*arguments, COLUMNS=columns).stdout.replace(f"{GOOD}: ok", "")
+        assert max(map(len, shown.splitlines())) <= int(columns), arguments
+    whole = " ".join(turnback("status", "e", COLUMNS=columns).stdout.split())
+    assert f"e: draft -> running, {long}" in whole
+    assert f"! {long}" in whole
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("traffic 0.05", "traffic 0.25", "e: traffic 5% -> 25%, applied"),
+        ("traffic 0.005", "traffic 1", "e: traffic 0.5% -> 100%, applied"),
+        ("step 2", "step 2 approved", "e: step 2 approved, applied"),
+        ("rolled_back", "live", "e: rolled back -> live, applied"),
+    ],
+)
+def test_the_timeline_is_written_as_people_write(service, before, after, words):
+    transition = VIEW["transitions"][0] | {"before": before, "after": after}
+    service[1]["GET", "/api/v1/experiments/e"] = (200, VIEW | {"transitions": [transition]})
+    assert words in turnback("status", "e").stdout

@@ -64,7 +64,7 @@ def test_a_draft_is_started_approved_paused_resumed_and_stopped_by_hand(turnback
     started = turnback("start", "life", *WHY).stdout
     assert started.startswith("life: draft -> running, 2026-01-05 00:00:00 UTC\n  because (")
     assert "! step 1 of the ramp wants approval" in turnback("status", "life").stdout
-    assert "step 1 -> step 1 approved" in turnback("approve", "life", *WHY).stdout
+    assert "life: step 1 approved, 2026" in turnback("approve", "life", *WHY).stdout
     paused = turnback("pause", "life", *WHY).stdout
     assert "running -> paused" in paused
     assert "`turnback resume life" in paused
