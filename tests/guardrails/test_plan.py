@@ -314,6 +314,23 @@ def test_a_faulty_baseline_is_refused_in_words(text, says):
     assert repr(text) in str(told.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        ("satisfaction=9", "satisfaction is a mean of scores from 1 to 5", "satisfaction=4.2"),
+        ("satisfaction=0.9", "a mean of scores from 1 to 5", "satisfaction=4.2"),
+        ("satisfaction=4,2", "a comma separates the numbers", "write a decimal point: 4.2"),
+        ("first_contact_resolution_rate=120%", "is a share: it must be from 0% to 100%", ""),
+    ],
+)
+def test_a_baseline_that_the_kpi_cannot_have_is_refused(text, says, hint):
+    kpis = load_catalogue().kpis
+    with pytest.raises(BaselineError, match=says) as told:
+        parse_baselines([text], kpis)
+    assert hint in told.value.hint
+    parse_baselines(["satisfaction=5", "first_contact_resolution_rate=100%"], kpis)
+
+
 def test_each_number_comes_from_the_surest_source():
     kpis = load_catalogue().kpis
     given = parse_baselines(["satisfaction=4.4", "satisfaction@1h=4.0,sd=1.2"], kpis)
