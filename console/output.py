@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from experiments.errors import SpecError, TurnbackError
+from experiments.language.scalars import visible
 from guardrails.problems import and_more, told
 
 DEFAULT_URL = "http://127.0.0.1:8300"
@@ -81,14 +82,14 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str = "") -> None:
-    """Print a line of plain text on stdout."""
-    sys.stdout.write(text + "\n")
+    """Print a line of plain text on stdout; whatever would steer the terminal is shown."""
+    sys.stdout.write(visible(text) + "\n")
     sys.stdout.flush()
 
 
 def warn(text: str) -> None:
-    """Print a line on stderr."""
-    sys.stderr.write(text + "\n")
+    """Print a line on stderr; whatever would steer the terminal is shown."""
+    sys.stderr.write(visible(text) + "\n")
     sys.stderr.flush()
 
 

@@ -1,13 +1,18 @@
 """Tables of the command line: no word is broken while there is another way."""
 
 import os
+import textwrap
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from experiments.language.scalars import visible
+
 _GAP = 2  # between two columns
+_ENDLESS = 1_000_000
+_NARROWEST = 20
 
 
 def table_console() -> Console:
@@ -15,6 +20,35 @@ def table_console() -> Console:
     console = Console(highlight=False)
     wide = console.is_terminal or "COLUMNS" in os.environ
     return console if wide else Console(width=120, highlight=False)
+
+
+def columns(most: int) -> int:
+    """Return how wide text may be: as the terminal, elsewhere and at most ``most`` columns."""
+    console = Console()
+    wide = console.is_terminal or "COLUMNS" in os.environ
+    return max(_NARROWEST, min(console.width if wide else most, most))
+
+
+def folded(text: str, *, most: int = _ENDLESS, indent: str = "  ") -> str:
+    """Return a text in lines that fit the terminal; in a file or a pipe they stay whole.
+
+    Args:
+        text: What to print; its own lines stay.
+        most: Columns at most, wherever it is printed.
+        indent: Before every line but the first.
+    """
+    return "\n".join(
+        part
+        for line in text.split("\n")
+        for part in textwrap.wrap(
+            line,
+            columns(most),
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        or [""]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +81,8 @@ def table(
 
 
 def add(to: Rows, *cells: str) -> None:
-    """Add a row; what people wrote is text, whatever markup it holds."""
-    to.cells.append(cells)
+    """Add a row; what people wrote is text, whatever markup or hidden characters it holds."""
+    to.cells.append(tuple(map(visible, cells)))
 
 
 def show(rows: Rows) -> None:

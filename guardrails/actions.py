@@ -21,6 +21,7 @@ from experiments.repository import (
     load_treatments,
     update_experiment,
 )
+from experiments.spec import Mode
 from guardrails.beginning import begin_treatments
 from guardrails.going_on import step_anew
 from guardrails.loaded import Loaded, observe_for
@@ -278,7 +279,7 @@ def approve(
 
     Raises:
         IllegalTransitionError: The experiment does not run.
-        ConflictError: The step needs no approval, or has it.
+        ConflictError: The step needs no approval, or has it, or is never left in shadow mode.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     _require(session, record, loaded, "approve")
@@ -286,6 +287,11 @@ def approve(
     if record.step + 1 >= len(loaded.steps):
         raise ConflictError(
             f"{record.key} is at the last step of its ramp", hint="there is nothing to approve"
+        )
+    if loaded.spec.experiment.mode is Mode.SHADOW:
+        raise ConflictError(
+            f"{record.key} runs in shadow mode: its ramp stands still",
+            hint="apply the file without `mode: shadow`, then approve the step",
         )
     if not step.approval:
         raise ConflictError(

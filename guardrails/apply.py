@@ -19,6 +19,7 @@ from guardrails.beginning import (
     begun_span,
     draft_words,
     fresh_values,
+    late_words,
     reserved_words,
 )
 from guardrails.differences import differences
@@ -104,7 +105,7 @@ def _create(session: Session, loaded: Loaded, asked: Applying) -> tuple[str, ...
     insert_experiment(
         session,
         ExperimentRecord(
-            key=spec.key, version=0, revision=1, checks=0, last_tick_at=None, watermark=0, **values
+            key=spec.key, version=0, revision=1, last_tick_at=None, watermark=0, **values
         ),
     )
     _revision(session, loaded, number=1, asked=asked)
@@ -118,7 +119,7 @@ def _create(session: Session, loaded: Loaded, asked: Applying) -> tuple[str, ...
         after=state.value,
         reason=f"revision 1 applied from {asked.source}",
     )
-    words = (f"{loaded.key} starts now with revision 1",)
+    words = (f"{loaded.key} starts now with revision 1{late_words(loaded, asked)}",)
     if drafted:
         words = (f"{loaded.key} is a draft with revision 1", *draft_words(spec.key, span))
     return (*words, *reserved_words(loaded, values))

@@ -21,7 +21,7 @@ from guardrails.applying import Applying
 from guardrails.layering import reserve
 from guardrails.loaded import Loaded, observe_for
 from guardrails.repository import forget_snapshot
-from guardrails.schedule import Span, span_from, span_of_draft, too_late, waits
+from guardrails.schedule import Span, passed, span_from, span_of_draft, too_late, waits
 from guardrails.words import command, instant, percent
 
 
@@ -66,6 +66,7 @@ def fresh_values(
     return {
         "state": state.value,
         "seed": spec.seed,
+        "checks": 0,
         "step": 0,
         "step_since": span.started_at,
         "step_exposed": {},
@@ -90,10 +91,10 @@ def begin_again(
     forget_snapshot(session, loaded.key)
     if State(before.state) is State.DRAFT:
         forget_treatments(session, loaded.key, before.seed)
-        words = ["it starts now"] if state is not State.DRAFT else []
+        words = [f"it starts now{late_words(loaded, asked)}"] if state is not State.DRAFT else []
     else:
         gone = load_treatments(session, before.key, before.seed)
-        words = _starts_over(before, gone, spec, state)
+        words = _starts_over(before, gone, spec, state, late=late_words(loaded, asked))
     begin_treatments(session, loaded, seed=spec.seed, now=asked.now)
     if state is State.DRAFT:
         words += draft_words(spec.key, span)
@@ -105,6 +106,8 @@ def _starts_over(
     gone: Mapping[str, TreatmentRecord],
     spec: ExperimentSpec,
     state: State,
+    *,
+    late: str,
 ) -> list[str]:
     """Return in words what a raised seed does to a run, given its treatments so far."""
     words = [f"the analysis starts over with seed {spec.seed}"]
@@ -116,7 +119,7 @@ def _starts_over(
     if state is State.DRAFT:
         words.append("it becomes a draft: everybody gets control until it starts")
     elif state.value != before.state:
-        words.append(f"it is {state.value} again")
+        words.append(f"it is {state.value} again{late}")
     return words
 
 
@@ -132,6 +135,12 @@ def begin_treatments(session: Session, loaded: Loaded, *, seed: int, now: dateti
             first_phase=0,
             since=now,
         )
+
+
+def late_words(loaded: Loaded, asked: Applying) -> str:
+    """Return that the start which the file names has passed, where it has."""
+    starts = passed(loaded.spec.experiment, asked.now)
+    return f": its start, {instant(starts)}, has passed" if starts is not None else ""
 
 
 def draft_words(key: str, span: Span) -> list[str]:

@@ -79,7 +79,8 @@ def _misplaced(place: Position | str) -> tuple[Refusal, ...]:
     """Refuse a ramp in which the traffic that is served has no place."""
     if isinstance(place, Position):
         return ()
-    return (Refusal(place, "ramp", hint="keep a step with the traffic that is served"),)
+    hint = "keep a step with the traffic that is served, and what it asks for"
+    return (Refusal(place, "ramp", hint=hint),)
 
 
 def _ended(before: ExperimentRecord, span: Span) -> tuple[Refusal, ...]:

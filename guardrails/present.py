@@ -14,6 +14,7 @@ from experiments.repository import (
     TransitionRecord,
     TreatmentRecord,
 )
+from experiments.spec import Mode
 from guardrails.decide import frozen_words
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding, Outcome
@@ -32,7 +33,7 @@ from guardrails.views import (
     TransitionView,
     VariantView,
 )
-from guardrails.words import duration, instant, percent
+from guardrails.words import duration, goal_words, instant, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,6 @@ def experiment_view(known: Known) -> ExperimentView:
     """Return what is shown of an experiment."""
     record, spec = known.record, known.loaded.spec.experiment
     body: Mapping[str, Any] = known.snapshot[1] if known.snapshot is not None else {}
-    goal = spec.goal
     drafted = record.state == "draft"
     planned = not drafted or record.starts_at is not None
     began = not drafted and not _stopped_as_draft(known)
@@ -87,11 +87,11 @@ def experiment_view(known: Known) -> ExperimentView:
         steps=len(known.loaded.steps),
         alpha=spec.alpha,
         check_every=spec.check_every,
-        last_check_at=record.last_tick_at,
+        last_check_at=None if drafted else _last_check(record),
         checks=record.checks,
         watermark=record.watermark,
         conflicted=int(body.get("conflicted", 0)),
-        goal=None if goal is None else {"kpi": goal.kpi, "expect": goal.expect},
+        goal=_goal(known.loaded),
         variants=_variants(known, body),
         guardrails=guardrail_views(known.loaded, known.monitors, known.findings),
         kpis=_kpis(known, body),
@@ -134,6 +134,20 @@ def _ends(known: Known) -> tuple[datetime | None, datetime | None]:
         return ends
     first, last = (at if at <= stop.at else None for at in ends)
     return first, last
+
+
+def _last_check(record: ExperimentRecord) -> datetime | None:
+    """Return the last check of this run: one before it began was of another seed."""
+    at = record.last_tick_at
+    return at if at is not None and at >= record.started_at else None
+
+
+def _goal(loaded: Loaded) -> Mapping[str, Any] | None:
+    goal = loaded.spec.experiment.goal
+    if goal is None:
+        return None
+    words = goal_words(loaded.title(goal.kpi), goal.expect, absolute=goal.absolute)
+    return {"kpi": goal.kpi, "expect": goal.expect, "absolute": goal.absolute, "words": words}
 
 
 def _still(known: Known) -> datetime:
@@ -316,18 +330,14 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
         evidence = newest.evidence
     elif rolled:
         paragraphs.append(_earlier(rolled[-1]))
+    paragraphs.extend(_meant(view))
     paragraphs.extend(f"{g.limit}: {_standing(g)}." for g in view.guardrails)
     if view.waiting:
         paragraphs.append(f"Now: {view.waiting}.")
     checks = "No check yet"
     if view.last_check_at is not None:
         checks = f"{view.checks:,} checks, the last on {instant(view.last_check_at)}"
-    paragraphs.append(
-        f"{checks}, one every {duration(view.check_every)}. A treatment whose true harm on every "
-        "KPI is at most the proven part of its margin, every value within its limit, is turned "
-        f"back with probability at most {percent(view.alpha)} over the whole experiment, all "
-        f"guardrails, treatments and looks.{_outside(view)}"
-    )
+    paragraphs.append(f"{checks}, one every {duration(view.check_every)}. {_promise(view)}")
     paragraphs.extend(f"Needs attention: {words}." for words in view.attention)
     return Explanation(
         key=view.key,
@@ -336,6 +346,13 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
         paragraphs=tuple(paragraphs),
         evidence=evidence,
     )
+
+
+def _meant(view: ExperimentView) -> list[str]:
+    """Return what is believed, what should improve and whom to ask, where the file says it."""
+    told = [f"Hypothesis: {view.hypothesis}"] if view.hypothesis else []
+    told += [f"Goal: {view.goal['words']}."] if view.goal is not None else []
+    return told + ([f"Owner: {view.owner}."] if view.owner else [])
 
 
 def _state_words(known: Known) -> str:
@@ -355,6 +372,20 @@ def _earlier(rollback: TransitionRecord) -> str:
     return (
         f"Earlier, on {instant(rollback.at)}, {rollback.variant} was turned back by "
         f"{rollback.actor}: {rollback.reason.rstrip('.')}."
+    )
+
+
+def _promise(view: ExperimentView) -> str:
+    """Return what the engine promises about turning back."""
+    if view.mode == Mode.SHADOW:
+        return (
+            "It runs in shadow mode: everything is judged and recorded, a breach is told, nobody "
+            "is turned back by a guardrail, and the ramp stands still."
+        )
+    return (
+        "A treatment whose true harm on every KPI is at most the proven part of its margin, every "
+        f"value within its limit, is turned back with probability at most {percent(view.alpha)} "
+        f"over the whole experiment, all guardrails, treatments and looks.{_outside(view)}"
     )
 
 

@@ -104,7 +104,7 @@ def wanted(
     if record.state == State.DRAFT:
         return _wanted_of_draft(record, loaded, now)
     last = record.step + 1 >= len(standing.steps)
-    if record.state != State.RUNNING or last or not standing.live:
+    if record.state != State.RUNNING or last or not standing.live or standing.shadow:
         return ()
     step = standing.steps[record.step]
     if not step.approval or record.approved == record.step:

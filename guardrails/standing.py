@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
+from experiments.spec import Mode
 from guardrails.decide import Standing
 from guardrails.loaded import Loaded
 from guardrails.repository import Monitor
@@ -35,7 +36,7 @@ def standing_of(
     return Standing(
         state=record.state,
         live=frozenset(v for v, t in treatments.items() if t.state == "live"),
-        acting=spec.mode.value == "live" and not suspended,
+        acting=spec.mode is Mode.LIVE and not suspended,
         rules=loaded.rules,
         ends_at=record.ends_at,
         observe_until=record.observe_until,
@@ -51,6 +52,7 @@ def standing_of(
         key=record.key,
         approved=record.approved,
         frozen=frozen(spec.freeze, now),
+        shadow=spec.mode is Mode.SHADOW,
     )
 
 

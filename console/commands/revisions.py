@@ -9,6 +9,7 @@ from rich.text import Text
 from console.client import ServiceClient, experiment_path
 from console.output import CommandError, ExitCode, instant, print_json, say
 from console.tables import add, show, table, table_console
+from experiments.language.scalars import visible
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -85,4 +86,4 @@ def _show_difference(lines: Sequence[str]) -> None:
         say("the two revisions are the same text")
     for line in lines:
         # text of a file is text, whatever markup it holds
-        console.print(Text(line, style=_COLOURS.get(line[:1], "")), soft_wrap=True)
+        console.print(Text(visible(line), style=_COLOURS.get(line[:1], "")), soft_wrap=True)

@@ -9,8 +9,9 @@ import msgspec
 
 from console.client import ServiceClient
 from console.output import CommandError, ExitCode, print_json, say, warn
+from console.tables import columns
 from experiments.errors import Problem, Severity, SpecError
-from guardrails.language.spec_explain import explained, explanation_lines
+from guardrails.language.spec_explain import WIDTH, explained, explanation_lines
 from guardrails.problems import and_more, told
 from guardrails.spec_file import SpecFile, json_schema, load_spec
 from guardrails.spec_paths import NotRegularError, name_of, read_spec, spec_paths, spec_text
@@ -179,7 +180,7 @@ def _report(
         if file.good and file.spec is not None:
             _say_good(file.file, file.spec, here)
             if explain:
-                say("\n".join(["", *explanation_lines(file.spec), ""]))
+                say("\n".join(["", *explanation_lines(file.spec, width=columns(WIDTH)), ""]))
 
 
 def warn_problems(problems: Sequence[Problem]) -> None:

@@ -318,6 +318,8 @@ def _facts(view: ExperimentView) -> tuple[tuple[str, str], ...]:
         facts.insert(0, ("Mode", "shadow: it watches and acts on nothing"))
     if view.conflicted:
         facts.append(("Seen in two variants", f"{words.count(view.conflicted, 'unit')}, left out"))
+    if view.goal is not None:
+        facts.insert(0, ("Goal", view.goal["words"]))
     if view.owner:
         facts.append(("Owner", view.owner))
     return tuple(facts)

@@ -61,7 +61,12 @@ def _round(units: int) -> int:
 
 
 def _ramp(plan: Plan, spec: SpecFile) -> Iterator[Warned]:
-    for index, step in enumerate(plan.ramp):
+    still = spec.experiment.mode is Mode.SHADOW and len(plan.ramp) > 1
+    if still:
+        traffic = percent(spec.experiment.ramp[0].traffic, digits=2)
+        words = f"in shadow mode the ramp stands still: traffic stays {traffic}"
+        yield Warned("shadow_ramp", "ramp", words)
+    for index, step in enumerate(() if still else plan.ramp):
         about = f"ramp[{index}]"
         if step.begins is None:
             yield Warned(

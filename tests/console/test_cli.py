@@ -641,3 +641,90 @@ def test_status_tells_of_shadow_mode_and_of_dry_runs_and_of_nothing_planned_afte
     ended = VIEW | {"state": "stopped", "ends_at": "2026-02-01T00:00:00Z"}
     service[1]["GET", "/api/v1/experiments/e"] = (200, ended)
     assert "2026-02-01" not in turnback("status", "e").stdout
+
+
+def test_status_says_what_is_believed_hoped_for_and_whom_to_ask(service):
+    goal = {"kpi": "save_rate", "expect": 0.1, "absolute": False, "words": "Save rate +10%"}
+    meant = {"hypothesis": "Less is more.", "owner": "ann@example.com", "goal": goal}
+    service[1]["GET", "/api/v1/experiments/e"] = (200, VIEW | meant)
+    lines = turnback("status", "e").stdout.splitlines()
+    assert lines[2:5] == [
+        "hypothesis: Less is more.",
+        "goal: Save rate +10%",
+        "owner: ann@example.com",
+    ]
+
+
+def test_nothing_that_people_wrote_steers_the_terminal(service, tmp_path):
+    steers = "\x1b[31mred\u202e"
+    guardrail = VIEW["guardrails"][0] | {"words": steers}
+    view = VIEW | {"title": steers, "hypothesis": steers, "guardrails": [guardrail]}
+    service[1]["GET", "/api/v1/experiments/e"] = (200, view)
+    service[1]["GET", "/api/v1/experiments"] = (200, [view | {"attention": [steers]}])
+    for arguments in (("status", "e"), ("status",)):
+        shown = turnback(*arguments).stdout
+        assert "\\u001b[31mred\\u202e" in shown
+        assert not {"\x1b", "\u202e"} & set(shown)
+    path = tmp_path / "steers.yaml"
+    path.write_text('experiment: e\n"\\e[1mx": "\\e[1m"\n', encoding="utf-8")
+    told = turnback("validate", str(path)).stderr
+    assert "holds U+001B, a character that is not seen; remove it" in told
+    assert "\x1b" not in told
+
+
+@pytest.mark.parametrize("state", ["draft", "paused", "observing", "finished", "stopped"])
+def test_only_a_running_experiment_has_live_treatments(service, state):
+    service[1]["GET", "/api/v1/experiments"] = (200, [VIEW | {"state": state}])
+    service[1]["GET", "/api/v1/experiments/e"] = (200, VIEW | {"state": state})
+    for arguments in (("status",), ("status", "e")):
+        shown = turnback(*arguments).stdout
+        assert "not served" in shown
+        assert "live" not in shown
+    watched = state in {"paused", "observing"}
+    assert ("satisfaction at 25%" in turnback("status").stdout) is watched
+
+
+def test_a_guardrail_that_was_not_checked_is_at_no_part_of_its_boundary(service):
+    guardrail = VIEW["guardrails"][0] | {"outcome": None, "evidence": 0.0}
+    service[1]["GET", "/api/v1/experiments"] = (200, [VIEW | {"guardrails": [guardrail]}])
+    assert "not checked yet" in turnback("status").stdout
+    assert "boundary" not in turnback("status").stdout
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+def test_sentences_are_folded_where_the_terminal_ends(service, columns):
+    long = "the estimate is beyond the margin, and nothing is proven yet of what it may mean"
+    moved = VIEW["transitions"][0] | {"reason": long}
+    view = VIEW | {
+        "transitions": [moved],
+        "hypothesis": long,
+        "attention": [long],
+        "waiting": f"waits: {long}",
+        "started_at": "2026-01-05T09:00:00Z",
+        "ends_at": "2026-01-15T09:00:00Z",
+        "observe_until": "2026-01-25T09:00:00Z",
+    }
+    service[1]["GET", "/api/v1/experiments/e"] = (200, view)
+    told = {"headline": long, "paragraphs": [long, f"{long}; {long}"]}
+    service[1]["GET", "/api/v1/experiments/e/explain"] = (200, told)
+    for arguments in (("status", "e"), ("explain", "e"), ("validate", "--explain", GOOD)):
+        shown = turnback(*arguments, COLUMNS=columns).stdout.replace(f"{GOOD}: ok", "")
+        assert max(map(len, shown.splitlines())) <= int(columns), arguments
+    whole = " ".join(turnback("status", "e", COLUMNS=columns).stdout.split())
+    assert f"e: draft -> running, {long}" in whole
+    assert f"! {long}" in whole
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("traffic 0.05", "traffic 0.25", "e: traffic 5% -> 25%, applied"),
+        ("traffic 0.005", "traffic 1", "e: traffic 0.5% -> 100%, applied"),
+        ("step 2", "step 2 approved", "e: step 2 approved, applied"),
+        ("rolled_back", "live", "e: rolled back -> live, applied"),
+    ],
+)
+def test_the_timeline_is_written_as_people_write(service, before, after, words):
+    transition = VIEW["transitions"][0] | {"before": before, "after": after}
+    service[1]["GET", "/api/v1/experiments/e"] = (200, VIEW | {"transitions": [transition]})
+    assert words in turnback("status", "e").stdout

@@ -102,6 +102,12 @@ def test_the_policy_forbids_what_the_pages_do_not_need(it):
     assert "<script src=" in it.http.get("/").text
 
 
+def test_a_page_says_what_the_goal_is():
+    page = page_of(goal={"kpi": "save_rate", "expect": 0.1, "words": "Save rate +10%"})
+    assert dict(page.facts)["Goal"] == "Save rate +10%"
+    assert "Goal" not in dict(page_of().facts)
+
+
 def test_a_page_and_its_twin_say_the_same(it):
     twin = it.http.get(f"/experiments/{KEY}.json").json()
     page = it.http.get(f"/experiments/{KEY}").text

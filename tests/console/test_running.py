@@ -64,7 +64,7 @@ def test_a_draft_is_started_approved_paused_resumed_and_stopped_by_hand(turnback
     started = turnback("start", "life", *WHY).stdout
     assert started.startswith("life: draft -> running, 2026-01-05 00:00:00 UTC\n  because (")
     assert "! step 1 of the ramp wants approval" in turnback("status", "life").stdout
-    assert "step 1 -> step 1 approved" in turnback("approve", "life", *WHY).stdout
+    assert "life: step 1 approved, 2026" in turnback("approve", "life", *WHY).stdout
     paused = turnback("pause", "life", *WHY).stdout
     assert "running -> paused" in paused
     assert "`turnback resume life" in paused
@@ -88,6 +88,19 @@ def test_a_named_treatment_of_a_paused_experiment_is_resumed_and_the_pause_stays
     assert "rolled back -> live" in turnback("resume", "both", "treatment", *WHY).stdout
     assert known(service)["both"].state == "paused"
     assert "paused -> running" in turnback("resume", "both", *WHY).stdout
+
+
+def test_a_continued_experiment_says_what_stays_turned_back(turnback, put):
+    turnback("apply", put("again.yaml", key="again"))
+    turnback("pause", "again", *WHY)
+    assert "turned back" not in turnback("resume", "again", *WHY).stdout
+    turnback("pause", "again", *WHY)
+    turnback("roll-back", "again", *WHY)
+    continued = turnback("resume", "again", *WHY).stdout
+    assert "paused -> running" in continued
+    assert "but treatment stays turned back, and their units get control" in continued
+    assert '`turnback resume again treatment --reason "..."` serves treatment again' in continued
+    assert "rolled back" in turnback("status", "again").stdout
 
 
 @pytest.mark.parametrize(

@@ -255,10 +255,10 @@ REFUSED = [
         (),
         ("control: {weight: 50%", "control: {weight: 60%", "t: {weight: 50%", "t: {weight: 40%"),
         ReshuffleError,
-        "weights",
+        "weight of control",
         id="weights",
     ),
-    pytest.param((), ("treatment:", "other:"), ReshuffleError, "variants", id="a name"),
+    pytest.param((), ("treatment:", "other:"), ReshuffleError, "variant other", id="a name"),
     pytest.param((), ("[why", "[what"), ConflictError, "flow of treatment", id="a flow"),
     pytest.param((), ("[confirm]", "[ok]"), ConflictError, "flow of control", id="control's flow"),
     pytest.param(
@@ -332,6 +332,34 @@ def test_everything_that_is_refused_is_refused_at_once(world):
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            ("{weight: 50%", "{weight: 60%", "t: {weight: 50%", "t: {weight: 40%"),
+            "weight of control: 50% becomes 60%, weight of treatment: 50% becomes 40%",
+        ),
+        (("treatment:", "other:"), "variant other is new, variant treatment is gone"),
+        (("at_least: 20", "at_least: 30"), "(audience order_value at_least: 20 becomes 30)"),
+        (("  order_value", "  plan: plus\n  order_value"), "(audience plan: plus is new)"),
+        (("[ios, android]", "[ios]"), "(audience platform: drops android)"),
+        (("share: 60%", "share: 50%"), "its share of the layer shrinks: 60% becomes 50%"),
+        (("holdout: false", "holdout: true"), "the experiment joins the global holdout"),
+    ],
+)
+def test_a_refusal_names_what_changed(world, change, words):
+    before = SPEC + AUDIENCE + "layer: {name: page, share: 60%}\nholdout: false\n"
+    w = world(before)
+    after = before
+    for old, new in zip(change[::2], change[1::2], strict=True):
+        assert old in after
+        after = after.replace(old, new, 1)
+    with pytest.raises(ReshuffleError) as refused:
+        w.apply(after, dry_run=True)
+    assert words in refused.value.message
+    assert "its guardrails change" not in refused.value.message
+
+
+@pytest.mark.parametrize(
     "change",
     [
         pytest.param(("[ios, android]", "[ios, android, web]"), id="another value"),
@@ -379,6 +407,53 @@ def test_a_ramp_keeps_the_traffic_that_is_served(world):
     with pytest.raises(ReshuffleError, match="without what the step asks for"):
         w.apply(SPEC + longer.replace("50%, hold", "60%, hold"))
     assert len([arm for arm in arms(w) if arm == "treatment"]) >= len(inside)
+
+
+def test_checks_are_counted_anew_with_every_run(world):
+    w = world()
+    w.hours(4)
+    assert (w.view().checks, w.view().last_check_at) == (4, T + 4 * HOUR)
+    w.clock.move_to(w.clock.now() + HOUR / 2)
+    w.apply("seed: 2\n" + SPEC)
+    assert (w.view().checks, w.view().last_check_at) == (0, None)
+    assert "No check yet" in " ".join(w.engine.explain("cancel-page").paragraphs)
+    w.hours(1)
+    assert w.view().checks == 1
+    assert w.view().last_check_at is not None
+    w.apply("seed: 3\n" + LATER + SPEC)
+    assert (w.view().checks, w.view().last_check_at) == (0, None)
+
+
+def test_a_start_that_has_passed_is_told(world):
+    w = world()
+    late = "starts: 2025-12-01T00:00Z\n" + SPEC.replace("cancel-page", "late")
+    told = w.apply(late, dry_run=True).words
+    assert told == ("late starts now with revision 1: its start, 2025-12-01 00:00 UTC, has passed",)
+    w.apply(MANUAL + SPEC.replace("cancel-page", "late"))
+    assert "it starts now: its start, 2025-12-01 00:00 UTC, has passed" in w.apply(late).words
+    assert w.apply(SPEC.replace("cancel-page", "other")).words == (
+        "other starts now with revision 1",
+    )
+
+
+def test_a_file_never_drops_an_approval_that_the_ramp_waits_for(world):
+    asks = SPEC + "ramp:\n  - {traffic: 5%, hold: 2h, approval: true}\n  - {traffic: 100%}\n"
+    w = world(asks)
+    w.hours(3)
+    kept = dump(w)
+    for change in ((", approval: true", ""), ("hold: 2h", "hold: 1h")):
+        for dry_run in (True, False):
+            with pytest.raises(ReshuffleError, match="the step with 5%") as refused:
+                w.apply(asks.replace(*change), dry_run=dry_run)
+            assert "raise `seed`" in refused.value.hint
+            assert "what it asks for" in refused.value.hint
+    assert dump(w) == kept
+    w.hours(2)
+    assert w.view().traffic == 0.05
+    w.engine.approve("cancel-page", reason="it looks well", actor="ann")
+    assert w.apply(asks.replace(", approval: true", "")).result == "updated"
+    w.hours(1)
+    assert w.view().traffic == 1.0
 
 
 def test_only_the_last_step_of_a_ramp_may_grow(world):
@@ -709,6 +784,18 @@ def test_what_a_guarded_kpi_means_is_part_of_the_plan(world):
     with pytest.raises(ConflictError, match="split over another plan"):
         w.apply(before.replace("value: opened > 0", "value: opened > 3"))
     assert w.apply(before.replace("title: Help", "title: Help page")).result == "updated"
+
+
+@pytest.mark.parametrize(
+    ("end", "other"), [("28d", "14d"), ("28d", "21d"), ("28d", "42d"), ("14d", "7d"), ("7d", "14d")]
+)
+def test_the_end_of_a_run_is_part_of_its_plan(world, end, other):
+    before = re.sub("ends: .*", f"ends: {{after: {end}, observe_for: 7d}}", SPEC)
+    w = world(before + RAMP)
+    w.hours(3)
+    with pytest.raises(ConflictError, match=f"ends after: {end} becomes {other}") as refused:
+        w.apply(before.replace(end, other, 1) + RAMP, dry_run=True)
+    assert "raise `seed`" in refused.value.hint
 
 
 def test_a_refused_plan_is_told_by_what_changed(world):

@@ -292,6 +292,17 @@ def test_what_a_step_waits_for_is_told_of_the_step_that_says_so():
     )
 
 
+def test_in_shadow_mode_the_plan_stays_at_the_first_step():
+    done = planned(RAMP + "mode: shadow\n")
+    assert [s.begins for s in done.ramp] == [timedelta(0), None, None]
+    assert done.units == round(done.ramp[0].units)
+    (still,) = [w for w in done.warnings if w.about.startswith("ramp")]
+    assert (still.code, still.words) == (
+        "shadow_ramp",
+        "in shadow mode the ramp stands still: traffic stays 10%",
+    )
+
+
 def test_a_frozen_ramp_advances_when_the_freeze_is_over():
     freeze = (
         "starts: 2026-11-30T00:00Z\n"
@@ -457,6 +468,23 @@ def test_a_faulty_baseline_is_refused_in_words(text, says):
     with pytest.raises(BaselineError, match=says) as told:
         parse_baselines([text], load_spec(SHORT).kpis)
     assert repr(text) in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        ("satisfaction=9", "satisfaction is a mean of scores from 1 to 5", "satisfaction=4.2"),
+        ("satisfaction=0.9", "a mean of scores from 1 to 5", "satisfaction=4.2"),
+        ("satisfaction=4,2", "a comma separates the numbers", "write a decimal point: 4.2"),
+        ("first_contact_resolution_rate=120%", "is a share: it must be from 0% to 100%", ""),
+    ],
+)
+def test_a_baseline_that_the_kpi_cannot_have_is_refused(text, says, hint):
+    kpis = load_catalogue().kpis
+    with pytest.raises(BaselineError, match=says) as told:
+        parse_baselines([text], kpis)
+    assert hint in told.value.hint
+    parse_baselines(["satisfaction=5", "first_contact_resolution_rate=100%"], kpis)
 
 
 def test_each_number_comes_from_the_surest_source():

@@ -177,6 +177,24 @@ def test_shadow_layers_holdout_force_and_exposure_are_told():
     assert "Until a person starts it" in keys["starts"].meaning
 
 
+def test_nothing_is_promised_of_a_ramp_or_a_breach_in_shadow_mode():
+    keys = of(RAMP + "mode: shadow\n")
+    assert keys["ramp[0]"].meaning == (
+        "5% of the audience, from the start. It stays until the end: in shadow mode the ramp "
+        "stands still, whatever a step asks for."
+    )
+    assert keys["ramp[1]"].meaning.startswith("Never: in shadow mode")
+    assert keys["ramp[2]"].meaning.startswith("Never: in shadow mode")
+    told = " ".join(key.meaning for key in keys.values())
+    assert "the ramp stands still" in keys["mode"].meaning
+    assert "turns the treatment back" not in told
+    assert "The next step follows" not in told
+    assert keys["alpha"].meaning.startswith("In shadow mode nobody is turned back; in live mode")
+    own = of("ends: {after: 28d}\nguardrails: [{kpi: satisfaction, max_drop: 3%}]\nmode: shadow\n")
+    assert "told to people, and does nothing else" in own["guardrails[0].action"].meaning
+    assert "shadow mode" in own["guardrails[0].dry_run"].meaning
+
+
 def test_what_happens_in_doubt_is_told():
     keys = of()
     for case in ("an id is missing", "a guardrail has no data", "a source fails"):

@@ -332,6 +332,12 @@ RAMP = "ramp:\n  - {traffic: 5%, hold: 6h}\n  - {traffic: 100%}\n"
             "outside of the run",
             id="freeze before the start",
         ),
+        pytest.param(
+            f"{RAMP}mode: shadow\n",
+            "ramp",
+            "stands still in shadow mode: traffic stays 5%",
+            id="a ramp that never acts",
+        ),
     ],
 )
 def test_what_has_no_effect_is_warned_of(more, path, message):
@@ -347,6 +353,7 @@ def test_what_has_no_effect_is_warned_of(more, path, message):
         f"{RAMP}freeze: [{{days: [mon, tue, wed, thu, fri, sat]}}]\n",
         f"{RAMP}starts: manual\nfreeze: [{{from: 2026-12-20T00:00Z, to: 2026-12-27T00:00Z}}]\n",
         "exposure: event\nholdout: true\n",
+        "mode: shadow\nramp: [{traffic: 5%}]\n",
         "force: {a: control, b: reminder}\n",
     ],
 )
