@@ -37,6 +37,7 @@ HIDDEN: Final = frozenset(
 )
 """Characters that steer a terminal or turn the direction of what follows, and are not seen."""
 
+_HIDDEN = re.compile(f"[{''.join(map(re.escape, sorted(HIDDEN)))}]")
 _UNSEEN: Final = {code: f"\\u{code:04x}" for code in (*map(ord, HIDDEN), *range(0xD800, 0xE000))}
 
 
@@ -44,10 +45,10 @@ def unseen(text: str) -> tuple[str, str] | None:
     """Return what is wrong with a text that holds a hidden character, ``None`` when it has none."""
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
         return "holds half of a character (a lone surrogate)", "write the character itself"
-    found = next((character for character in text if character in HIDDEN), None)
+    found = _HIDDEN.search(text)
     if found is None:
         return None
-    return f"holds U+{ord(found):04X}, a character that is not seen", "remove it"
+    return f"holds U+{ord(found[0]):04X}, a character that is not seen", "remove it"
 
 
 def visible(text: str) -> str:

@@ -163,7 +163,10 @@ def _people(file: _File) -> Iterator[ExplainedKey]:
         if spec.holdout
         else "Units of the service's global holdout take part in it, too.",
     )
-    forced = "These ids get the variant named, whatever else holds, and are never counted."
+    forced = (
+        "These ids get the variant named, whoever takes part, and are never counted. Of one that "
+        "was turned back they get control, too."
+    )
     yield file.row("force", "none", forced if spec.force else "No id is set to a variant by hand.")
     yield file.row(
         "exposure",

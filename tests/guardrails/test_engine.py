@@ -106,7 +106,7 @@ def test_a_raised_seed_starts_over_and_weights_may_change_only_then(world):
     moved = SPEC.replace("control: {weight: 50%", "control: {weight: 60%").replace(
         "treatment: {weight: 50%", "treatment: {weight: 40%"
     )
-    with pytest.raises(ReshuffleError, match="weights"):
+    with pytest.raises(ReshuffleError, match="weight of control: 50% becomes 60%"):
         w.engine.apply(moved, source="x", actor="tester")
     applied = w.engine.apply("seed: 2\n" + moved, source="x", actor="tester")
     assert any("starts over" in words for words in applied.words)

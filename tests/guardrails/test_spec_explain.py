@@ -174,6 +174,7 @@ def test_shadow_layers_holdout_force_and_exposure_are_told():
     assert "take part in it, too" in keys["holdout"].meaning
     assert "20% of the layer `cart`" in keys["layer"].meaning
     assert "never counted" in keys["force"].meaning
+    assert "turned back they get control" in keys["force"].meaning
     assert "Until a person starts it" in keys["starts"].meaning
 
 

@@ -172,7 +172,7 @@ def test_a_refused_file_is_told_and_the_others_are_applied(followed, folder):
     view = look(followed)
     assert results(view) == {"one.yaml": "refused", "two.yaml": "created"}
     assert not valid(followed)
-    assert "weights change" in followed.http.get("/").text
+    assert "weight of " in followed.http.get("/").text
     (folder / "one.yaml").write_text(HEAVY.replace("unit:", "seed: 2\nunit:"))
     assert results(look(followed)) == {"one.yaml": "updated", "two.yaml": "unchanged"}
     assert valid(followed)
