@@ -32,7 +32,8 @@ from guardrails.clock import Clock
 from guardrails.loaded import Loaded
 from guardrails.outbox import deliver_due
 from guardrails.planning.measured import Measured, measured_of
-from guardrails.present import Known, experiment_view, explanation, revision_view, transition_view
+from guardrails.present import Known, experiment_view, revision_view, transition_view
+from guardrails.present_explained import explanation
 from guardrails.questions import Answers
 from guardrails.rehearsal import Draft, Load, Rehearsed, rehearse
 from guardrails.ring import STARTED, Ring

@@ -167,7 +167,7 @@ def test_live_validation_refuses_what_applying_would_refuse(turnback, put):
     assert turnback("validate", running.parent).exit_code == 0
     assert turnback("apply", running.parent, "--dry-run").exit_code == result.exit_code == 1
     first, second = result.stderr.splitlines()
-    assert first.startswith(f"{running}:5:3: variants: runs-already: the variants, their order")
+    assert first.startswith(f"{running}:5:3: variants: runs-already: weight of control: 50%")
     assert "; raise `seed` to start the analysis over, or leave it as it is" in first
     assert second.startswith(
         f"{running.with_name('b.yaml')}:10:12: ends.at: ends-in-the-past would"

@@ -614,7 +614,7 @@ def rehearsed(w, **texts):
 @pytest.mark.parametrize(
     ("changes", "path", "line", "words"),
     [
-        ({"control: {weight: 50": "control: {weight: 60", "treatment: {weight: 50": "treatment: {weight: 40"}, "variants", 5, "their weights change"),
+        ({"control: {weight: 50": "control: {weight: 60", "treatment: {weight: 50": "treatment: {weight: 40"}, "variants", 5, "weight of control: 50% becomes 60%"),
         ({"max_rise: 10%": "max_rise: 20%"}, "guardrails", 8, "budget"),
         ({"[why, confirm]": "[coupon]"}, "variants.treatment.flow", 6, "units so far have met another"),
         ({"expect_units": "seed: 1\nexpect_units"}, "seed", 11, "seed 1 is lower than 2"),
