@@ -4,14 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
-from threading import Event
 from typing import cast
 
 import uvicorn
 from fastapi import Depends, FastAPI, Request
 from prometheus_client import CollectorRegistry
-from pydantic import SecretStr
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import BaseRoute
 
@@ -19,22 +16,14 @@ import experiments.api as ofrep
 import guardrails.api as admin
 import metrics.api as events
 from experiments.changes import ChangeFeed
-from experiments.database import ControlPlane
 from experiments.exposures import ExposureBuffer, screen_exposure
 from guardrails.api import Ready
-from guardrails.channels.stopping import WhileRunning
-from guardrails.channels.webhook import WebhookChannel
+from guardrails.assembly import Assembly, assemble
 from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.engine import Engine
-from guardrails.following import Following
-from guardrails.prometheus import PrometheusClient
-from guardrails.scheduler import Bell
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
-from guardrails.settings import EngineSettings
-from guardrails.specs_folder import SpecsFolder
 from guardrails.specs_view import SpecsView
 from guardrails.telemetry import (
-    EngineMetrics,
     Intake,
     StateCollector,
     build_version,
@@ -42,7 +31,6 @@ from guardrails.telemetry import (
 )
 from metrics.access import Keys
 from metrics.catalogue import Catalogue, load_catalogue
-from metrics.events import EventLimits
 from metrics.ingest import Ingest
 from metrics.intake import EventCounts
 from metrics.intake import Intake as EventIntake
@@ -75,17 +63,17 @@ class Services:
     store: MetricStore
     ingest: Ingest
     exposures: ExposureBuffer
-    engine: Engine
+    guarding: Assembly
     registry: CollectorRegistry
     evaluations: ofrep.Evaluations
     flush: Callable[[], None]
-    specs: SpecsFolder | None = None
-    prometheus: PrometheusClient | None = None
     counts: EventCounts = field(default_factory=EventCounts)
     applied_valid: bool = True
-    bell: Bell | None = None
-    following: Following | None = None
-    stopping: Event = field(default_factory=Event)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine."""
+        return self.guarding.engine
 
     @property
     def config_valid(self) -> bool:
@@ -94,7 +82,8 @@ class Services:
 
     def specs_view(self) -> SpecsView:
         """Return how the followed folder stands; an empty view where none is followed."""
-        return SpecsView(None) if self.specs is None else self.specs.view
+        specs = self.guarding.specs
+        return SpecsView(None) if specs is None else specs.view
 
     def start(self) -> None:
         """Apply the followed folder, begin to flush exposures, to tell people and to check.
@@ -102,54 +91,24 @@ class Services:
         In a demo time is moved by hand, and nothing happens by itself.
         """
         self.exposures.start()
-        if self.settings.demo:
-            if self.specs is not None:
-                self.specs.look()
-            return
-        if self.specs is not None:
-            every = timedelta(seconds=self.settings.specs_seconds)
-            self.following = Following(self.specs.look, every)
-            self.following.start()
-        jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
-            "deliveries": (timedelta(seconds=1), self.engine.deliver)
-        }
-        if self.settings.checks:
-            jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self.engine.run_due)
-        self.bell = Bell(jobs)
-        self.bell.start()
+        self.guarding.start()
 
     def close(self) -> None:
         """Stop checks, write what waits, release the files; in that order, idempotent."""
-        self.stopping.set()
-        if self.following is not None:
-            self.following.close()
-        if self.bell is not None:
-            self.bell.close()
+        self.guarding.stop()
         self.exposures.close()
         self.ingest.close()
-        if self.prometheus is not None:
-            self.prometheus.close()
-        self.engine.close()
+        self.guarding.close()
         self.store.close()
 
     @property
     def events(self) -> EventIntake:
         """What every way in for events works with."""
-        settings = self.settings
-        # the demo's clock stands at the start of the hour whose events are being sent
-        demo = timedelta(days=2)
-        ahead = demo if settings.demo else timedelta(seconds=settings.clock_skew_seconds)
         return EventIntake(
             ingest=self.ingest,
             store=self.store,
             now=self.clock.now,
-            limits=EventLimits(
-                default_unit=settings.default_unit,
-                clock_skew=ahead,
-                retention=timedelta(days=settings.retention_days),
-                max_text=settings.max_text_chars,
-                max_fields=settings.max_event_fields,
-            ),
+            limits=self.settings.event_limits(),
             screen=lambda e: screen_exposure(e, self.engine.serving().experiments),
             counts=self.counts,
         )
@@ -188,15 +147,7 @@ def build(settings: Settings) -> Services:
 
 
 def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
-    keys = Keys.of(
-        host=settings.host,
-        admin=_secret(settings.admin_key),
-        ingest=_secret(settings.ingest_key),
-        client=_secret(settings.client_key),
-    )
-    catalogue = load_catalogue()
-    registry = CollectorRegistry()
-    control = ControlPlane(f"sqlite:///{settings.data / 'control.db'}")
+    catalogue, keys = load_catalogue(), settings.keys()
     ingest = Ingest(store, clock=clock.now, capacity_events=settings.queue_events)
     exposures = ExposureBuffer(
         ingest.submit,
@@ -204,37 +155,14 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         capacity=settings.exposure_buffer,
         interval=settings.exposure_flush_ms / 1000,
     )
-    stopping = Event()
-    channels = {
-        name: WhileRunning(WebhookChannel(url.get_secret_value()), stopping)
-        for name, url in settings.webhooks.items()
-    }
 
     def flush() -> None:
         exposures.flush()
         ingest.flush()
 
-    url = settings.prometheus_url
-    prometheus = PrometheusClient(url.get_secret_value()) if url is not None else None
-    measured = EngineMetrics(("log", *channels))
-    registry.register(measured)
-    engine = Engine(
-        control=control,
-        store=store,
-        clock=clock,
-        flush=flush,
-        settings=EngineSettings(
-            suspended=settings.suspend,
-            channels=channels,
-            holdout=settings.holdout,
-            queries=settings.queries,
-            prometheus=prometheus,
-        ),
-        catalogue=catalogue,
-        hooks=(measured,),
-        deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
-    )
-    for key, compiled in engine.serving().experiments.items():
+    guarding = assemble(settings, store=store, clock=clock, flush=flush, catalogue=catalogue)
+    serving = guarding.engine.serving
+    for key, compiled in serving().experiments.items():
         seed = compiled.spec.seed
         exposures.fill(key, seed, store.exposed_units(key, seed))
     services = Services(
@@ -246,40 +174,31 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         store=store,
         ingest=ingest,
         exposures=exposures,
-        engine=engine,
-        registry=registry,
+        guarding=guarding,
+        registry=CollectorRegistry(),
         flush=flush,
-        specs=_followed(settings, engine, clock),
-        prometheus=prometheus,
-        stopping=stopping,
         evaluations=ofrep.Evaluations(
-            serving=engine.serving,
+            serving=serving,
             exposures=exposures,
             keys=keys,
             body_limit=settings.max_context_bytes,
         ),
     )
-    registry.register(
-        StateCollector(
-            experiments=engine.experiments,
-            intake=services.intake,
-            now=clock.now,
-            suspended=settings.suspend,
-            config_valid=lambda: services.config_valid,
-        )
-    )
+    _measure(services)
     return services
 
 
-def _followed(settings: Settings, engine: Engine, clock: Clock) -> SpecsFolder | None:
-    if settings.specs is None:
-        return None
-    late = timedelta(seconds=max(30.0, 10 * settings.specs_seconds))
-    return SpecsFolder.of(settings.specs, engine, clock, late_after=None if settings.demo else late)
-
-
-def _secret(value: SecretStr | None) -> str | None:
-    return None if value is None else value.get_secret_value()
+def _measure(services: Services) -> None:
+    services.registry.register(services.guarding.measured)
+    services.registry.register(
+        StateCollector(
+            experiments=services.engine.experiments,
+            intake=services.intake,
+            now=services.clock.now,
+            suspended=services.settings.suspend,
+            config_valid=lambda: services.config_valid,
+        )
+    )
 
 
 def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:

@@ -11,10 +11,13 @@ import typer
 
 from console import running, storing
 from console.arguments import Json, Key, SpecPath, SpecPaths, Url, client_of, example
-from console.output import DEFAULT_URL, ExitCode, reported
+from console.numbers import number, whole
+from console.output import DEFAULT_URL, ExitCode, reported, say
+from console.usage import Commands
 
 app = typer.Typer(
     name="turnback",
+    cls=Commands,
     help="Run A/B tests and turn a harmful variant back by itself.",
     no_args_is_help=True,
     add_completion=False,
@@ -38,7 +41,9 @@ class DemoScenario(StrEnum):
     NO_DATA = "no-data"
 
 
-Port = Annotated[int, typer.Option(min=1, max=65_535, help="TCP port on 127.0.0.1.")]
+_PORT = whole(1, 65_535)
+
+Port = Annotated[int, typer.Option(parser=_PORT, metavar="PORT", help="TCP port on 127.0.0.1.")]
 
 
 def main() -> None:
@@ -46,12 +51,43 @@ def main() -> None:
     app()
 
 
+def _version(*, asked: bool) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    if not asked:
+        return
+    try:
+        say(f"turnback {version('turnback')}")
+    except PackageNotFoundError:
+        say("turnback, of an unknown version: it is not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            is_eager=True,
+            callback=lambda asked: _version(asked=asked),  # pyright: ignore[reportUnknownLambdaType]
+            help="Print the version and end.",
+        ),
+    ] = False,
+) -> None:
+    """Run A/B tests and turn a harmful variant back by itself."""
+    _ = version
+
+
 @app.command(epilog=example("turnback demo", "turnback demo --scenario late-harm --seed 7"))
 def demo(
     *,
     port: Port = 8300,
     data: Annotated[Path, typer.Option(help="Folder of the run; replaced if a demo's.")] = DATA,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same result.")] = 1,
+    seed: Annotated[
+        int, typer.Option(parser=whole(0), metavar="N", help="Same seed, same result.")
+    ] = 1,
     scenario: Annotated[
         DemoScenario, typer.Option(help="What is planted in the treatment.")
     ] = DemoScenario.SATISFACTION_DROP,
@@ -82,7 +118,9 @@ def serve(
     host: Annotated[
         str | None, typer.Option(help="Address; one that is not local needs keys.")
     ] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65_535, help="TCP port.")] = None,
+    port: Annotated[
+        int | None, typer.Option(parser=_PORT, metavar="PORT", help="TCP port.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the two files.")] = None,
     specs: Annotated[
         Path | None,
@@ -114,7 +152,7 @@ def validate(
     ] = False,
     live: Annotated[
         bool,
-        typer.Option("--live", help="Ask the service too: KPIs, channels, queries, layers."),
+        typer.Option("--live", help="Ask the service too: is all there, would it be applied?"),
     ] = False,
     url: Url = DEFAULT_URL,
     key: Key = None,
@@ -184,7 +222,9 @@ def plan(
     spec: SpecPath,
     units_per_day: Annotated[
         float | None,
-        typer.Option(min=1, max=1e12, help="Units a day that fit the audience."),
+        typer.Option(
+            parser=number(1, 1e12), metavar="N", help="Units a day that fit the audience."
+        ),
     ] = None,
     baseline: Annotated[
         list[str] | None,
@@ -197,8 +237,17 @@ def plan(
     chart: Annotated[
         Path | None, typer.Option(help="Write a picture: *.png, *.svg or *.html.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same plan.")] = 1,
-    paths: Annotated[int, typer.Option(min=100, max=100_000, help="Simulated paths.")] = 4000,
+    seed: Annotated[
+        int, typer.Option(parser=whole(0), metavar="N", help="Same seed, same plan.")
+    ] = 1,
+    paths: Annotated[
+        int,
+        typer.Option(
+            parser=whole(100, 100_000),
+            metavar="N",
+            help="Simulated paths, 100 to 100000.",
+        ),
+    ] = 4000,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: Json = False,
@@ -256,7 +305,10 @@ def backtest(
     spec: SpecPath,
     events: Annotated[Path, typer.Option(help="Event file: *.parquet or *.jsonl.")],
     every: Annotated[str, typer.Option(help="Time between two looks: 1h, 1d.")] = "1d",
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the assignment hash.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(parser=whole(0), metavar="N", help="Seed of the assignment hash."),
+    ] = None,
     plant: Annotated[
         str | None, typer.Option(help='Plant an effect: "refund_hours*2.5@treatment".')
     ] = None,

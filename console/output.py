@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from experiments.errors import SpecError, TurnbackError
+from experiments.language.scalars import visible
 from guardrails.problems import and_more, told
 
 DEFAULT_URL = "http://127.0.0.1:8300"
@@ -81,14 +82,14 @@ def print_json(value: Any) -> None:
 
 
 def say(text: str = "") -> None:
-    """Print a line of plain text on stdout."""
-    sys.stdout.write(text + "\n")
+    """Print a line of plain text on stdout; whatever would steer the terminal is shown."""
+    sys.stdout.write(visible(text) + "\n")
     sys.stdout.flush()
 
 
 def warn(text: str) -> None:
-    """Print a line on stderr."""
-    sys.stderr.write(text + "\n")
+    """Print a line on stderr; whatever would steer the terminal is shown."""
+    sys.stderr.write(visible(text) + "\n")
     sys.stderr.flush()
 
 
@@ -114,7 +115,7 @@ def reported(*, as_json: bool) -> Generator[None]:
         raise typer.Exit(130) from None
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told in the one shape
         told_as = _translated(error)
-        _report(told_as, as_json=as_json)
+        report(told_as, as_json=as_json)
         raise typer.Exit(told_as.exit_code) from None
 
 
@@ -150,7 +151,8 @@ def _printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _report(error: CommandError, *, as_json: bool) -> None:
+def report(error: CommandError, *, as_json: bool) -> None:
+    """Print an error on stderr: in words, or as the one error object."""
     error = CommandError(
         _printable(error.message),
         hint=_printable(error.hint),

@@ -2,12 +2,81 @@
 
 # ruff: noqa: PLC0415 - help is fast because work is imported when it is done
 
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from inspect import Signature, signature
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from console.arguments import Experiment, Json, Key, Reason, Url, Variant, client_of, example
+from console.numbers import whole
 from console.output import DEFAULT_URL, reported
+
+if TYPE_CHECKING:
+    from console.client import ServiceClient
+
+
+@dataclass(frozen=True, slots=True)
+class _Action:
+    """A command by which a person decides something, with a reason.
+
+    Attributes:
+        name: Its name on the command line.
+        help: What it does.
+        examples: Command lines.
+        of_a_treatment: Whether a treatment may be named.
+    """
+
+    name: str
+    help: str
+    examples: tuple[str, ...]
+    of_a_treatment: bool = False
+
+
+_ACTIONS: Final = (
+    _Action(
+        "start",
+        "Start a draft now, whatever its file had planned.",
+        ('turnback start three-step-cancel --reason "the shop is ready"',),
+    ),
+    _Action(
+        "approve",
+        "Allow the ramp to leave its present step.\n\n"
+        "For a step with `approval: true`. It is left when its hold and its units are in, at "
+        "once if they are.",
+        ('turnback approve three-step-cancel --reason "the first step looks well"',),
+    ),
+    _Action(
+        "pause",
+        "Give everybody control for now; checks go on.\n\n`turnback resume KEY` continues it.",
+        ('turnback pause three-step-cancel --reason "a sale begins"',),
+    ),
+    _Action(
+        "resume",
+        "Go on with a paused experiment, or a rolled-back treatment.\n\n"
+        "Without a variant a paused experiment goes on where it was. A treatment's units are the "
+        "same as before; only those first exposed from now on count.",
+        (
+            'turnback resume three-step-cancel --reason "the sale is over"',
+            'turnback resume three-step-cancel three_step --reason "the defect is mended"',
+        ),
+        of_a_treatment=True,
+    ),
+    _Action(
+        "roll-back",
+        "Put a treatment's units back on control now.\n\n"
+        "They stay there until somebody resumes the treatment.",
+        ('turnback roll-back three-step-cancel --reason "people complain"',),
+        of_a_treatment=True,
+    ),
+    _Action(
+        "stop",
+        "End an experiment for good: everybody gets control, checks end.\n\n"
+        "Only a file with a raised `seed` begins it anew.",
+        ('turnback stop three-step-cancel --reason "the page is being replaced"',),
+    ),
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,21 +92,12 @@ def add_to(app: typer.Typer) -> None:
                 "turnback revisions three-step-cancel --diff 1 2",
             ),
         ),
-        (start, ('turnback start three-step-cancel --reason "the shop is ready"',)),
-        (approve, ('turnback approve three-step-cancel --reason "the first step looks well"',)),
-        (pause, ('turnback pause three-step-cancel --reason "a sale begins"',)),
-        (
-            resume,
-            (
-                'turnback resume three-step-cancel --reason "the sale is over"',
-                'turnback resume three-step-cancel three_step --reason "the defect is mended"',
-            ),
-        ),
-        (roll_back, ('turnback roll-back three-step-cancel --reason "people complain"',)),
-        (stop, ('turnback stop three-step-cancel --reason "the page is being replaced"',)),
     )
     for command, lines in told:
-        app.command(command.__name__.replace("_", "-"), epilog=example(*lines))(command)
+        app.command(command.__name__, epilog=example(*lines))(_asking(command))
+    for action in _ACTIONS:
+        command = _asking(_deciding(action))
+        app.command(action.name, help=action.help, epilog=example(*action.examples))(command)
 
 
 def status(
@@ -45,150 +105,86 @@ def status(
     experiment: Annotated[
         str | None, typer.Argument(metavar="KEY", help="One experiment in full.")
     ] = None,
-    url: Url = DEFAULT_URL,
-    key: Key = None,
-    as_json: Json = False,
+    client: "ServiceClient",
+    as_json: bool,
 ) -> None:
     """Show all experiments, or one of them in full."""
     from console.commands.watch import status as run
 
-    with reported(as_json=as_json), client_of(url, key) as client:
-        run(experiment, client=client, as_json=as_json)
+    run(experiment, client=client, as_json=as_json)
 
 
-def explain(
-    *, experiment: Experiment, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False
-) -> None:
+def explain(*, experiment: Experiment, client: "ServiceClient", as_json: bool) -> None:
     """Say in words why an experiment stands where it stands."""
     from console.commands.watch import explain as run
 
-    with reported(as_json=as_json), client_of(url, key) as client:
-        run(experiment, client=client, as_json=as_json)
+    run(experiment, client=client, as_json=as_json)
 
 
 def revisions(
     *,
     experiment: Experiment,
     show: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Print the file of one revision.")
+        int | None,
+        typer.Option(parser=whole(1), metavar="N", help="Print the file of one revision."),
     ] = None,
     diff: Annotated[
         tuple[int, int] | None,
-        typer.Option(metavar="A B", help="Print what differs between two revisions."),
+        typer.Option(
+            parser=whole(1), metavar="A B", help="Print what differs between two revisions."
+        ),
     ] = None,
-    url: Url = DEFAULT_URL,
-    key: Key = None,
-    as_json: Json = False,
+    client: "ServiceClient",
+    as_json: bool,
 ) -> None:
     """List every file that was applied: when, by whom, from where."""
     from console.commands.revisions import run
 
-    with reported(as_json=as_json), client_of(url, key) as client:
-        run(experiment, show=show, diff=diff, client=client, as_json=as_json)
+    run(experiment, show=show, diff=diff, client=client, as_json=as_json)
 
 
-def start(
-    *,
-    experiment: Experiment,
-    reason: Reason,
-    url: Url = DEFAULT_URL,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Start a draft now, whatever its file had planned."""
-    _act("start", experiment, reason=reason, url=url, key=key, as_json=as_json)
+def _deciding(action: _Action) -> Callable[..., None]:
+    """Return the command of an action."""
+
+    def with_variant(
+        *,
+        experiment: Experiment,
+        variant: Variant = None,
+        reason: Reason,
+        client: "ServiceClient",
+        as_json: bool,
+    ) -> None:
+        from console.commands.actions import act
+
+        name = action.name.replace("-", "_")
+        act(name, experiment, variant, reason=reason, client=client, as_json=as_json)
+
+    def alone(
+        *, experiment: Experiment, reason: Reason, client: "ServiceClient", as_json: bool
+    ) -> None:
+        with_variant(experiment=experiment, reason=reason, client=client, as_json=as_json)
+
+    return with_variant if action.of_a_treatment else alone
 
 
-def approve(
-    *,
-    experiment: Experiment,
-    reason: Reason,
-    url: Url = DEFAULT_URL,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Allow the ramp to leave its present step.
+def _asking(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with the options of all that ask a service: where, its key, ``--json``.
 
-    For a step with `approval: true`. It is left when its hold and its units are in, at once if
-    they are.
+    Args:
+        command: Gets ``client`` and ``as_json`` for them.
     """
-    _act("approve", experiment, reason=reason, url=url, key=key, as_json=as_json)
 
+    def run(*, url: str, key: str | None, as_json: bool, **given: Any) -> None:
+        with reported(as_json=as_json), client_of(url, key) as client:
+            command(client=client, as_json=as_json, **given)
 
-def pause(
-    *,
-    experiment: Experiment,
-    reason: Reason,
-    url: Url = DEFAULT_URL,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Give everybody control for now; checks go on.
+    def asked(*, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) -> None:
+        """Lend its options."""
 
-    `turnback resume KEY` continues it.
-    """
-    _act("pause", experiment, reason=reason, url=url, key=key, as_json=as_json)
-
-
-def resume(
-    *,
-    experiment: Experiment,
-    reason: Reason,
-    variant: Variant = None,
-    url: Url = DEFAULT_URL,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Go on with a paused experiment, or a rolled-back treatment.
-
-    Without a variant a paused experiment goes on where it was. A treatment's units are the same
-    as before; only those first exposed from now on count.
-    """
-    _act("resume", experiment, variant, reason=reason, url=url, key=key, as_json=as_json)
-
-
-def roll_back(
-    *,
-    experiment: Experiment,
-    reason: Reason,
-    variant: Variant = None,
-    url: Url = DEFAULT_URL,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Put a treatment's units back on control now.
-
-    They stay there until somebody resumes the treatment.
-    """
-    _act("roll_back", experiment, variant, reason=reason, url=url, key=key, as_json=as_json)
-
-
-def stop(
-    *,
-    experiment: Experiment,
-    reason: Reason,
-    url: Url = DEFAULT_URL,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """End an experiment for good: everybody gets control, checks end.
-
-    Only a file with a raised `seed` begins it anew.
-    """
-    _act("stop", experiment, reason=reason, url=url, key=key, as_json=as_json)
-
-
-def _act(
-    action: str,
-    experiment: str,
-    variant: str | None = None,
-    *,
-    reason: str,
-    url: str,
-    key: str | None,
-    as_json: bool,
-) -> None:
-    from console.commands.actions import act
-
-    with reported(as_json=as_json), client_of(url, key) as client:
-        act(action, experiment, variant, reason=reason, client=client, as_json=as_json)
+    own = [p for p in signature(command).parameters.values() if p.name not in {"client", "as_json"}]
+    options = [*own, *signature(asked).parameters.values()]
+    # the signature is what makes the command line: see ``typer``
+    run.__signature__ = Signature(options)  # pyright: ignore[reportFunctionMemberAccess]
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    run.__doc__ = command.__doc__
+    return run

@@ -1,10 +1,18 @@
-"""Tables of the command line."""
+"""Tables of the command line: no word is broken while there is another way."""
 
 import os
+import textwrap
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from experiments.language.scalars import visible
+
+_GAP = 2  # between two columns
+_ENDLESS = 1_000_000
+_NARROWEST = 20
 
 
 def table_console() -> Console:
@@ -14,25 +22,118 @@ def table_console() -> Console:
     return console if wide else Console(width=120, highlight=False)
 
 
-def table(*columns: str, right: tuple[str, ...] = (), whole: tuple[str, ...] = ()) -> Table:
-    """Return an empty table without lines; cells that do not fit are folded, never cut.
+def columns(most: int) -> int:
+    """Return how wide text may be: as the terminal, elsewhere and at most ``most`` columns."""
+    console = Console()
+    wide = console.is_terminal or "COLUMNS" in os.environ
+    return max(_NARROWEST, min(console.width if wide else most, most))
+
+
+def folded(text: str, *, most: int = _ENDLESS, indent: str = "  ") -> str:
+    """Return a text in lines that fit the terminal; in a file or a pipe they stay whole.
 
     Args:
-        columns: Their headings.
-        right: Those that hold numbers.
-        whole: Those that are folded last.
+        text: What to print; its own lines stay.
+        most: Columns at most, wherever it is printed.
+        indent: Before every line but the first.
     """
-    made = Table(box=None, pad_edge=False)
-    for column in columns:
-        made.add_column(
-            column,
-            justify="right" if column in right else "left",
-            overflow="fold",
-            no_wrap=column in whole,
+    return "\n".join(
+        part
+        for line in text.split("\n")
+        for part in textwrap.wrap(
+            line,
+            columns(most),
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
-    return made
+        or [""]
+    )
 
 
-def add(to: Table, *cells: str) -> None:
-    """Add a row; what people wrote is text, whatever markup it holds."""
-    to.add_row(*(Text(cell) for cell in cells))
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table that is being filled.
+
+    Attributes:
+        headings: Of the columns.
+        right: Those that hold numbers.
+        whole: Those whose cells stay on one line.
+        drop: Those that are left out where the terminal is too narrow, the first first.
+        cells: Its rows.
+    """
+
+    headings: tuple[str, ...]
+    right: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    cells: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+
+
+def table(
+    *columns: str,
+    right: tuple[str, ...] = (),
+    whole: tuple[str, ...] = (),
+    drop: tuple[str, ...] = (),
+) -> Rows:
+    """Return an empty table without lines; see ``Rows``."""
+    return Rows(columns, right, whole, drop)
+
+
+def add(to: Rows, *cells: str) -> None:
+    """Add a row; what people wrote is text, whatever markup or hidden characters it holds."""
+    to.cells.append(tuple(map(visible, cells)))
+
+
+def show(rows: Rows) -> None:
+    """Print a table on stdout as wide as its terminal; cells are folded, never cut."""
+    console = table_console()
+    shown, widths = _fitted(rows, console.width)
+    made = Table(box=None, pad_edge=False)
+    for index, width in zip(shown, widths, strict=True):
+        heading = rows.headings[index]
+        made.add_column(
+            Text(heading),
+            justify="right" if heading in rows.right else "left",
+            overflow="fold",
+            width=width,
+        )
+    for row in rows.cells:
+        made.add_row(*(Text(row[index]) for index in shown))
+    console.print(made)
+
+
+def _fitted(rows: Rows, width: int) -> tuple[list[int], list[int]]:
+    """Return the columns that are shown and their widths, together at most ``width``."""
+    shown = list(range(len(rows.headings)))
+    least = [_least(rows, index) for index in shown]
+    for heading in rows.drop:
+        if _whole_width([least[i] for i in shown]) <= width:
+            break
+        shown = [i for i in shown if rows.headings[i] != heading]
+    widths = [max(len(text) for text in _column(rows, i)) for i in shown]
+    floors = [least[i] for i in shown]
+    if _whole_width(floors) > width:  # nothing helps: words are broken in the widest columns
+        floors = [1] * len(shown)
+    while _whole_width(widths) > width:
+        loose = [i for i, at in enumerate(widths) if at > floors[i]]
+        if not loose:
+            break
+        widths[max(loose, key=lambda i: widths[i])] -= 1
+    return shown, widths
+
+
+def _whole_width(widths: list[int]) -> int:
+    return sum(widths) + _GAP * (len(widths) - 1)
+
+
+def _column(rows: Rows, index: int) -> list[str]:
+    return [rows.headings[index], *(row[index] for row in rows.cells)]
+
+
+def _least(rows: Rows, index: int) -> int:
+    """Return the width at which no word of a column, or no cell of a whole one, is broken."""
+    heading, *cells = _column(rows, index)
+    words = [word for text in (heading, *cells) for word in text.split()]
+    whole = cells if heading in rows.whole else []
+    return max((len(text) for text in (*words, *whole)), default=1)

@@ -14,6 +14,7 @@ from experiments.hashing import BUCKETS, HOLDOUT_SEED, bucket_of, bucket_ranges
 from experiments.layers import layer_seed
 from metrics.events import EXPOSURE, Event, Rejection, exposure
 from metrics.store import Appended
+from metrics.wire import FieldValue, kind_of
 
 logger = logging.getLogger("turnback.exposures")
 
@@ -219,8 +220,8 @@ def screen_exposure(
             event,
             "fields.seed",
             "unknown_seed",
-            f"no seed {seed!r} of '{key}' has begun; its current seed is {current}, which is "
-            "meant where an exposure names none",
+            f"no seed {_said(seed)} of '{key}' has begun; its current seed is {current}, which "
+            "is meant where an exposure names none",
         )
     if seed < current:
         return _under_an_earlier_seed(event, compiled)
@@ -239,7 +240,8 @@ def _under_an_earlier_seed(event: Event, compiled: CompiledExperiment) -> Event 
         event,
         "fields.variant",
         "unknown_variant",
-        f"'{compiled.key}' has no variant {variant!r}; it has {', '.join(names)}",
+        f"'{compiled.key}' has no such variant, the exposure says {_said(variant)}; it has "
+        f"{', '.join(names)}",
     )
 
 
@@ -275,7 +277,7 @@ def _as_the_hash_says(event: Event, compiled: CompiledExperiment) -> Event | Rej
             event,
             "fields.variant",
             "variant_mismatch",
-            f"the exposure says '{variant}', the hash gives this unit {given}",
+            f"the exposure says {_said(variant)}, the hash gives this unit {given}",
         )
     return event
 
@@ -302,6 +304,15 @@ def assigned_variant(compiled: CompiledExperiment, unit: str) -> str | None:
         if start <= share < end:
             return variant.name
     return None
+
+
+def _said(value: FieldValue | None) -> str:
+    """Return a field of an exposure as it was said, in words of JSON where it is no text."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, str):
+        return f"'{value}'"
+    return f"{value}" if not isinstance(value, bool) else kind_of(value)
 
 
 def _refused(event: Event, field: str, code: str, reason: str) -> Rejection:

@@ -17,14 +17,16 @@ from experiments.spec import CONTROL, ExperimentSpec
 HELD_OUT: Final = "holdoutcontrol"
 """Value of a holdout's feature for the units it keeps out: GrowthBook's own word."""
 _TAKES_PART: Final = "genpop"
+_NO_OVERRIDE: Final = "no override"
+"""No arm has a name with a space in it."""
 
 
 def growthbook_payload(experiments: Iterable[CompiledExperiment]) -> dict[str, Any]:
     """Return ``{"features": {...}}`` of experiments and of what their rules refer to.
 
     Beside a feature per experiment there is one per holdout (unit type and share) and one per
-    experiment with overrides to a flow of null. Names of the latter two begin with ``$``, as
-    no experiment's key does.
+    experiment with overrides to a flow of null, whose value is the arm. Names of the latter two
+    begin with ``$``, as no experiment's key does.
     """
     features: dict[str, Any] = {}
     for compiled in experiments:
@@ -32,10 +34,13 @@ def growthbook_payload(experiments: Iterable[CompiledExperiment]) -> dict[str, A
         features[spec.key] = growthbook_feature(spec, serving)
         if serving.state == "running" and serving.holdout > 0:
             features[_holdout_name(spec, serving)] = _holdout_feature(spec, serving)
-        nulls = _overrides(spec, serving).get(None)
+        nulls = [
+            {"condition": _ids_condition(spec.unit, ids), "force": name}
+            for name, (value, ids) in _overrides(spec, serving).items()
+            if value is None
+        ]
         if nulls:
-            rule = {"condition": _ids_condition(spec.unit, nulls[1]), "force": False}
-            features[_null_name(spec)] = {"defaultValue": True, "rules": [rule]}
+            features[_null_name(spec)] = {"defaultValue": _NO_OVERRIDE, "rules": nulls}
     return {"features": features}
 
 
@@ -108,27 +113,27 @@ def _turned_back_rules(spec: ExperimentSpec, serving: Serving) -> list[dict[str,
 
 
 def _override_rules(spec: ExperimentSpec, serving: Serving) -> list[dict[str, Any]]:
+    overrides = _overrides(spec, serving)
     rules: list[dict[str, Any]] = []
-    for name, (value, ids) in _overrides(spec, serving).items():
-        if name is None:
-            # a prerequisite that fails as a gate is the one way to serve null by rule
-            gate = {"id": _null_name(spec), "condition": {"value": True}, "gate": True}
-            rules.append({"parentConditions": [gate], "force": False, "coverage": 0})
-        else:
-            condition = _ids_condition(spec.unit, ids)
-            rules.append({"id": f"override:{name}", "condition": condition, "force": value})
-    return rules
+    if any(value is None for value, _ in overrides.values()):
+        # a prerequisite that fails as a gate is the one way to serve null by rule
+        gate = {"id": _null_name(spec), "condition": {"value": _NO_OVERRIDE}, "gate": True}
+        rules.append({"parentConditions": [gate], "force": False, "coverage": 0})
+    return rules + [
+        {"id": f"override:{name}", "condition": _ids_condition(spec.unit, ids), "force": value}
+        for name, (value, ids) in overrides.items()
+        if value is not None
+    ]
 
 
-def _overrides(spec: ExperimentSpec, serving: Serving) -> dict[str | None, tuple[Any, list[str]]]:
-    """Return value and ids of each variant with overrides; ``None`` for those served null."""
+def _overrides(spec: ExperimentSpec, serving: Serving) -> dict[str, tuple[Any, list[str]]]:
+    """Return value and ids of each variant that is served to ids by hand."""
     if serving.state not in {"draft", "running"}:
         return {}
-    found: dict[str | None, tuple[Any, list[str]]] = {}
+    found: dict[str, tuple[Any, list[str]]] = {}
     for unit, name in spec.force.items():
         served = CONTROL if name in _turned_back(serving) else name
-        value = spec.variant(served).flow
-        found.setdefault(None if value is None else served, (value, []))[1].append(unit)
+        found.setdefault(served, (spec.variant(served).flow, []))[1].append(unit)
     return found
 
 

@@ -1,5 +1,6 @@
 """How an experiment moves from state to state. Pure: no clock, no database."""
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from experiments.errors import IllegalTransitionError
@@ -61,32 +62,51 @@ _TREATED = {
 """Actions that change no state of the experiment, and the states in which they make sense."""
 
 
-def move(state: State, asked: Move) -> State:
+def move(state: State, asked: Move, *, pointless: Collection[str] = ()) -> State:
     """Return the state that follows.
+
+    Args:
+        state: Present state.
+        asked: The step.
+        pointless: What is not named as possible instead: it would do nothing (``possible``).
 
     Raises:
         IllegalTransitionError: There is no such step; it names what a person may do instead.
     """
     legal = _MOVES[state]
     if asked not in legal:
-        raise IllegalTransitionError(state=state.value, action=asked.value, legal=possible(state))
+        instead = possible(state, pointless=pointless)
+        raise IllegalTransitionError(state=state.value, action=asked.value, legal=instead)
     return legal[asked]
 
 
-def possible(state: State) -> tuple[str, ...]:
-    """Return what a person may ask for in a state, in the order of ``ACTIONS``."""
+def possible(state: State, *, pointless: Collection[str] = ()) -> tuple[str, ...]:
+    """Return what a person may ask for in a state, in the order of ``ACTIONS``.
+
+    Args:
+        state: Present state.
+        pointless: Actions that this experiment has nothing for: no step to approve, no treatment
+            to turn back or to resume.
+    """
     moves = {step.value for step in _MOVES[state]}
-    return tuple(a for a in ACTIONS if a in moves or state in _TREATED.get(a, ()))
+    legal = (a for a in ACTIONS if a in moves or state in _TREATED.get(a, ()))
+    return tuple(action for action in legal if action not in pointless)
 
 
-def require(state: State, action: str) -> None:
+def require(state: State, action: str, *, pointless: Collection[str] = ()) -> None:
     """Refuse an action that changes no state of the experiment where it makes no sense.
+
+    Args:
+        state: Present state.
+        action: What is asked.
+        pointless: What is not named as possible instead: it would do nothing (``possible``).
 
     Raises:
         IllegalTransitionError: Not in this state; it names what a person may do instead.
     """
     if action not in possible(state):
-        raise IllegalTransitionError(state=state.value, action=action, legal=possible(state))
+        instead = possible(state, pointless=pointless)
+        raise IllegalTransitionError(state=state.value, action=action, legal=instead)
 
 
 def begin(before: State | None, *, waits: bool) -> State:

@@ -13,6 +13,7 @@ import msgspec
 
 from experiments.assignment import Assignment, CompiledExperiment, Reason, unit_of
 from experiments.exposures import LONGEST_ID
+from metrics.wire import kind_of
 
 PARSE_ERROR = "PARSE_ERROR"
 TARGETING_KEY_MISSING = "TARGETING_KEY_MISSING"
@@ -74,7 +75,7 @@ def context_of(body: bytes) -> dict[str, Any]:
     key = values.get("targetingKey")
     if key is not None and type(key) is not str:
         raise ContextError(
-            INVALID_CONTEXT, f"context.targetingKey is a {type(key).__name__}; send a string"
+            INVALID_CONTEXT, f"context.targetingKey is {kind_of(key)}; send a string"
         )
     return values
 

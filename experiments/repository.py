@@ -206,6 +206,19 @@ def load_revisions(session: Session, key: str) -> tuple[RevisionRecord, ...]:
     return tuple(_record(RevisionRecord, row) for row in rows)
 
 
+def newest_revisions(session: Session, over: Collection[str]) -> dict[str, RevisionRecord]:
+    """Return the newest applied file of every experiment by key, but for those in some states."""
+    rows = session.exec(
+        select(RevisionRow)
+        .join(ExperimentRow, col(ExperimentRow.key) == col(RevisionRow.experiment))
+        .where(
+            col(ExperimentRow.revision) == col(RevisionRow.number),
+            col(ExperimentRow.state).not_in(list(over)),
+        )
+    )
+    return {row.experiment: _record(RevisionRecord, row) for row in rows}
+
+
 def insert_revision(
     session: Session,
     *,

@@ -86,6 +86,7 @@ class VariantSpec:
         name: Name of the arm; ``control`` is one of them.
         weight: Planned share of the units that take part, 0-1; all weights sum to 1.
         flow: JSON delivered as the flag's value; the name of the arm where the file gives none.
+            ``None`` delivers no value: applications use the default in their code.
     """
 
     name: str

@@ -21,12 +21,14 @@ from experiments.repository import (
     load_treatments,
     update_experiment,
 )
-from guardrails.apply import begin_treatments, step_anew
+from experiments.spec import Mode
+from guardrails.beginning import begin_treatments
+from guardrails.going_on import step_anew
 from guardrails.loaded import Loaded, observe_for
 from guardrails.rollback import message, record_rollback
 from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
-from guardrails.standing import paused_since
+from guardrails.standing import paused_since, pointless
 
 LONGEST_TEXT = 2_000
 """Characters of a reason or a name."""
@@ -84,7 +86,7 @@ def roll_back(
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     treatment = _treatment(session, record, loaded, variant)
-    require(State(record.state), "roll_back")
+    _require(session, record, loaded, "roll_back")
     if treatment.state != "live":
         raise ConflictError(
             f"{variant} of {record.key} is rolled back already",
@@ -118,7 +120,7 @@ def resume(
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     treatment = _treatment(session, record, loaded, variant)
-    require(State(record.state), "resume")
+    _require(session, record, loaded, "resume")
     if treatment.state == "live":
         raise ConflictError(f"{variant} of {record.key} is live", hint="nothing to resume")
     number = len(load_phases(session, record.key, record.seed)) + 1
@@ -183,9 +185,9 @@ def change_state(
         ConflictError: It would end before it starts.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
-    after = move(State(record.state), step)
     if step is Move.START:
         return start(session, record, loaded, asked, holdout=holdout)
+    after = move(State(record.state), step, pointless=_pointless(session, record, loaded))
     done = insert_transition(
         session,
         experiment=record.key,
@@ -222,7 +224,8 @@ def start(
         ConflictError: The end that its file names has passed.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
-    after = move(State(record.state), Move.START)
+    none = _pointless(session, record, loaded)
+    after = move(State(record.state), Move.START, pointless=none)
     spec = loaded.spec.experiment
     if too_late(spec, asked.at):
         raise ConflictError(
@@ -276,14 +279,19 @@ def approve(
 
     Raises:
         IllegalTransitionError: The experiment does not run.
-        ConflictError: The step needs no approval, or has it.
+        ConflictError: The step needs no approval, or has it, or is never left in shadow mode.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
-    require(State(record.state), "approve")
+    _require(session, record, loaded, "approve")
     step, number = loaded.steps[record.step], record.step + 1
     if record.step + 1 >= len(loaded.steps):
         raise ConflictError(
             f"{record.key} is at the last step of its ramp", hint="there is nothing to approve"
+        )
+    if loaded.spec.experiment.mode is Mode.SHADOW:
+        raise ConflictError(
+            f"{record.key} runs in shadow mode: its ramp stands still",
+            hint="apply the file without `mode: shadow`, then approve the step",
         )
     if not step.approval:
         raise ConflictError(
@@ -307,6 +315,15 @@ def approve(
     )
     update_experiment(session, record, approved=record.step)
     return done
+
+
+def _require(session: Session, record: ExperimentRecord, loaded: Loaded, action: str) -> None:
+    none = _pointless(session, record, loaded)
+    require(State(record.state), action, pointless=none)
+
+
+def _pointless(session: Session, record: ExperimentRecord, loaded: Loaded) -> frozenset[str]:
+    return pointless(record, loaded, load_treatments(session, record.key, record.seed))
 
 
 def _treatment(

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from experiments.audience import Clause, Condition, Operator
-from experiments.layers import buckets_of
+from experiments.layers import BUCKETS, buckets_of
 from experiments.spec import ExperimentSpec, Layer
 from guardrails.differences import differences
-from guardrails.levels import AnyComparison
+from guardrails.levels import AnyComparison, cohort_length
 from guardrails.loaded import Loaded
+from guardrails.words import percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +49,15 @@ def refusals(
         held: Buckets of its layer the experiment owns.
     """
     before, after = old.spec.experiment, new.spec.experiment
+    changed = differences(old.spec, new.spec)
     found = [*_units(before, after), *_layer(before.layer, after.layer, held)]
     if not found:
         found += _flows(before, after, rolled_back)
     if not _widens(before.audience, after.audience):
         found.append(
             Refusal(
-                "the audience changes in a way that may shut out units that take part",
+                "the audience changes in a way that may shut out units that take part"
+                f"{_of(changed, 'audience')}",
                 "audience",
                 hint="values may be added to a list, bounds loosened and lines removed at any time",
             )
@@ -68,11 +71,13 @@ def refusals(
                 moves=False,
             )
         )
-    if promised(old) != promised(new):
+    plan = ", ".join(words for words in changed if words.startswith(_PLANNED))
+    # another split may follow from what is refused already
+    if promised(old) != promised(new) and (plan or not found):
         found.append(
             Refusal(
                 "the budget of false rollbacks was split over another plan, which holds until the "
-                f"end: {_plan_words(old, new)}",
+                f"end: {plan or 'its guardrails change'}",
                 "guardrails",
                 moves=False,
                 hint="guardrails with `action: alert` may change at any time",
@@ -84,8 +89,10 @@ def refusals(
 def promised(loaded: Loaded) -> frozenset[tuple[str, ...]]:
     """Return what the budget was split over: every comparison that can turn a treatment back.
 
-    With the meaning of its KPI and the lag: evidence so far was of that statistic. Levels are
-    rounded, since the same split written with other weights differs in the last digit.
+    With the meaning of its KPI and the lag: evidence so far was of that statistic. With the length
+    of its cohorts, too: another one would watch for harm from other restarts than those that were
+    paid for. Levels are rounded, since the same split written with other weights differs in the
+    last digit.
     """
     return frozenset(_meaning(loaded, c) for c in loaded.comparisons if c.acts)
 
@@ -112,17 +119,18 @@ def _meanings(loaded: Loaded) -> dict[str, frozenset[tuple[str, ...]]]:
 def _meaning(loaded: Loaded, comparison: AnyComparison) -> tuple[str, ...]:
     windows = tuple(replace(w, level=float(f"{w.level:.12g}")) for w in comparison.windows)
     kpi = replace(loaded.kpis[comparison.kpi], title="", title_zh="", words="")
-    lag = loaded.spec.experiment.lag
-    return repr(replace(comparison, windows=windows)), repr(kpi), repr(lag)
+    spec = loaded.spec.experiment
+    cohort = cohort_length(spec.ends.after)
+    return repr(replace(comparison, windows=windows)), repr(kpi), repr(spec.lag), repr(cohort)
 
 
-_PLANNED = ("guardrail", "alpha", "ends", "ramp", "expect_units", "kpis", "lag")
+_PLANNED = ("guardrail", "alpha", "starts", "ends", "ramp", "expect_units", "kpis", "lag")
 
 
-def _plan_words(old: Loaded, new: Loaded) -> str:
-    """Return the changes that make another plan, in the words of the file."""
-    changed = differences(old.spec, new.spec)
-    return ", ".join(w for w in changed if w.startswith(_PLANNED)) or "its guardrails change"
+def _of(changed: Sequence[str], key: str) -> str:
+    """Return the changes of one key as a clause, empty where none is told."""
+    told = [words for words in changed if words.startswith(key)]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _units(old: ExperimentSpec, new: ExperimentSpec) -> list[Refusal]:
@@ -130,17 +138,36 @@ def _units(old: ExperimentSpec, new: ExperimentSpec) -> list[Refusal]:
     if old.unit != new.unit:
         found.append(Refusal(f"unit {old.unit} becomes {new.unit}", "unit"))
     if [(v.name, v.weight) for v in old.variants] != [(v.name, v.weight) for v in new.variants]:
-        found.append(Refusal("the variants, their order or their weights change", "variants"))
+        found.append(Refusal(_variants_words(old, new), "variants"))
     if old.holdout != new.holdout:
-        found.append(Refusal("the experiment joins or leaves the global holdout", "holdout"))
+        moves = "joins" if new.holdout else "leaves"
+        found.append(Refusal(f"the experiment {moves} the global holdout", "holdout"))
     return found
+
+
+def _variants_words(old: ExperimentSpec, new: ExperimentSpec) -> str:
+    """Return how the variants differ: ``weight of map: 50% becomes 40%``, ``list is new``."""
+    was, now = ({v.name: v.weight for v in spec.variants} for spec in (old, new))
+    words = [f"variant {name} is new" for name in now if name not in was]
+    words += [f"variant {name} is gone" for name in was if name not in now]
+    words += [
+        f"weight of {name}: {_percent(was[name])} becomes {_percent(now[name])}"
+        for name in now
+        if name in was and was[name] != now[name]
+    ]
+    return ", ".join(words) or f"the order of the variants changes to {', '.join(now)}"
+
+
+def _percent(share: float) -> str:
+    return percent(share, digits=3)
 
 
 def _layer(old: Layer | None, new: Layer | None, held: int) -> list[Refusal]:
     if (old.name if old else None) != (new.name if new else None):
         return [Refusal(f"layer {_name(old)} becomes {_name(new)}", "layer")]
     if new is not None and buckets_of(new.share) < held:
-        return [Refusal("its share of the layer shrinks", "layer.share")]
+        share = f"{_percent(held / BUCKETS)} becomes {_percent(new.share)}"
+        return [Refusal(f"its share of the layer shrinks: {share}", "layer.share")]
     return []
 
 

@@ -75,6 +75,7 @@ class Standing:
         key: Key of the experiment, for words.
         approved: Index of the step that a person allowed to be left, -1 for none.
         frozen: Why the ramp stands still now, ``None`` when it does not.
+        shadow: Whether the file says ``mode: shadow``: the reason why the engine may not act.
     """
 
     state: str
@@ -91,6 +92,7 @@ class Standing:
     key: str = ""
     approved: int = -1
     frozen: Frozen | None = None
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,12 +218,8 @@ def waiting(findings: Sequence[Finding], standing: Standing, *, now: datetime) -
         standing: Where the experiment stands.
         now: The current instant.
     """
-    if standing.state != "running":
-        return Hold(f"the experiment is {standing.state}")
-    if standing.step + 1 >= len(standing.steps):
-        return Hold("the ramp is at its last step")
-    if not standing.live or not standing.acting:
-        return Hold("the engine may not act" if standing.live else "every treatment is turned back")
+    if (still := _stands_still(standing)) is not None:
+        return Hold(still)
     step = standing.steps[standing.step]
     words = (
         _objection(findings, standing.rules)
@@ -233,6 +231,20 @@ def waiting(findings: Sequence[Finding], standing: Standing, *, now: datetime) -
         return Hold(words)
     if step.approval and standing.approved != standing.step:
         return Hold(f"waits for approval: {command('approve', standing.key)}", asks=True)
+    return None
+
+
+def _stands_still(standing: Standing) -> str | None:
+    """Return why no step would be left whatever the findings and the step say."""
+    if standing.state != "running":
+        return f"the experiment is {standing.state}"
+    if standing.step + 1 >= len(standing.steps):
+        return "the ramp is at its last step"
+    if not standing.live:
+        return "every treatment is turned back"
+    if not standing.acting:
+        why = "in shadow mode" if standing.shadow else "while the engine is suspended"
+        return f"the ramp stands still {why}"
     return None
 
 

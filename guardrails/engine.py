@@ -1,7 +1,7 @@
 """The engine: what can be asked of running experiments, from any thread."""
 
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from experiments.database import ControlPlane
 from experiments.errors import Problem, StaleWriteError
-from experiments.lifecycle import Move
+from experiments.lifecycle import OVER, Move
 from experiments.repository import (
     ChangedMeanwhileError,
     ExperimentRecord,
@@ -21,21 +21,26 @@ from experiments.repository import (
     load_phases,
     load_revisions,
     load_transitions,
+    newest_revisions,
     served_facts,
 )
 from guardrails.actions import Asked, approve, change_state, resume, roll_back
-from guardrails.apply import Applying, apply_file
+from guardrails.apply import apply_file
+from guardrails.applying import Applying
 from guardrails.channels.log import LogChannel
 from guardrails.clock import Clock
 from guardrails.loaded import Loaded
 from guardrails.outbox import deliver_due
 from guardrails.planning.measured import Measured, measured_of
-from guardrails.present import Known, experiment_view, explanation, transition_view
+from guardrails.present import Known, experiment_view, revision_view, transition_view
+from guardrails.present_explained import explanation
+from guardrails.questions import Answers
+from guardrails.rehearsal import Draft, Load, Rehearsed, rehearse
 from guardrails.ring import STARTED, Ring
 from guardrails.served import ServedConfig, compile_all
 from guardrails.settings import EngineHook, EngineSettings
 from guardrails.shelf import Shelf
-from guardrails.validation import problems_of, refuse_unknown_queries, unknown_channels
+from guardrails.validation import drafted, refuse_unknown_queries, unknown_channels
 from guardrails.views import (
     ApplyView,
     CheckReport,
@@ -129,33 +134,32 @@ class Engine:
             SpecError: The file has problems; nothing changed.
             ConflictError: It does not fit what is running; nothing changed.
         """
+        if dry_run:
+            (rehearsed,) = self.rehearse({source: text}, actor=actor)
+            return rehearsed.applied
         loaded = self._shelf.parse(text, source=source)
         refuse_unknown_queries(loaded, self.settings, self._catalogue, source=source)
         if loaded.spec.experiment.force:
             self._flush()  # what was exposed must be known: overrides never move a unit
         with self._lock:
-            view = self._apply(loaded, source=source, actor=actor, dry_run=dry_run)
-            if not dry_run:
-                self._follow()
-        if not dry_run:
-            self._tell()
+            with _compare_and_set(), self._control.transaction() as session:
+                asked = self._applying(source, actor, self._shelf.loader(session))
+                before = load_experiment(session, loaded.key)
+                view = apply_file(session, loaded, before=before, asked=asked)
+            self._follow()
+        self._tell()
         warnings = (*view.warnings, *unknown_channels(loaded, self._channels, source=source))
         return replace(view, warnings=warnings)
 
-    def _apply(self, loaded: Loaded, *, source: str, actor: str, dry_run: bool) -> ApplyView:
-        # a dry run is the same computation to the last write, and none of it is kept
-        with _compare_and_set(), self._control.transaction(keep=not dry_run) as session:
-            asked = Applying(
-                source=source,
-                actor=actor,
-                now=self._clock.now(),
-                holdout=self.settings.holdout,
-                load=self._shelf.loader(session),
-                exposed=self._exposed,
-            )
-            before = load_experiment(session, loaded.key)
-            view = apply_file(session, loaded, before=before, asked=asked)
-        return replace(view, dry_run=dry_run)
+    def _applying(self, source: str, actor: str, load: Load) -> Applying:
+        return Applying(
+            source=source,
+            actor=actor,
+            now=self._clock.now(),
+            holdout=self.settings.holdout,
+            load=load,
+            exposed=self._exposed,
+        )
 
     def _exposed(self, key: str, seed: int) -> frozenset[str]:
         return frozenset(self._store.exposed_units(key, seed))
@@ -163,19 +167,39 @@ class Engine:
     def validate(self, text: str, *, source: str) -> tuple[Problem, ...]:
         """Return every problem of a file here and now, warnings included; nothing changes.
 
-        Beside the file's own problems: channels and named queries this service has not, and a
-        layer without room for it.
+        Beside the file's own problems: what this service has not, and what applying it would
+        refuse.
         """
-        with self._control.reading() as session:
-            return problems_of(
+        (rehearsed,) = self.rehearse({source: text}, actor="validate")
+        return rehearsed.problems
+
+    def rehearse(self, files: Mapping[str, str], *, actor: str) -> tuple[Rehearsed, ...]:
+        """Return what applying files one after another would do; nothing changes.
+
+        Args:
+            files: Their texts by their names, in the order in which they would be applied.
+            actor: Who asks.
+        """
+        drafts = [self._draft(source, text) for source, text in files.items()]
+        if any(draft.forces for draft in drafts):
+            self._flush()
+        with self._lock, _compare_and_set(), self._control.transaction(keep=False) as session:
+            return rehearse(
                 session,
-                text,
-                source=source,
-                settings=self.settings,
-                channels=self._channels,
-                shelf=self._shelf,
-                catalogue=self._catalogue,
+                drafts,
+                asked=lambda source, load: self._applying(source, actor, load),
+                load=self._shelf.loader(session),
             )
+
+    def _draft(self, source: str, text: str) -> Draft:
+        return drafted(
+            text,
+            source=source,
+            settings=self.settings,
+            channels=self._channels,
+            shelf=self._shelf,
+            catalogue=self._catalogue,
+        )
 
     def run_due(self, *, now: datetime | None = None) -> tuple[CheckReport, ...]:
         """Start every draft and run every check that is due; late checks collapse to the newest."""
@@ -184,7 +208,8 @@ class Engine:
         at = now or self._clock.now()
         with self._control.reading() as session:
             keys = experiment_keys(session)
-        reports = tuple(r for key in keys if (r := self._run_one(key, at)) is not None)
+        answers: Answers = {}
+        reports = tuple(r for key in keys if (r := self._run_one(key, at, answers)) is not None)
         for report in reports:
             if report.result != STARTED:
                 for hook in self._hooks:
@@ -193,9 +218,10 @@ class Engine:
             self._tell()
         return reports
 
-    def _run_one(self, key: str, now: datetime) -> CheckReport | None:
+    def _run_one(self, key: str, now: datetime, answers: Answers) -> CheckReport | None:
+        heard = self._ring.ask(key, now, answers)  # a slow Prometheus must delay no person
         with self._lock:
-            return self._ring.guarded(key, now)
+            return self._ring.guarded(key, now, heard)
 
     def roll_back(self, key: str, variant: str, *, reason: str, actor: str) -> TransitionView:
         """Turn a treatment back by hand, latched like the engine's own.
@@ -313,10 +339,12 @@ class Engine:
         """
         with self._control.reading() as session:
             self._shelf.known(session, key)
-            return tuple(
-                RevisionView(r.number, r.sha256, r.source, r.actor, r.at, r.text)
-                for r in load_revisions(session, key)
-            )
+            return tuple(map(revision_view, load_revisions(session, key)))
+
+    def newest(self) -> Mapping[str, RevisionView]:
+        """Return the newest applied file of every experiment that is not over, by key."""
+        with self._control.reading() as session:
+            return {key: revision_view(r) for key, r in newest_revisions(session, OVER).items()}
 
     def explain(self, key: str) -> Explanation:
         """Say what happened and why, in words, from stored evidence.

@@ -1,20 +1,20 @@
-"""The reading half of a check: cells and queries in, findings out.
+"""The reading half of a check: cells and answers in, findings out.
 
 What one source cannot answer is an error of the guardrails that need it, and of no other.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from experiments.repository import TreatmentRecord
+from experiments.repository import ExperimentRecord, TreatmentRecord
 from guardrails.decide import events_stopped, query_failed
 from guardrails.judge import judge
-from guardrails.judge_query import QueryWatch, Series, judge_query, not_yet, unanswered
+from guardrails.judge_query import judge_query, not_yet, unanswered
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding
+from guardrails.questions import Heard
 from guardrails.repository import Monitor
-from guardrails.settings import QueryError, QuerySource
 from metrics.cells import Snapshot
 from metrics.store import Frame, MetricStore
 
@@ -37,9 +37,9 @@ def judge_all(
     snapshot: Snapshot | None,
     failure: str,
     *,
-    since: datetime,
+    record: ExperimentRecord,
+    heard: Heard,
     at: datetime,
-    source: QuerySource | None,
 ) -> tuple[Finding, ...]:
     """Return the finding of every guardrail and live treatment.
 
@@ -49,15 +49,14 @@ def judge_all(
         monitors: Where each (guardrail, treatment, attempt) stood at the last check.
         snapshot: The cells, ``None`` when they could not be read.
         failure: Why not.
-        since: When the experiment started.
+        record: Where the experiment stands.
+        heard: What Prometheus answered.
         at: Instant of the check.
-        source: Answers named queries, ``None`` where there is none.
     """
     live = {v: t for v, t in treatments.items() if t.state == "live"}
-    watches = [watch for watch in loaded.queries if watch.treatment in live]
     return (
-        *_compared(loaded, live, monitors, snapshot, failure, since=since),
-        *ask_all(watches, source, at=at, since={v: t.since for v, t in live.items()}),
+        *_compared(loaded, live, monitors, snapshot, failure, since=record.started_at),
+        *_queried(loaded, live, heard, record=record, at=at),
     )
 
 
@@ -94,58 +93,31 @@ def _compared(
     return findings
 
 
-def ask_all(
-    watches: Sequence[QueryWatch],
-    source: QuerySource | None,
+def _queried(
+    loaded: Loaded,
+    live: Mapping[str, TreatmentRecord],
+    heard: Heard,
     *,
+    record: ExperimentRecord,
     at: datetime,
-    since: Mapping[str, datetime],
 ) -> list[Finding]:
-    """Return the finding of every query; one that treatments share is asked once.
+    """Return the finding of every query of a live treatment.
 
-    Never raises: a source that fails is an error of the guardrails it was asked for. Before a
-    treatment was served for the whole ``hold`` there is nothing to judge it by.
-
-    Args:
-        watches: Queries of live treatments.
-        source: Answers them.
-        at: Instant of the check.
-        since: Since when each treatment is served.
+    Before a treatment was served for the whole ``hold`` there is nothing to judge it by.
     """
-    answers: dict[tuple[str, timedelta, timedelta], Series | str] = {}
     findings: list[Finding] = []
-    for watch in watches:
-        if watch.text is None:
-            message = f"the service's settings have no query `{watch.query}`"
-            findings.append(unanswered(watch, message))
+    for watch in loaded.queries:
+        treatment = live.get(watch.treatment)
+        if treatment is None:
             continue
-        key = (watch.text, watch.hold, watch.step)
-        if key not in answers:
-            answers[key] = _asked(watch, watch.text, source, at=at)
-        answer = answers[key]
+        answer = heard.answer(watch, record, treatment, at)
         if isinstance(answer, str):
             findings.append(unanswered(watch, answer))
-        elif at - watch.hold < since[watch.treatment]:
+        elif at - watch.hold < treatment.since:
             findings.append(not_yet(watch))
         else:
             findings.append(judge_query(watch, answer))
     return findings
-
-
-def _asked(
-    watch: QueryWatch, text: str, source: QuerySource | None, *, at: datetime
-) -> Series | str:
-    """Return the answer, or why there is none."""
-    if source is None:
-        return "the service has no Prometheus"
-    try:
-        return source.values(text, start=at - watch.hold, stop=at, step=watch.step)
-    except QueryError as error:
-        logger.info("%s: %s", watch.guardrail, error)
-        return str(error)
-    except Exception as error:  # whatever a source raises: blindness is an outcome, no crash
-        logger.exception("%s: the query failed", watch.guardrail)
-        return f"the query failed ({type(error).__name__})"
 
 
 def _stopped(snapshot: Snapshot, settle: timedelta, since: datetime) -> bool:

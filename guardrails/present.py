@@ -1,6 +1,5 @@
 """From records and findings to what people are shown. Pure: values in, view objects out."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -8,25 +7,28 @@ from typing import Any
 
 from experiments.layers import BUCKETS, width
 from experiments.lifecycle import State, possible
-from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
+from experiments.repository import (
+    ExperimentRecord,
+    RevisionRecord,
+    TransitionRecord,
+    TreatmentRecord,
+)
 from guardrails.decide import frozen_words
 from guardrails.loaded import Loaded
-from guardrails.outcome import Finding, Outcome
+from guardrails.outcome import Finding
 from guardrails.present_guardrails import guardrail_views
 from guardrails.present_run import layer_view, ramp_views, waiting_words, wanted
 from guardrails.repository import Monitor
-from guardrails.rules import Action, PromQL
-from guardrails.standing import paused_since, standing_of
+from guardrails.standing import paused_since, pointless, standing_of
 from guardrails.views import (
     ExperimentView,
-    Explanation,
-    GuardrailView,
     KpiView,
+    RevisionView,
     RollbackView,
     TransitionView,
     VariantView,
 )
-from guardrails.words import duration, instant, percent
+from guardrails.words import goal_words, instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,10 @@ def experiment_view(known: Known) -> ExperimentView:
     """Return what is shown of an experiment."""
     record, spec = known.record, known.loaded.spec.experiment
     body: Mapping[str, Any] = known.snapshot[1] if known.snapshot is not None else {}
-    goal = spec.goal
     drafted = record.state == "draft"
     planned = not drafted or record.starts_at is not None
+    began = not drafted and not _stopped_as_draft(known)
+    ends_at, observe_until = _ends(known) if planned else (None, None)
     standing = standing_of(
         record,
         known.loaded,
@@ -71,19 +74,19 @@ def experiment_view(known: Known) -> ExperimentView:
         unit=spec.unit,
         seed=record.seed,
         revision=record.revision,
-        started_at=None if drafted else record.started_at,
-        ends_at=record.ends_at if planned else None,
-        observe_until=record.observe_until if planned else None,
+        started_at=record.started_at if began else None,
+        ends_at=ends_at,
+        observe_until=observe_until,
         traffic=traffic_of(known.loaded, record),
         step=record.step,
         steps=len(known.loaded.steps),
         alpha=spec.alpha,
         check_every=spec.check_every,
-        last_check_at=record.last_tick_at,
+        last_check_at=None if drafted else _last_check(record),
         checks=record.checks,
         watermark=record.watermark,
         conflicted=int(body.get("conflicted", 0)),
-        goal=None if goal is None else {"kpi": goal.kpi, "expect": goal.expect},
+        goal=_goal(known.loaded),
         variants=_variants(known, body),
         guardrails=guardrail_views(known.loaded, known.monitors, known.findings),
         kpis=_kpis(known, body),
@@ -97,10 +100,49 @@ def experiment_view(known: Known) -> ExperimentView:
         frozen=None
         if standing.frozen is None or record.state != State.RUNNING or not standing.live
         else frozen_words(standing.frozen),
-        ramp=ramp_views(record, known.loaded, standing, _still(known)),
+        ramp=ramp_views(record, known.loaded, standing, _still(known)) if began or drafted else (),
         waiting=waiting_words(record, standing, _newest(known), known.now),
-        actions=possible(State(record.state)),
+        actions=possible(
+            State(record.state), pointless=pointless(record, known.loaded, known.treatments)
+        ),
     )
+
+
+def _stopping(known: Known) -> TransitionRecord | None:
+    """Return what stopped the experiment, ``None`` where it is not stopped."""
+    if known.record.state != State.STOPPED:
+        return None
+    stops = [t for t in known.transitions if t.variant is None and t.after == State.STOPPED]
+    return stops[-1] if stops else None
+
+
+def _stopped_as_draft(known: Known) -> bool:
+    stop = _stopping(known)
+    return stop is not None and stop.before == State.DRAFT
+
+
+def _ends(known: Known) -> tuple[datetime | None, datetime | None]:
+    """Return the ends of exposures and of observation; those a stop came before never were."""
+    ends = known.record.ends_at, known.record.observe_until
+    stop = _stopping(known)
+    if stop is None:
+        return ends
+    first, last = (at if at <= stop.at else None for at in ends)
+    return first, last
+
+
+def _last_check(record: ExperimentRecord) -> datetime | None:
+    """Return the last check of this run: one before it began was of another seed."""
+    at = record.last_tick_at
+    return at if at is not None and at >= record.started_at else None
+
+
+def _goal(loaded: Loaded) -> Mapping[str, Any] | None:
+    goal = loaded.spec.experiment.goal
+    if goal is None:
+        return None
+    words = goal_words(loaded.title(goal.kpi), goal.expect, absolute=goal.absolute)
+    return {"kpi": goal.kpi, "expect": goal.expect, "absolute": goal.absolute, "words": words}
 
 
 def _still(known: Known) -> datetime:
@@ -131,6 +173,13 @@ def reach_of(record: ExperimentRecord) -> float:
     if record.layer is not None:
         owned = width((start, stop) for start, stop in record.layer_buckets) / BUCKETS
     return owned * (1.0 - record.holdout)
+
+
+def revision_view(record: RevisionRecord) -> RevisionView:
+    """Return an applied file as it is shown."""
+    return RevisionView(
+        record.number, record.sha256, record.source, record.actor, record.at, record.text
+    )
 
 
 def transition_view(record: TransitionRecord) -> TransitionView:
@@ -254,104 +303,3 @@ def _attention(known: Known) -> tuple[str, ...]:
         if m.blind_since is not None and (m.treatment, m.attempt) in live
     ]
     return tuple(words)
-
-
-def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explanation:
-    """Return what happened and why, in words, with the numbers it rests on."""
-    back = {v.name for v in view.variants if v.state == "rolled_back"}
-    rolled = [t for t in known.transitions if t.after == "rolled_back"]
-    standing = [t for t in rolled if t.variant in back]
-    paragraphs: list[str] = []
-    evidence: Mapping[str, Any] | None = None
-    headline = _state_words(known)
-    if standing:
-        newest = standing[-1]
-        over = "" if view.state in {"running", "observing"} else f" {headline}"
-        headline = (
-            f"{newest.variant} was turned back to control on {instant(newest.at)} "
-            f"by {newest.actor}.{over}"
-        )
-        paragraphs.append(newest.reason)
-        paragraphs.extend(_effect_of(r) for r in view.rollbacks if r.variant == newest.variant)
-        evidence = newest.evidence
-    elif rolled:
-        paragraphs.append(_earlier(rolled[-1]))
-    paragraphs.extend(f"{g.limit}: {_standing(g)}." for g in view.guardrails)
-    if view.waiting:
-        paragraphs.append(f"Now: {view.waiting}.")
-    checks = "No check yet"
-    if view.last_check_at is not None:
-        checks = f"{view.checks:,} checks, the last on {instant(view.last_check_at)}"
-    paragraphs.append(
-        f"{checks}, one every {duration(view.check_every)}. A treatment whose true harm on every "
-        "KPI is at most the proven part of its margin, every value within its limit, is turned "
-        f"back with probability at most {percent(view.alpha)} over the whole experiment, all "
-        f"guardrails, treatments and looks.{_outside(view)}"
-    )
-    paragraphs.extend(f"Needs attention: {words}." for words in view.attention)
-    return Explanation(
-        key=view.key,
-        at=now,
-        headline=headline,
-        paragraphs=tuple(paragraphs),
-        evidence=evidence,
-    )
-
-
-def _state_words(known: Known) -> str:
-    """Return the state as a sentence, with who brought it about where it is no plain run."""
-    state = State(known.record.state)
-    if state is State.DRAFT:
-        return f"{known.record.key} is a draft: everybody gets control."
-    if state is State.RUNNING:
-        return f"{known.record.key} is running; no treatment is turned back."
-    since = [t for t in known.transitions if t.variant is None and t.after == state.value]
-    told = f" since {instant(since[-1].at)}, by {since[-1].actor}" if since else ""
-    return f"{known.record.key} is {state.value}{told}: everybody gets control."
-
-
-def _earlier(rollback: TransitionRecord) -> str:
-    """Return a rollback that is over as a sentence."""
-    return (
-        f"Earlier, on {instant(rollback.at)}, {rollback.variant} was turned back by "
-        f"{rollback.actor}: {rollback.reason.rstrip('.')}."
-    )
-
-
-def _outside(view: ExperimentView) -> str:
-    """Return which guardrails that promise does not cover."""
-    names = list(dict.fromkeys(g.guardrail for g in view.guardrails if g.rule == PromQL.rule))
-    if not names:
-        return ""
-    return (
-        f" Queries of Prometheus ({', '.join(names)}) are compared with a number: they are outside "
-        "statistics and outside this promise."
-    )
-
-
-def _standing(guardrail: GuardrailView) -> str:
-    if guardrail.outcome is None:
-        return "not checked yet"
-    text = f"{guardrail.outcome.value.replace('_', ' ')}, {guardrail.words.rstrip('.')}"
-    if guardrail.outcome is Outcome.BREACH and guardrail.action == Action.ROLLBACK:
-        return f"breach (see above), evidence {guardrail.evidence:.2f} of 1"
-    return f"{text} (evidence {guardrail.evidence:.2f} of 1)"
-
-
-def _effect_of(rollback: RollbackView) -> str:
-    if rollback.effective is None:
-        return (
-            f"Whether clients follow is verified after {instant(rollback.verify_after)}; "
-            "nothing is known yet."
-        )
-    after = rollback.rate_after if rollback.rate_after is not None else math.nan
-    before = rollback.rate_before if rollback.rate_before is not None else math.nan
-    if rollback.effective:
-        return (
-            f"The rollback is effective: {rollback.variant} was met by {before:.1f} units an hour "
-            f"before and by {after:.1f} since."
-        )
-    return (
-        f"The rollback is NOT effective: {after:.1f} units an hour still meet {rollback.variant} "
-        f"({before:.1f} before)."
-    )

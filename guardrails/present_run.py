@@ -32,11 +32,18 @@ def layer_view(record: ExperimentRecord, loaded: Loaded) -> LayerView | None:
 def ramp_views(
     record: ExperimentRecord, loaded: Loaded, standing: Standing, now: datetime
 ) -> tuple[RampStepView, ...]:
-    """Return every step of the ramp, the current one with what is in."""
+    """Return every step of the ramp, the current one with what is in.
+
+    A run that takes no more units has no step to come: only those it reached are returned, none
+    where it never began.
+    """
     running = record.state in {State.RUNNING, State.PAUSED}
     at = min(record.step, len(loaded.steps) - 1)
     views: list[RampStepView] = []
-    for index, step in enumerate(loaded.spec.experiment.ramp):
+    ramp = loaded.spec.experiment.ramp
+    if State(record.state) in {*OVER, State.OBSERVING}:
+        ramp = ramp[: at + 1]
+    for index, step in enumerate(ramp):
         current = index == at and running
         done = index < at or (index == at and not running and record.state != State.DRAFT)
         left = record.step_since + step.hold - now
@@ -97,7 +104,7 @@ def wanted(
     if record.state == State.DRAFT:
         return _wanted_of_draft(record, loaded, now)
     last = record.step + 1 >= len(standing.steps)
-    if record.state != State.RUNNING or last or not standing.live:
+    if record.state != State.RUNNING or last or not standing.live or standing.shadow:
         return ()
     step = standing.steps[record.step]
     if not step.approval or record.approved == record.step:

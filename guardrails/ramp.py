@@ -7,8 +7,8 @@ that would take the arm away from units that met it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.spec import RampStep
-from guardrails.words import percent
+from experiments.spec import Advance, RampStep
+from guardrails.words import duration, percent
 
 _SAME = 1e-9
 
@@ -33,8 +33,9 @@ def position(
 ) -> Position | str:
     """Return where a running experiment stands in a changed ramp, or why it cannot stand there.
 
-    The step with the traffic that is served goes on. Without one, only the last step may grow:
-    to raise any other would be an advance without its hold, units, evidence and approval.
+    The step with the traffic that is served goes on, and what it asks for before the next may
+    grow, never shrink. Without one, only the last step may grow: to raise any other would be an
+    advance without its hold, units, evidence and approval.
 
     Args:
         old: Ramp so far.
@@ -47,6 +48,9 @@ def position(
     for index, candidate in enumerate(new):
         if abs(candidate.traffic - served) <= _SAME:
             kept = approved == at and _leads_to(new, index) == _leads_to(old, at)
+            follows = _leads_to(old, at) is not None and _leads_to(new, index) is not None
+            if follows and (gone := _dropped(old[at], candidate, approved=kept)):
+                return f"the step with {_share(served)}, which is served, {' and '.join(gone)}"
             return Position(index, anew=False, approved=index if kept else -1)
     index = next((i for i, s in enumerate(new) if s.traffic > served), None)
     if index is None:
@@ -57,6 +61,20 @@ def position(
             f"{_share(new[index].traffic)} would be an advance without what the step asks for"
         )
     return Position(index, anew=True, approved=-1)
+
+
+def _dropped(old: RampStep, new: RampStep, *, approved: bool) -> list[str]:
+    """Return what a step no longer asks for before the next one, in words."""
+    words: list[str] = []
+    if old.approval and not new.approval and not approved:
+        words.append("no longer waits for the approval that nobody has given")
+    if new.hold < old.hold:
+        words.append(f"is held for {duration(new.hold)} instead of {duration(old.hold)}")
+    if new.min_units < old.min_units:
+        words.append(f"waits for {new.min_units:,} units instead of {old.min_units:,}")
+    if old.advance is Advance.PROVEN and new.advance is not Advance.PROVEN:
+        words.append("no longer waits for proof")
+    return words
 
 
 def _leads_to(ramp: Sequence[RampStep], step: int) -> float | None:

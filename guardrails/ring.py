@@ -9,15 +9,22 @@ from sqlalchemy.exc import IntegrityError
 
 from experiments.database import ControlPlane
 from experiments.lifecycle import CHECKED, State
-from experiments.repository import ChangedMeanwhileError, ExperimentRecord, load_experiment
+from experiments.repository import (
+    ChangedMeanwhileError,
+    ExperimentRecord,
+    load_experiment,
+    load_treatments,
+)
 from guardrails.actions import Asked, start
-from guardrails.check import ENGINE, check
+from guardrails.check import check
+from guardrails.consequences import ENGINE
 from guardrails.loaded import Loaded
 from guardrails.present import transition_view
+from guardrails.questions import Answers, Heard, ask_all
 from guardrails.schedule import too_late
 from guardrails.settings import EngineSettings
 from guardrails.shelf import Shelf
-from guardrails.ticks import due_tick
+from guardrails.ticks import Tick, due_tick
 from guardrails.views import CheckReport
 from guardrails.words import instant
 from metrics.store import MetricStore
@@ -54,11 +61,37 @@ class Ring:
         self._follow = follow
         self.trouble: dict[str, str] = {}
 
-    def guarded(self, key: str, now: datetime) -> CheckReport | None:
+    def ask(self, key: str, now: datetime, answers: Answers) -> Heard:
+        """Ask what the check that is due wants to know of Prometheus; changes nothing.
+
+        It waits for Prometheus as long as that takes: hold no lock meanwhile.
+
+        Args:
+            key: The experiment.
+            now: Instant of the ring.
+            answers: What was answered before in this run of checks; new answers are added.
+        """
+        try:
+            with self._control.reading() as session:
+                record = load_experiment(session, key)
+                if record is None or State(record.state) not in CHECKED:
+                    return Heard()
+                loaded = self._shelf.load(session, record)
+                tick = _tick(record, loaded, now)
+                if tick is None or not loaded.queries:
+                    return Heard()
+                treatments = load_treatments(session, key, record.seed)
+        except Exception:  # the check meets the same defect, and reports it
+            logger.exception("%s: Prometheus could not be asked", key)
+            return Heard()
+        source = self._settings.prometheus
+        return ask_all(loaded, record, treatments, source, answers, at=tick.at)
+
+    def guarded(self, key: str, now: datetime, heard: Heard) -> CheckReport | None:
         """Run what is due: a defect in one experiment's check must not blind the others."""
         begun = time.monotonic()
         try:
-            report = self._run(key, now)
+            report = self._run(key, now, heard)
         except Exception as error:
             logger.exception("%s: the check failed", key)
             text = f"checks fail since {instant(now)}: {type(error).__name__}: {error}"
@@ -75,7 +108,7 @@ class Ring:
             self.trouble.pop(key, None)
         return report
 
-    def _run(self, key: str, now: datetime) -> CheckReport | None:
+    def _run(self, key: str, now: datetime, heard: Heard) -> CheckReport | None:
         with self._control.reading() as session:
             record = load_experiment(session, key)
             if record is None:
@@ -89,7 +122,7 @@ class Ring:
             loaded = self._shelf.load(session, record)
         if state is State.DRAFT:
             return self._start(record, loaded, now)
-        return self._check(record, loaded, now)
+        return self._check(record, loaded, now, heard)
 
     def _start(self, record: ExperimentRecord, loaded: Loaded, now: datetime) -> CheckReport | None:
         """Start a draft whose time has come, also long ago: nobody was there to do it."""
@@ -113,9 +146,11 @@ class Ring:
             seconds=time.monotonic() - begun,
         )
 
-    def _check(self, record: ExperimentRecord, loaded: Loaded, now: datetime) -> CheckReport | None:
+    def _check(
+        self, record: ExperimentRecord, loaded: Loaded, now: datetime, heard: Heard
+    ) -> CheckReport | None:
         every = loaded.spec.experiment.check_every
-        tick = due_tick(record.last_tick_at, now, every, started=record.started_at)
+        tick = _tick(record, loaded, now)
         if record.last_tick_at is not None and record.last_tick_at > now + every:
             self.trouble[record.key] = (
                 f"the clock says {instant(now)}, before the newest check "
@@ -131,6 +166,7 @@ class Ring:
             record=record,
             loaded=loaded,
             tick=tick,
+            heard=heard,
             now=now,
         )
         self._follow()
@@ -142,3 +178,8 @@ class Ring:
             transitions=tuple(transition_view(t) for t in done.transitions),
             seconds=time.monotonic() - begun,
         )
+
+
+def _tick(record: ExperimentRecord, loaded: Loaded, now: datetime) -> Tick | None:
+    every = loaded.spec.experiment.check_every
+    return due_tick(record.last_tick_at, now, every, started=record.started_at)

@@ -43,6 +43,11 @@ def waits(spec: ExperimentSpec, now: datetime) -> bool:
     )
 
 
+def passed(spec: ExperimentSpec, now: datetime) -> datetime | None:
+    """Return the start that a file names when that is over ``now``, ``None`` otherwise."""
+    return spec.starts if isinstance(spec.starts, datetime) and spec.starts < now else None
+
+
 def span_from(spec: ExperimentSpec, start: datetime, *, observed: timedelta) -> Span:
     """Return the times of a run that really starts at ``start``.
 

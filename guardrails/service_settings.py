@@ -1,6 +1,6 @@
 """What the service is told from outside, and which settings are refused."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -10,7 +10,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from experiments.errors import TurnbackError
 from experiments.language.amounts import parse_amount
-from metrics.access import LOOPBACK
+from metrics.access import LOOPBACK, Keys
+from metrics.events import EventLimits
 
 DEMO_START = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -48,6 +49,10 @@ def _address(url: SecretStr) -> SecretStr:
     if not good:
         raise ValueError("must be an address such as http://127.0.0.1:9090")
     return url
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return None if value is None else value.get_secret_value()
 
 
 class Settings(BaseSettings):
@@ -99,6 +104,27 @@ class Settings(BaseSettings):
     def local(self) -> bool:
         """Whether only this machine can reach the service."""
         return self.host in LOOPBACK
+
+    def keys(self) -> Keys:
+        """Return who may do what."""
+        return Keys.of(
+            host=self.host,
+            admin=_secret(self.admin_key),
+            ingest=_secret(self.ingest_key),
+            client=_secret(self.client_key),
+        )
+
+    def event_limits(self) -> EventLimits:
+        """Return what is accepted of events."""
+        # the demo's clock stands at the start of the hour whose events are being sent
+        ahead = timedelta(days=2) if self.demo else timedelta(seconds=self.clock_skew_seconds)
+        return EventLimits(
+            default_unit=self.default_unit,
+            clock_skew=ahead,
+            retention=timedelta(days=self.retention_days),
+            max_text=self.max_text_chars,
+            max_fields=self.max_event_fields,
+        )
 
     def checked(self) -> "Settings":
         """Return these settings.

@@ -29,21 +29,30 @@ def name_of(path: Path) -> str:
 def spec_paths(folder: Path) -> tuple[Path, ...]:
     """Return the spec files of a folder and the folders in it, sorted.
 
-    Hidden names are left out: editors keep drafts in them, and a mounted ConfigMap its versions.
+    Hidden names are left out: editors keep drafts in them, and a mounted ConfigMap its versions;
+    so is the ``lost+found`` of a file system.
 
     Raises:
-        OSError: The folder cannot be read.
+        OSError: The folder, or one in it, cannot be read; its name says which.
     """
     os.scandir(folder).close()  # os.walk would pass over a folder that cannot be read
     return tuple(sorted(_walk(folder)))
 
 
+_LEFT_OUT = frozenset({"lost+found"})
+
+
 def _walk(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):  # went away meanwhile
+            raise error  # os.walk would pass over it, and its files would seem to be gone
+
     seen: set[tuple[int, int]] = set()  # links may lead in a circle
-    for at, folders, files in os.walk(folder, followlinks=True):
+    for at, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         status = Path(at).stat()
         identity = (status.st_dev, status.st_ino)
-        folders[:] = [n for n in folders if not n.startswith(".") and identity not in seen]
+        shown = [n for n in folders if not n.startswith(".") and n not in _LEFT_OUT]
+        folders[:] = shown if identity not in seen else []
         if identity in seen:
             continue
         seen.add(identity)

@@ -90,13 +90,13 @@ def _share(layer: Layer) -> str:
 
 
 def _problem(source: str, spec: SpecFile, path: str, message: str, hint: str) -> Problem:
-    at = _place(spec, path)
+    at = place_of(spec.text, path)
     return Problem(source, at.line, at.column, path, message, hint)
 
 
-def _place(spec: SpecFile, path: str) -> Mark:
+def place_of(text: str, path: str) -> Mark:
     """Return where the value of a path stands, or the last place on the way that exists."""
-    node, _ = parse_yaml(spec.text, file="")
+    node, _ = parse_yaml(text, file="")
     at = _TOP
     for key in path.split("."):
         following = node.get(key) if isinstance(node, MappingNode) else None

@@ -3,11 +3,13 @@
 The folder is looked at again and again. A change is taken once two looks in a row saw the same
 content, so half-written files, editors that replace files and mounts that swap links do no
 harm. The whole set is validated together: with one faulty file nothing of the new set is
-applied. A file that went away changes nothing: an experiment ends by a decision.
+applied. A file that went away changes nothing: an experiment ends by a decision. What somebody
+applied by hand over a file stays, and is told, until the file changes (``specs_drift``).
 """
 
 import logging
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -30,8 +32,9 @@ from guardrails.problems import and_more, told
 from guardrails.spec_file import SpecFile, load_spec
 from guardrails.spec_paths import NotRegularError, name_of, read_spec, spec_paths, spec_text
 from guardrails.spec_set import check_together
+from guardrails.specs_drift import applied_over, drift_words
 from guardrails.specs_view import SpecsFile, SpecsView
-from guardrails.views import ApplyView
+from guardrails.views import ApplyView, RevisionView
 from metrics.catalogue import Catalogue
 
 logger = logging.getLogger("turnback.specs")
@@ -86,6 +89,8 @@ class SpecsFolder:
         apply: Applies a file, or says what that would do.
         catalogue: KPIs that files may name.
         over: Returns whether an experiment has ended: its file may stay, and claims nothing.
+        revisions: Returns the applied files of an experiment, oldest first; none when unknown.
+        newest: Returns the newest applied file of every experiment that is not over, by key.
         now: The clock.
         late_after: A folder whose newest look began to be this old does not answer any more: a
             mount hangs. ``None`` where nobody looks by himself.
@@ -99,6 +104,8 @@ class SpecsFolder:
         apply: Apply,
         catalogue: Catalogue,
         over: Callable[[str], bool],
+        revisions: Callable[[str], Sequence[RevisionView]],
+        newest: Callable[[], Mapping[str, RevisionView]],
         now: Callable[[], datetime],
         late_after: timedelta | None = None,
         elapsed: Callable[[], float] = monotonic,
@@ -110,6 +117,8 @@ class SpecsFolder:
         self._looked_at = elapsed()
         self._apply = apply
         self._over = over
+        self._revisions = revisions
+        self._newest = newest
         self._catalogue = catalogue
         self._now = now
         self._lock = Lock()
@@ -138,11 +147,19 @@ class SpecsFolder:
             except UnknownExperimentError:
                 return False
 
+        def revisions(key: str) -> tuple[RevisionView, ...]:
+            try:
+                return engine.revisions(key)
+            except UnknownExperimentError:
+                return ()
+
         return cls(
             folder,
             apply=apply,
             catalogue=engine.catalogue,
             over=over,
+            revisions=revisions,
+            newest=engine.newest,
             now=clock.now,
             late_after=late_after,
         )
@@ -170,18 +187,16 @@ class SpecsFolder:
             if settled and (digests != self._taken or self._wait == 0):
                 self._taken, self._wait = digests, 0
                 self._view = self._take(found)
-                self._say()
-            self._view = replace(self._view, checked_at=self._now())
+            self._view = replace(self._with_drift(self._view), checked_at=self._now())
+            self._say()
             self._looked_at = self._elapsed()
             return self._view
 
     def _read(self) -> _Set:
         try:
             paths = spec_paths(self._folder)
-        except FileNotFoundError:
-            return {self._dir: _Found(trouble="there is no such folder")}
         except OSError as error:
-            return {self._dir: _Found(trouble=_trouble(error))}
+            return {self._dir: _Found(trouble=_folder_trouble(error, self._folder))}
         found: dict[str, _Found] = {}
         for path in paths:
             try:
@@ -243,7 +258,7 @@ class SpecsFolder:
         if held is not None and held.digest == one.digest:
             return held
         if one.trouble:
-            hint = "the experiments known so far go on without it" if file == self._dir else ""
+            hint = _WITHOUT if file == self._dir else ""
             raise SpecError([Problem(file, 0, 0, "", one.trouble, hint)])
         text = spec_text(file, one.content)
         if isinstance(text, Problem):
@@ -274,6 +289,14 @@ class SpecsFolder:
         held = self._in_force(file, good.digest)
         if held is not None:
             return held
+        if file not in self._applied and not self._over(good.key):
+            # a new start, or a new name: the file itself did not change since it was applied
+            sha256 = good.spec.sha256
+            by_hand = applied_over(sha256, self._revisions(good.key), actor=ACTOR)
+            if by_hand is not None:
+                held = SpecsFile(file, good.key, None, "unchanged")
+                self._applied[file] = good.digest, held
+                return held
         self._applied.pop(file, None)
         try:
             done = self._apply(good.text, file, False)
@@ -290,6 +313,24 @@ class SpecsFolder:
         applied = SpecsFile(file, done.key, done.revision, done.result)
         self._applied[file] = good.digest, applied
         return applied
+
+    def _with_drift(self, view: SpecsView) -> SpecsView:
+        """Return a view that tells which files somebody has applied another text over."""
+        newest = self._newest() if self._applied else {}
+        return replace(view, files=tuple(self._drifted(file, newest) for file in view.files))
+
+    def _drifted(self, file: SpecsFile, newest: Mapping[str, RevisionView]) -> SpecsFile:
+        good = self._good.get(file.file)
+        held = self._in_force(file.file, good.digest) if good is not None else None
+        if good is None or held is None or file.conflict:
+            return file
+        runs = newest.get(good.key)
+        if runs is None or runs.sha256 == good.spec.sha256:
+            if file.drift is None:
+                return file
+            return replace(held, revision=runs.number if runs is not None else held.revision)
+        words = drift_words(good.key, file.file, runs)
+        return replace(file, result="replaced", revision=None, drift=words)
 
     def _refused(self, file: str, key: str, result: str, why: str, *, again: int) -> SpecsFile:
         self._wait = again if self._wait <= 0 else min(self._wait, again)
@@ -324,6 +365,11 @@ class SpecsFolder:
         self._said = frozenset(lines)
 
 
+_WITHOUT = (
+    "the experiments known so far go on without it; mend it, or start the service with another "
+    "`--specs`"
+)
+
 _SILENT = "is it on a mount that hangs? what was applied before goes on"
 
 
@@ -331,6 +377,17 @@ def _silent_words(checked_at: datetime | None) -> str:
     if checked_at is None:
         return "has not been looked through yet"
     return f"has not been looked through since {checked_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _folder_trouble(error: OSError, folder: Path) -> str:
+    """Return why a folder cannot be looked through; of one in it, with its name."""
+    inside = Path(os.fsdecode(error.filename)) if error.filename is not None else folder
+    where = "" if inside == folder else f"{name_of(inside)} in it "
+    if isinstance(error, FileNotFoundError) and not where:
+        return "there is no such folder"
+    if isinstance(error, NotADirectoryError) and not where:
+        return "is a file, and no folder"
+    return f"{where}{_trouble(error)}"
 
 
 def _trouble(error: OSError) -> str:

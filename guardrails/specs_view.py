@@ -14,10 +14,12 @@ class SpecsFile:
         file: Its path.
         experiment: Key of its experiment, ``None`` while the file cannot be read.
         revision: Revision that its text is, ``None`` while it is none.
-        result: ``created``, ``updated`` or ``unchanged`` when it was applied last; ``waiting``
-            for the faults of the set to be mended; ``refused``; ``failed`` and tried again;
-            ``gone`` while its experiment goes on.
+        result: ``created``, ``updated`` or ``unchanged`` when it was applied last; ``replaced``
+            while a text runs that somebody else applied over it; ``waiting`` for the faults of
+            the set to be mended; ``refused``; ``failed`` and tried again; ``gone`` while its
+            experiment goes on.
         conflict: Why it was refused or failed, ``None`` otherwise.
+        drift: What runs instead of it, since when, and what to do; ``None`` where it runs.
     """
 
     file: str
@@ -25,6 +27,7 @@ class SpecsFile:
     revision: int | None
     result: str
     conflict: str | None = None
+    drift: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class SpecsView:
 
     Attributes:
         dir: The folder, ``None`` when the service follows none.
-        valid: Whether the newest set is in force, all of it.
+        valid: Whether the newest set is good and was taken, all of it. What people applied over
+            it by hand is their decision and no fault: it is told, and this stays true.
         checked_at: Instant of the newest look, ``None`` before the first.
         problems: Faults of the newest set; of many the first. One whose file is the folder
             itself says why it cannot be looked at.
@@ -62,6 +66,7 @@ class SpecsView:
                 f"force. The first: {inside[0]}"
             )
         words += [f"{f.file}: {f.conflict}" for f in self.files if f.conflict]
+        words += [f"{f.file}: {f.drift}" for f in self.files if f.drift]
         words += [
             gone_words(f.file, f.experiment)
             for f in self.files

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
+from experiments.spec import Mode
 from guardrails.decide import Standing
 from guardrails.loaded import Loaded
 from guardrails.repository import Monitor
@@ -35,7 +36,7 @@ def standing_of(
     return Standing(
         state=record.state,
         live=frozenset(v for v, t in treatments.items() if t.state == "live"),
-        acting=spec.mode.value == "live" and not suspended,
+        acting=spec.mode is Mode.LIVE and not suspended,
         rules=loaded.rules,
         ends_at=record.ends_at,
         observe_until=record.observe_until,
@@ -51,6 +52,7 @@ def standing_of(
         key=record.key,
         approved=record.approved,
         frozen=frozen(spec.freeze, now),
+        shadow=spec.mode is Mode.SHADOW,
     )
 
 
@@ -68,6 +70,21 @@ def step_units(
         for variant, count in exposed.items()
         if variant in counted
     }
+
+
+def pointless(
+    record: ExperimentRecord, loaded: Loaded, treatments: Mapping[str, TreatmentRecord]
+) -> frozenset[str]:
+    """Return the actions that would do nothing for an experiment, whatever its state allows.
+
+    Approving where no step asks for it or it has it, turning back where nothing is live, and
+    resuming where nothing was turned back.
+    """
+    step, last = loaded.steps[record.step], record.step + 1 >= len(loaded.steps)
+    waits = step.approval and not last and record.approved != record.step
+    states = {treatment.state for treatment in treatments.values()}
+    useful = {"approve": waits, "roll_back": "live" in states, "resume": states - {"live"}}
+    return frozenset(action for action, use in useful.items() if not use)
 
 
 def paused_since(record: ExperimentRecord, transitions: Sequence[TransitionRecord]) -> datetime:

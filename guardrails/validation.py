@@ -1,19 +1,13 @@
-"""What a file asks of this service: channels, named queries, room in a layer."""
+"""What a file asks of this service by itself: channels and named queries."""
 
 from collections.abc import Collection
 
-from sqlmodel import Session
-
-from experiments.errors import LayerConflictError, Problem, Severity, SpecError
-from experiments.language.source import MappingNode, Mark, parse_yaml
-from experiments.lifecycle import OVER, State
-from experiments.repository import load_experiment
-from experiments.spec import ExperimentSpec
-from guardrails.layering import own_buckets, reserve
+from experiments.errors import Severity, SpecError
 from guardrails.loaded import Loaded
+from guardrails.rehearsal import Draft
 from guardrails.settings import EngineSettings
 from guardrails.shelf import Shelf
-from guardrails.spec_file import ServerNames, SpecFile, load_spec
+from guardrails.spec_file import ServerNames, load_spec
 from metrics.catalogue import Catalogue
 
 
@@ -44,8 +38,7 @@ def unknown_channels(loaded: Loaded, channels: Collection[str], *, source: str) 
     )
 
 
-def problems_of(
-    session: Session,
+def drafted(
     text: str,
     *,
     source: str,
@@ -53,46 +46,23 @@ def problems_of(
     channels: Collection[str],
     shelf: Shelf,
     catalogue: Catalogue,
-) -> tuple[Problem, ...]:
-    """Return every problem of a file on this service, warnings included, in the file's order."""
+) -> Draft:
+    """Return a file ready to be rehearsed, with every problem it has on this service by itself.
+
+    A channel that is not known is a problem here, though applying the file only warns of it.
+    """
     server = ServerNames(channels=frozenset(channels), queries=settings.queries)
     try:
-        spec = load_spec(text, source=source, catalogue=catalogue, server=server)
+        problems = load_spec(text, source=source, catalogue=catalogue, server=server).warnings
     except SpecError as error:
-        return error.problems
-    full = _no_room(session, spec, shelf, source=source)
-    return (*spec.warnings, full) if full is not None else spec.warnings
-
-
-def _no_room(session: Session, spec: SpecFile, shelf: Shelf, *, source: str) -> Problem | None:
-    """Return what is in the way of a file in its layer, ``None`` where nothing is."""
-    experiment = spec.experiment
+        problems = error.problems
+        own = [problem for problem in problems if not problem.path.startswith("notify[")]
+        if any(problem.severity is Severity.ERROR for problem in own):
+            return Draft(source, text, problems, SpecError(own))
     try:
-        reserve(
-            session,
-            experiment,
-            own=_kept(session, experiment),
-            unit_of=lambda record: shelf.load(session, record).spec.experiment.unit,
-        )
-    except LayerConflictError as error:
-        at = _place(spec.text, error.path.partition(".")[0])
-        return Problem(
-            source, at.line, at.column, error.path, error.message, error.hint, Severity.ERROR
-        )
-    return None
-
-
-def _kept(session: Session, spec: ExperimentSpec) -> tuple[tuple[int, int], ...]:
-    """Return the buckets it would keep if the file were applied now."""
-    record = load_experiment(session, spec.key)
-    if record is None or spec.layer is None or record.layer != spec.layer.name:
-        return ()
-    goes_on = State(record.state) not in {State.DRAFT, *OVER} and spec.seed == record.seed
-    return own_buckets(record) if goes_on else ()
-
-
-def _place(text: str, key: str) -> Mark:
-    """Return where a key of the top of a file stands."""
-    node, _problems = parse_yaml(text, file="")
-    entries = node.entries if isinstance(node, MappingNode) else ()
-    return next((entry.at for entry in entries if entry.key == key), Mark(1, 1))
+        loaded = shelf.parse(text, source=source)
+        refuse_unknown_queries(loaded, settings, catalogue, source=source)
+    except SpecError as error:
+        return Draft(source, text, problems, error)
+    warnings = unknown_channels(loaded, channels, source=source)
+    return Draft(source, text, problems, loaded, warnings)

@@ -148,9 +148,11 @@ class ExperimentView:
     """Everything shown of one experiment.
 
     Of a draft, ``started_at`` is ``None``, and so are its ends as long as a person starts it.
-    ``waiting`` says in words what it waits for, empty when it is over; ``actions`` is what a
-    person may ask for now (``experiments.lifecycle.ACTIONS``); ``frozen`` says until when and
-    why the ramp stands still now, ``None`` when it does not.
+    ``goal`` holds ``kpi``, ``expect`` (signed, a share), ``absolute`` (percentage points) and
+    ``words``; ``None`` when the file says none. ``waiting`` says in words what it waits for, empty
+    when it is over; ``actions`` is what a person may ask for now
+    (``experiments.lifecycle.ACTIONS``); ``frozen`` says until when and why the ramp stands still
+    now, ``None`` when it does not.
     """
 
     key: str

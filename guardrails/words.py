@@ -56,6 +56,21 @@ def percent(share: float, *, digits: int = 1) -> str:
     return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
 
 
+def goal_words(title: str, expect: float | None, *, absolute: bool) -> str:
+    """Return what should improve: ``Save rate +10%``, ``Save rate +2pp``, ``Save rate``.
+
+    Args:
+        title: Of the KPI.
+        expect: The change hoped for, as a share, with its sign; ``None`` where nobody says it.
+        absolute: Whether that is in percentage points.
+    """
+    if expect is None:
+        return title
+    size = percent(abs(expect), digits=2)
+    size = size.replace("%", "pp") if absolute else size
+    return f"{title} {'-' if expect < 0 else '+'}{size}"
+
+
 def amount(value: float) -> str:
     """Return a KPI value with four significant digits; ``unknown`` when undefined."""
     return f"{value:,.4g}" if math.isfinite(value) else "unknown"

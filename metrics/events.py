@@ -157,7 +157,7 @@ def decode_events(body: bytes, *, ndjson: bool) -> list[Any]:
         return [decoded]
     if not isinstance(decoded, list):
         raise MalformedBodyError(
-            f"body: expected a JSON array of events, got {type(decoded).__name__}; "
+            f"body: expected a JSON array of events, got {kind_of(decoded)}; "
             "send [{...}, ...] or NDJSON with Content-Type application/x-ndjson"
         )
     return cast("list[Any]", decoded)

@@ -33,6 +33,7 @@ UNITS = tuple((f"u{n}", {"targetingKey": f"u{n}", "platform": PLATFORMS[n % 3]})
 RAMPS = (
     "[{traffic: 100%}]",
     "[{traffic: 20%, hold: 5h}, {traffic: 100%}]",
+    "[{traffic: 20%, hold: 3h}, {traffic: 100%}]",
     "[{traffic: 20%, hold: 5h, approval: true}, {traffic: 60%, hold: 3h}, {traffic: 100%}]",
     "[{traffic: 10%, hold: 1h}, {traffic: 20%, hold: 5h, approval: true}, {traffic: 100%}]",
     "[{traffic: 30%, hold: 2h, min_units: 500}, {traffic: 60%, hold: 2h}]",
@@ -142,7 +143,7 @@ def first(key):
     return st.builds(
         Knobs,
         key=st.just(key),
-        ramp=st.sampled_from((1, 2, 3, 4, 5)),
+        ramp=st.sampled_from((1, 2, 3, 4, 5, 6)),
         share=st.sampled_from((None, 20, 40)),
         starts=st.sampled_from(("", "", "", "manual", "later")),
     )
@@ -168,6 +169,7 @@ class Memory:
     over: dict = field(default_factory=dict)  # (key, seed) to its final state
     met: dict = field(default_factory=dict)  # (key, seed, unit) to the arm it has met
     traffic: dict = field(default_factory=dict)  # (key, seed) to the most that was served
+    asked: dict = field(default_factory=dict)  # (key, seed) to what its step asks for
     revisions: dict = field(default_factory=dict)  # (key, number) to the row
     resumed: set = field(default_factory=set)  # (key, seed, variant, attempt) by a person
     looks: dict = field(default_factory=dict)  # monitor and window to its looks and what was spent
@@ -283,7 +285,8 @@ class Lifecycle(RuleBasedStateMachine):
             state = State(record["state"])
             illegal = isinstance(refused, IllegalTransitionError)
             assert illegal is (str(action) not in possible(state))
-            assert not illegal or refused.legal == possible(state)
+            assert not illegal or refused.legal == engine.experiment(key).actions
+            assert not illegal or set(refused.legal) <= set(possible(state))
             assert self.commits() == before
         else:
             assert str(action) in possible(State(record["state"]))
@@ -379,6 +382,7 @@ class Lifecycle(RuleBasedStateMachine):
         for key, record in rows["experiment"].items():
             self.latches_hold(rows, key, record)
             self.ends_are_ends(key, record)
+            self.steps_go_on_asking(key, record)
             self.units_keep_their_arm(key, record)
             self.transitions_lead_here(rows, key, record)
         self.layers_share_no_unit(rows)
@@ -430,6 +434,22 @@ class Lifecycle(RuleBasedStateMachine):
             traffic = self.step_of(self.applied[key], record["step"])["traffic"]
             assert traffic >= self.memory.traffic.get(place, 0.0), "traffic fell"
             self.memory.traffic[place] = traffic
+
+    def steps_go_on_asking(self, key, record):
+        """Check that what a step waits for stays, whatever file is applied meanwhile."""
+        place = key, record["seed"]
+        if record["state"] == "draft":
+            return
+        step = self.step_of(self.applied[key], record["step"])
+        last = record["step"] + 1 == self.steps_in(self.applied[key])
+        given = record["approved"] == record["step"]
+        was = self.memory.asked.pop(place, None)
+        if not last:
+            wanted = step["approval"] and not given
+            self.memory.asked[place] = (step["traffic"], step["hold"], wanted)
+            if was is not None and was[0] == step["traffic"]:
+                assert step["hold"] >= was[1], "a hold was shortened"
+                assert wanted or given or not was[2], "an approval was dropped"
 
     def units_keep_their_arm(self, key, record):
         experiment = self.engines[0].serving().experiments[key]
@@ -532,6 +552,10 @@ class Lifecycle(RuleBasedStateMachine):
             for step in RAMPS[knobs.ramp].split("traffic: ")[1:]
         ]
         return steps[index]
+
+    @staticmethod
+    def steps_in(knobs):
+        return RAMPS[knobs.ramp].count("traffic")
 
     @staticmethod
     def instant(text):

@@ -258,10 +258,11 @@ def ours(compiled, context) -> Answer:
 
 def official(features, compiled, context) -> Answer:
     """What the official client says; a ``force`` is named by the id of its rule."""
-    spec = compiled.spec
+    key = compiled.spec.key
     client = GrowthBook(attributes=dict(context), features=features)  # it empties its own
     try:
-        result = client.eval_feature(spec.key)
+        result = client.eval_feature(key)
+        gates = [client.eval_feature(name).value for name in gates_of(features, key)]
     finally:
         client.destroy()
     experiment = result.experimentResult
@@ -271,14 +272,16 @@ def official(features, compiled, context) -> Answer:
     if what == "override":
         return Answer(name, result.value, dealt=False)
     if result.source == "prerequisite":  # a gate: an override to a flow of null
-        return Answer(null_override(compiled, context), result.value, dealt=False)
+        (name,) = gates
+        return Answer(name, result.value, dealt=False)
     return Answer(CONTROL, result.value, dealt=False)
 
 
-def null_override(compiled, context):
-    spec = compiled.spec
-    name = spec.force[unit_id(context[spec.unit])]
-    return CONTROL if name in compiled.serving.rolled_back else name
+def gates_of(features, key):
+    """Names of the features whose failing test serves null; their value says for which arm."""
+    rules = features[key]["rules"]
+    parents = [parent for rule in rules for parent in rule.get("parentConditions", ())]
+    return [parent["id"] for parent in parents if parent.get("gate")]
 
 
 def same(left, right):
@@ -329,7 +332,12 @@ def note(met, compiled, context):
     met[answer.reason] += 1
     met["dealt"] += answer.counts
     met["treated"] += answer.counts and answer.variant != CONTROL
-    met["overridden"] += unit_id(context.get(spec.unit)) in spec.force
+    overridden = unit_id(context.get(spec.unit)) in spec.force
+    met["overridden"] += overridden
+    by_hand = overridden and answer.reason is Reason.TARGETING_MATCH
+    met["a treatment's null by hand"] += (
+        by_hand and answer.value is None and answer.variant != CONTROL
+    )
     met["turned back"] += answer.reason is Reason.DISABLED and compiled.serving.state == "running"
     if compiled.serving.state == "running" and answer.counts:
         met["dealt in a layer"] += spec.layer is not None

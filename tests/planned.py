@@ -7,10 +7,11 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
-from guardrails.levels import plan_comparisons
+from guardrails.levels import AnyComparison, Comparison, plan_comparisons
 from guardrails.planning.baselines import measured_baseline
 from guardrails.planning.calendar import Traffic
 from guardrails.planning.plan import plan
+from guardrails.rules import Limit
 from guardrails.simulate import Run, time_to_breach
 from guardrails.simulate_units import (
     Population,
@@ -194,6 +195,40 @@ check_every: 15m
 )
 
 
+LIMITS = (
+    Case(
+        "failures-limit",
+        """
+variants: {control: {weight: 50%}, changed: {weight: 50%}}
+ramp:
+  - {traffic: 20%, hold: 12h}
+  - {traffic: 100%}
+guardrails:
+  - {rule: limit, kpi: flow_failure_rate, max: 8%}
+  - {kpi: satisfaction, max_drop: 5%}
+ends: {after: 7d, observe_for: 1d}
+check_every: 1h
+""",
+        4000,
+        failures({HOUR: 0.05, DAY: 0.06}),
+    ),
+    Case(
+        "satisfaction-limit",
+        """
+variants: {control: {weight: 50%}, changed: {weight: 50%}}
+guardrails:
+  - {rule: limit, kpi: satisfaction, min: 4.1, windows: {1h: 50%, 1d: 50%}}
+  - {kpi: flow_failure_rate, max_rise: 20%}
+ends: {after: 10d, observe_for: 1d}
+check_every: 1h
+""",
+        6000,
+        scores({HOUR: 0.15, DAY: 0.3}),
+    ),
+)
+"""Of the rule ``limit``: planted is the value twice as far from control as the limit."""
+
+
 def control_baselines(case: Case) -> dict:
     """Return control's exact values, as a service with a million units would measure them."""
     spec = case.spec
@@ -213,12 +248,24 @@ def planned(case: Case, *, seed=1, **changes):
     traffic = Traffic(changes.pop("units_per_day", case.units_per_day))
     done = plan(case.spec, traffic, [control_baselines(case)], seed=seed, **changes)
     first = next(g for g in done.guardrails if g.treatment == case.treatment)
-    return first.at_margin if case.times == 1.0 else first.at_twice
+    at_margin = case.times == 1.0 and first.rule != Limit.rule
+    return first.at_margin if at_margin else first.at_twice
 
 
 def _one(arguments):
-    case_index, repetition, seed = arguments
-    return simulated_once(CASES[case_index], repetition, seed)
+    name, repetition, seed = arguments
+    case = next(c for c in (*CASES, *LIMITS) if c.name == name)
+    return simulated_once(case, repetition, seed)
+
+
+def harm_planted(case: Case, comparison: AnyComparison) -> tuple[float, bool]:
+    """Return the change of the treatment's values, and whether it is in the KPI's own unit."""
+    sign = 1.0 if comparison.side == "rise" else -1.0
+    if isinstance(comparison, Comparison):
+        return sign * case.times * comparison.margin, comparison.absolute
+    values = [known.value.value for known in control_baselines(case).values()]
+    nearest = sign * max(sign * value for value in values)
+    return (2.0 * comparison.limit - nearest) / nearest - 1.0, False
 
 
 def simulated_once(case: Case, repetition: int, seed: int) -> float:
@@ -230,11 +277,10 @@ def simulated_once(case: Case, repetition: int, seed: int) -> float:
         for c in plan_comparisons(spec)
         if c.guardrail == guardrail.id and c.treatment == case.treatment
     )
-    sign = 1.0 if comparison.side == "rise" else -1.0
-    harm = sign * case.times * comparison.margin
+    harm, absolute = harm_planted(case, comparison)
     courses = {
-        "control": ((timedelta(0), case.units(0.0, comparison.absolute)),),
-        case.treatment: ((timedelta(0), case.units(harm, comparison.absolute)),),
+        "control": ((timedelta(0), case.units(0.0, absolute)),),
+        case.treatment: ((timedelta(0), case.units(harm, absolute)),),
     }
     run = Run.of(spec.experiment, case.units_per_day)
     found = time_to_breach(run, comparison, courses, [seed, repetition])
@@ -243,7 +289,7 @@ def simulated_once(case: Case, repetition: int, seed: int) -> float:
 
 def simulated(case: Case, repetitions: int, *, seed=20260401, processes=1) -> list[float]:
     """Return the hours of so many simulated experiments, ascending."""
-    jobs = [(CASES.index(case), r, seed) for r in range(repetitions)]
+    jobs = [(case.name, r, seed) for r in range(repetitions)]
     if processes == 1:
         return sorted(map(_one, jobs))
     context = multiprocessing.get_context("spawn")

@@ -15,7 +15,10 @@ from pathlib import Path
 
 import pytest
 from scipy.special import ndtr
+from typer.main import get_command
 
+from console.cli import app
+from metrics.catalogue import load_catalogue
 from metrics.stats.group_sequential import Progress, exit_probabilities, look
 from metrics.stats.spending import reserve
 from tests.running import running
@@ -165,3 +168,28 @@ def test_every_setting_of_the_service_is_in_the_operations_guide():
     guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     missing = [n for n in Settings.model_fields if f"`TURNBACK_{n.upper()}`" not in guide]
     assert missing == []
+
+
+def every_command(group):
+    """Return the commands of a group and of the groups in it (`turnback import online-retail`)."""
+    for command in group.commands.values():
+        yield from every_command(command) if hasattr(command, "commands") else (command,)
+
+
+def test_the_readme_says_which_commands_have_no_json():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    without = {
+        command.name
+        for command in every_command(get_command(app))
+        if all("--json" not in param.opts for param in command.params)
+    }
+    assert without == {"serve", "schema"}
+    assert "Every command has `--json` but `serve`, and `schema`, which prints JSON" in text
+
+
+def test_the_readme_counts_the_kpis_there_are():
+    kpis = load_catalogue().kpis.values()
+    core = [kpi for kpi in kpis if kpi.core]
+    assert (len(core), len(kpis) - len(core)) == (12, 8)
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert "Twelve core KPIs, from cancellation rate to net revenue, and eight more" in text

@@ -93,7 +93,9 @@ def compare_or_write(block, expected):
 
 @of("yaml whole")
 def test_a_whole_file_is_right_and_fits_the_schema(block):
-    check(block.body)
+    spec = check(block.body)
+    assert spec.text == block.body
+    assert f"experiment: {spec.experiment.key}\n" in block.body
 
 
 @of("yaml part")
@@ -104,7 +106,8 @@ def test_a_part_makes_the_file_right_and_fits_the_schema(block):
 def check(text):
     spec = load_spec(text, source=NAME)
     assert spec.warnings == ()
-    VALIDATOR.validate(to_json(parse_yaml(text, file=NAME)[0]))
+    written = to_json(parse_yaml(text, file=NAME)[0])
+    assert [error.json_path for error in VALIDATOR.iter_errors(written)] == []
     return spec
 
 

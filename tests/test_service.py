@@ -78,6 +78,7 @@ def test_settings_come_from_the_environment_and_never_show_a_key(monkeypatch):
         ("GET", "/api/v1/specs", "ing-1"),
         ("GET", f"/api/v1/experiments/{KEY}/revisions", "ing-1"),
         ("POST", "/api/v1/validate", "ing-1"),
+        ("POST", "/api/v1/rehearse", "ing-1"),
         ("POST", "/api/v1/experiments", "adm-1"),
         ("POST", "/api/v1/experiments?dry_run=true", "adm-1"),
         ("POST", "/api/v1/demo/clock", "adm-1"),
@@ -90,6 +91,7 @@ def test_each_key_opens_its_scope_and_those_below(guarded, method, path, needs, 
         "/api/v1/experiments": SPEC,
         "/api/v1/experiments?dry_run=true": SPEC,
         "/api/v1/validate": SPEC,
+        "/api/v1/rehearse": {"files": [{"source": "a.yaml", "text": SPEC}]},
         "/api/v1/demo/clock": {"to": START.isoformat()},
     }.get(path, CONTEXT)
     content = body if isinstance(body, str) else json.dumps(body)
@@ -416,7 +418,7 @@ def test_the_settings_of_rules_and_holdout_reach_the_engine(monkeypatch, tmp_pat
         told = built.engine.settings
         assert told.holdout == 0.05
         assert dict(told.queries) == {"refund_p99": 'max(refund{variant="$variant"})'}
-        assert told.prometheus is built.prometheus is not None
+        assert told.prometheus is built.guarding.prometheus is not None
     finally:
         built.close()
 
@@ -531,11 +533,14 @@ def test_the_description_names_the_hot_routes_too(local):
     assert {"/api/v1/events", "/ofrep/v1/evaluate/flags/{key}", "/metrics"} <= set(paths)
 
 
+OURS = ("experiments", "validate", "rehearse", "specs")
+
+
 def described(local):
     paths = local.http.get("/openapi.json").json()["paths"]
     for path, methods in paths.items():
         for method, about in methods.items():
-            if path.startswith(("/api/v1/experiments", "/api/v1/validate", "/api/v1/specs")):
+            if path.startswith(tuple(f"/api/v1/{name}" for name in OURS)):
                 yield f"{method} {path}", about
 
 
@@ -571,6 +576,15 @@ def test_examples_of_the_description_are_what_the_service_answers():
             (one,) = shown["content"]["application/json"]["example"][key]
             answer = it.http.get(f"/api/v1/experiments/{KEY}/{name}").json()[key]
             assert answer[0].keys() >= one.keys()
+        rehearse = about["post /api/v1/rehearse"]
+        shown = rehearse["responses"]["200"]["content"]["application/json"]["example"]
+        files = {"files": [{"source": "specs/cancel-page.yaml", "text": body}]}
+        answer = it.http.post("/api/v1/rehearse", json=files).json()
+        assert (answer.keys(), answer["ok"]) == (shown.keys(), True)
+        assert answer["files"][0].keys() >= shown["files"][0].keys()
+        assert answer["files"][0]["applied"]["result"] == "unchanged"
+        twice = it.http.post("/api/v1/rehearse", json={"files": [*files["files"]] * 2})
+        assert (twice.status_code, twice.json()["error"]["path"]) == (422, "files")
         for path, post in (("/api/v1/specs", None), ("/api/v1/validate", "experiment: [")):
             method = "get" if post is None else "post"
             shown = about[f"{method} {path}"]["responses"]["200"]["content"]["application/json"]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from console.client import ServiceClient, experiment_path
+from console.commands.watch import moved
 from console.output import CommandError, ExitCode, instant, print_json, say
 
 _OF_A_TREATMENT = frozenset({"roll_back", "resume"})
@@ -33,11 +34,11 @@ def act(
     ``resume`` without ``variant`` continues a paused experiment. Otherwise, for an action on a
     treatment, the experiment must have exactly one that can be meant.
     """
-    path = experiment_path(key)
+    path, back = experiment_path(key), tuple[str, ...]()
     if action in _OF_A_TREATMENT and not variant:
         view = client.get(path)
         if action == "resume" and view["state"] == "paused":
-            action = "continue"
+            action, back = "continue", _turned_back(view)
         else:
             variant = _only_treatment(view, action)
     body = {"action": action, "reason": reason, **({"variant": variant} if variant else {})}
@@ -46,11 +47,25 @@ def act(
         print_json(done)
     else:
         _show(done, action, key, variant)
+    if back and not as_json:
+        say(f"  {_stays(back, key)}")
+
+
+def _turned_back(view: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(v["name"]) for v in view["variants"] if v["state"] == "rolled_back")
+
+
+def _stays(back: tuple[str, ...], key: str) -> str:
+    """Return that a continued experiment serves nobody what was turned back."""
+    names, verb = " and ".join(back), "stays" if len(back) == 1 else "stay"
+    return (
+        f"but {names} {verb} turned back, and their units get control: "
+        f'`turnback resume {key} {back[0]} --reason "..."` serves {back[0]} again'
+    )
 
 
 def _show(done: dict[str, Any], action: str, key: str, variant: str | None) -> None:
-    moved = " -> ".join(done[name].replace("_", " ") for name in ("before", "after"))
-    who = f"{variant} {moved}" if variant else moved
+    who = f"{variant} {moved(done)}" if variant else moved(done)
     say(f"{key}: {who}, {instant(done['at'])}")
     say(f"  {done['reason']} ({done['actor']})")
     say(f"  {_FOLLOWS[action].format(key=key, variant=variant)}")

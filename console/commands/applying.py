@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import typer
 
 from console.client import ServiceClient
-from console.commands.specs import Checked, check_files, problem_lines
+from console.commands.specs import Checked, check_files, problem_lines, rehearsed
 from console.output import CommandError, ExitCode, print_json, say, warn
-from experiments.errors import Severity
+from experiments.errors import Problem, Severity
+from guardrails.problems import and_more
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ def run(
     """
     files = check_files(paths)
     _refuse_faulty([(f, problem_lines(f.problems)) for f in files if not f.good])
-    planned = [_send(file, client, dry_run=True) for file in files]
+    told = rehearsed(files, client)
+    planned = [_rehearsed(file, one) for file, one in zip(files, told, strict=True)]
     _refuse_faulty(
         [(a.file, list(a.refusal.problems)) for a in planned if a.refusal and _faulty(a.refusal)]
     )
@@ -56,10 +59,23 @@ def run(
     return _end(done, dry_run=False, as_json=as_json)
 
 
-def _send(file: Checked, client: ServiceClient, *, dry_run: bool) -> Answer:
-    params = {"source": file.file, **({"dry_run": "true"} if dry_run else {})}
+def _rehearsed(file: Checked, told: dict[str, Any]) -> Answer:
+    error = told["error"]
+    if error is None:
+        return Answer(file, told["applied"])
+    lines: list[str] = []
+    if error["code"] == _FAULTY:
+        lines = problem_lines(msgspec.convert(told["problems"], tuple[Problem, ...]))
+        lines += [f"{file.file}: {and_more(told['left_out'])}"] if told["left_out"] else []
+    refusal = CommandError(
+        error["message"], hint=error["hint"] or "", code=error["code"], problems=tuple(lines)
+    )
+    return Answer(file, refusal=refusal)
+
+
+def _send(file: Checked, client: ServiceClient) -> Answer:
     try:
-        view = client.post("/api/v1/experiments", text=file.text, **params)
+        view = client.post("/api/v1/experiments", text=file.text, source=file.file)
     except CommandError as refusal:
         if refusal.exit_code is not ExitCode.PROBLEM or refusal.code in _OF_ALL:
             raise
@@ -67,12 +83,13 @@ def _send(file: Checked, client: ServiceClient, *, dry_run: bool) -> Answer:
     return Answer(file, view)
 
 
+_FAULTY = "invalid_spec"
 _OF_ALL = frozenset({"unauthorized", "forbidden", "invalid_key"})
 """Refusals that are not about the file: the next one would fare the same."""
 
 
 def _faulty(refusal: CommandError) -> bool:
-    return refusal.code == "invalid_spec"
+    return refusal.code == _FAULTY
 
 
 def _refuse_faulty(files: Sequence[tuple[Checked, list[str]]]) -> None:
@@ -82,7 +99,7 @@ def _refuse_faulty(files: Sequence[tuple[Checked, list[str]]]) -> None:
     raise CommandError(
         f"{count}, so nothing was applied",
         hint="nothing was applied; mend these first",
-        code="invalid_spec",
+        code=_FAULTY,
         problems=tuple(line for _, lines in files for line in lines),
     )
 
@@ -130,7 +147,7 @@ def _confirmed(count: int, files: int) -> bool:
 
 
 def _applied(answer: Answer, client: ServiceClient, *, as_json: bool) -> Answer:
-    done = _send(answer.file, client, dry_run=False)
+    done = _send(answer.file, client)
     if not as_json:
         if done.view is None:
             _warn_refusal(done)

@@ -8,11 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from console.commands.specs import read_text
 from console.output import CommandError, ExitCode, print_json, say, warn
+from console.tables import add, show, table
 from experiments.database import ControlPlane
 from guardrails.backtest import BacktestResult, backtest
 from guardrails.views import GuardrailView
@@ -147,12 +145,11 @@ def _show(result: BacktestResult) -> None:
     for moment in result.timeline:
         say(f"{moment.at:%Y-%m-%d %H:%M}  {moment.what.replace('_', ' ')}: {moment.words}")
     say()
-    table = Table(box=None, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(column)
+    rows = table(*_COLUMNS, whole=("window", "units"), drop=("units",))
     for guardrail in result.view.guardrails:
         for w in guardrail.windows:
-            table.add_row(
+            add(
+                rows,
                 f"{guardrail.guardrail} ({guardrail.treatment})",
                 duration(w.window),
                 f"{w.units[0]:,} / {w.units[1]:,}",
@@ -161,7 +158,7 @@ def _show(result: BacktestResult) -> None:
                 f"{w.evidence:.0%}",
                 w.outcome.value.replace("_", " "),
             )
-    Console(width=None if Console().is_terminal else 120, highlight=False).print(table)
+    show(rows)
     say()
     if result.rolled_back and result.at is not None:
         say(f"{result.variant} was turned back on {result.at:%Y-%m-%d %H:%M} for {result.kpi}")

@@ -6,17 +6,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import msgspec
-from rich.status import Status
+from rich.console import Console
+from rich.text import Text
 
 from console.client import ServiceClient, experiment_path
 from console.commands.specs import read_text
 from console.output import CommandError, ExitCode, print_json, say, warn
 from console.plan_chart import write_chart
-from console.tables import add, table, table_console
+from console.tables import add, show, table
 from guardrails.planning.baselines import Baselines, Number, Source, parse_baselines
 from guardrails.planning.calendar import Traffic
 from guardrails.planning.measured import read_measured
-from guardrails.planning.plan import plan
+from guardrails.planning.plan import Progress, plan
 from guardrails.planning.values import Found, GoalPlan, GuardrailPlan, Plan, Reached
 from guardrails.planning.words import change_words, harm_words, span_words
 from guardrails.spec_file import SpecFile, load_spec
@@ -49,7 +50,7 @@ def run(
     given = parse_baselines(baselines, spec.kpis)
     rate, known = (None, {}) if measured is None else _measured(measured, client)
     traffic = _traffic(units_per_day, rate, measured)
-    with _progress(as_json=as_json) as told:
+    with _progress() as told:
         done = plan(spec, traffic, (given, known), seed=seed, paths=paths, progress=told)
     if chart is not None:
         write_chart(done, chart)
@@ -61,25 +62,19 @@ def run(
         say(f"chart: {chart}")
 
 
-class _Progress:
-    """Tells on a terminal what is being made."""
-
-    def __init__(self, status: Status | None) -> None:
-        self._status = status
-
-    def __call__(self, what: str) -> None:
-        if self._status is not None:
-            self._status.update(f"planning {what}")
-
-
 @contextmanager
-def _progress(*, as_json: bool) -> Generator[_Progress]:
-    console = table_console()
-    if as_json or not console.is_terminal:
-        yield _Progress(None)
+def _progress() -> Generator[Progress | None]:
+    """Tell on stderr, where it is a terminal, which guardrail is being planned."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield None
         return
     with console.status("planning") as status:
-        yield _Progress(status)
+
+        def told(made: int, of: int, what: str) -> None:
+            status.update(Text(f"planning {made + 1} of {of}: {what}"))
+
+        yield told
 
 
 def _measured(key: str, client: ServiceClient | None) -> tuple[float | None, Baselines]:
@@ -116,6 +111,9 @@ def _traffic(given: float | None, rate: float | None, measured: str | None) -> T
 
 
 def _show(done: Plan, spec: SpecFile) -> None:
+    if done.verdict is not None:
+        say(done.verdict.words)
+        say()
     arms = ", ".join(f"{name} {units:,}" for name, units in done.by_arm.items())
     say(
         f"{done.experiment}: {_number(done.units_per_day, f'{done.units_per_day.value:,.0f}')} "
@@ -155,13 +153,13 @@ def _show_ramp(done: Plan) -> None:
         because = " and ".join((step.because.replace("_", " "), *step.also)).strip()
         add(rows, percent(step.traffic), begins, because, f"{step.units:,.0f}")
     say()
-    table_console().print(rows)
+    show(rows)
 
 
 def _show_guardrails(done: Plan) -> None:
     rows = table(
         "guardrail", "harm", "found", "half by", "units", "90% by", "units", "80% find",
-        right=("harm", "found", "units", "80% find"), whole=("guardrail",),
+        right=("harm", "found", "units", "80% find"), whole=("half by", "90% by"), drop=("units",),
     )  # fmt: skip
     unknown: list[str] = []
     for g in done.guardrails:
@@ -177,8 +175,8 @@ def _show_guardrails(done: Plan) -> None:
             first = index == 0
             add(rows, name if first else "", *_cells(g, one), smallest if first else "")
     say()
-    if rows.row_count:
-        table_console().print(rows)
+    if rows.cells:
+        show(rows)
     for line in unknown:
         say(line)
     if any(not g.acts and not g.unknown for g in done.guardrails):
@@ -201,7 +199,8 @@ def _reached(at: Reached | None) -> tuple[str, str]:
 def _show_windows(done: Plan, spec: SpecFile) -> None:
     rows = table(
         "guardrail", "window", "level", "control", "spread", "answer", "units", "first look",
-        right=("level", "control", "spread", "answer", "units"), whole=("guardrail",),
+        right=("level", "control", "spread", "answer", "units"),
+        whole=("window", "units", "first look"), drop=("level", "spread"),
     )  # fmt: skip
     for g in done.guardrails:
         kpi = spec.kpis[g.kpi] if g.kpi is not None else None
@@ -221,10 +220,10 @@ def _show_windows(done: Plan, spec: SpecFile) -> None:
                 "never" if w.first_look is None else span_words(w.first_look),
             )
         for dropped in g.dropped:
-            add(rows, "", duration(dropped.length), "none", "", "", "", "", "closes too late")
-    if rows.row_count:
+            add(rows, "", duration(dropped.length), "none", "", "", "", "", "too late")
+    if rows.cells:
         say()
-        table_console().print(rows)
+        show(rows)
 
 
 def _known(number: Number | None, kpi: KpiDefinition, *, spread: bool = False) -> str:

@@ -8,7 +8,8 @@ from rich.text import Text
 
 from console.client import ServiceClient, experiment_path
 from console.output import CommandError, ExitCode, instant, print_json, say
-from console.tables import add, table, table_console
+from console.tables import add, show, table, table_console
+from experiments.language.scalars import visible
 
 _COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -65,10 +66,12 @@ def _one(key: str, revisions: Sequence[dict[str, Any]], number: int) -> dict[str
 
 
 def _list(revisions: Sequence[dict[str, Any]]) -> None:
-    rows = table("revision", "applied", "by", "from", "sha256", right=("revision",))
+    rows = table(
+        "revision", "applied", "by", "from", "sha256", right=("revision",), drop=("sha256",)
+    )
     for r in revisions:
         add(rows, str(r["number"]), instant(r["at"]), r["actor"], r["source"], r["sha256"][:12])
-    table_console().print(rows)
+    show(rows)
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -83,4 +86,4 @@ def _show_difference(lines: Sequence[str]) -> None:
         say("the two revisions are the same text")
     for line in lines:
         # text of a file is text, whatever markup it holds
-        console.print(Text(line, style=_COLOURS.get(line[:1], "")), soft_wrap=True)
+        console.print(Text(visible(line), style=_COLOURS.get(line[:1], "")), soft_wrap=True)

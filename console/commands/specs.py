@@ -9,8 +9,9 @@ import msgspec
 
 from console.client import ServiceClient
 from console.output import CommandError, ExitCode, print_json, say, warn
+from console.tables import columns
 from experiments.errors import Problem, Severity, SpecError
-from guardrails.language.spec_explain import explained, explanation_lines
+from guardrails.language.spec_explain import WIDTH, explained, explanation_lines
 from guardrails.problems import and_more, told
 from guardrails.spec_file import SpecFile, json_schema, load_spec
 from guardrails.spec_paths import NotRegularError, name_of, read_spec, spec_paths, spec_text
@@ -45,7 +46,7 @@ def validate(
     Args:
         paths: Files, or folders of files.
         explain: Say what every key and default of the good ones means.
-        live: Asked too, where given.
+        live: Asked what applying the files would do, where given.
         as_json: Print one JSON object instead of words.
     """
     files = check_files(paths)
@@ -53,7 +54,7 @@ def validate(
         _report(files, explain=explain, as_json=as_json)
         return all(file.good for file in files)
     try:
-        asked = [_asked(file, live) for file in files]
+        asked = _asked(files, live)
     except CommandError as error:
         _report(files, explain=explain, as_json=False, quiet=as_json)
         raise CommandError(
@@ -141,14 +142,30 @@ def _checked(path: Path) -> Checked:
     return Checked(file, text, spec, spec.warnings)
 
 
-def _asked(file: Checked, service: ServiceClient) -> Checked:
+def rehearsed(files: Sequence[Checked], service: ServiceClient) -> list[dict[str, Any]]:
+    """Ask the service what applying files one after another would do; it changes nothing.
+
+    Returns:
+        A ``RehearsedFile`` of the service's for each file, in their order.
+
+    Raises:
+        CommandError: Nobody answers, or the service refuses to.
+    """
+    texts = [{"source": file.file, "text": file.text} for file in files]
+    answer = service.post("/api/v1/rehearse", json={"files": texts})
+    return list(answer["files"])
+
+
+def _asked(files: Sequence[Checked], service: ServiceClient) -> list[Checked]:
     """Add what the service finds beside the problems that are known."""
-    if not file.good:
-        return file
-    answer = service.post("/api/v1/validate", text=file.text, source=file.file)
-    problems = msgspec.convert(answer["problems"], tuple[Problem, ...])
-    more = tuple(problem for problem in problems if problem not in file.problems)
-    return Checked(file.file, file.text, file.spec, (*file.problems, *more))
+    good = [file for file in files if file.good]
+    found = {one["source"]: _problems(one) for one in rehearsed(good, service)}
+    more = {f.file: [p for p in found.get(f.file, ()) if p not in f.problems] for f in files}
+    return [Checked(f.file, f.text, f.spec, (*f.problems, *more[f.file])) for f in files]
+
+
+def _problems(one: dict[str, Any]) -> tuple[Problem, ...]:
+    return msgspec.convert(one["problems"], tuple[Problem, ...])
 
 
 def _report(
@@ -163,7 +180,7 @@ def _report(
         if file.good and file.spec is not None:
             _say_good(file.file, file.spec, here)
             if explain:
-                say("\n".join(["", *explanation_lines(file.spec), ""]))
+                say("\n".join(["", *explanation_lines(file.spec, width=columns(WIDTH)), ""]))
 
 
 def warn_problems(problems: Sequence[Problem]) -> None:

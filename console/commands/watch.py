@@ -1,17 +1,18 @@
 """``status`` and ``explain``: what a running service says of its experiments."""
 
 import math
-import textwrap
 from datetime import timedelta
 from typing import Any
 
 import msgspec
-from rich.table import Table
 
 from console.client import ServiceClient, experiment_path
 from console.output import instant, print_json, say
-from console.tables import add, table, table_console
+from console.tables import Rows, add, folded, show, table
 from experiments.language.amounts import format_duration
+from experiments.lifecycle import CHECKED, State
+from guardrails.specs_view import SpecsView
+from guardrails.words import percent
 
 _WIDTH = 88
 
@@ -24,6 +25,7 @@ def status(key: str | None, *, client: ServiceClient, as_json: bool) -> None:
             print_json(views)
         else:
             _overview(_listed(views))
+            _folder(msgspec.convert(client.get("/api/v1/specs"), SpecsView))
         return
     view = client.get(experiment_path(key))
     if as_json:
@@ -38,10 +40,10 @@ def explain(key: str, *, client: ServiceClient, as_json: bool) -> None:
     if as_json:
         print_json(view)
         return
-    say(view["headline"])
-    for paragraph in view["paragraphs"]:
-        say()
-        say(textwrap.fill(paragraph, _WIDTH))
+    for index, paragraph in enumerate((view["headline"], *view["paragraphs"])):
+        if index:
+            say()
+        say(folded(paragraph, most=_WIDTH, indent=""))
 
 
 def _listed(views: Any) -> list[dict[str, Any]]:
@@ -53,23 +55,35 @@ def _overview(views: list[dict[str, Any]]) -> None:
         say("no experiments yet; `turnback apply FILE` starts one")
         return
     headings = ("experiment", "state", "traffic", "variants", "closest guardrail", "last check")
-    rows = table(*headings, right=("traffic",), whole=("experiment",))
+    rows = table(*headings, right=("traffic",), drop=("last check",))
     for view in views:
         add(
             rows,
             view["key"],
             _state(view),
             f"{view['traffic']:.0%}" if view["state"] == "running" else "none",
-            ", ".join(map(_variant, view["variants"])),
-            _closest(view["guardrails"]),
+            ", ".join(_variant(variant, view["state"]) for variant in view["variants"]),
+            _closest(view),
             instant(view["last_check_at"]),
         )
-    table_console().print(rows)
+    show(rows)
     said = [line for view in views for line in _matters(view, view["key"] + ": ")]
     if said:
         say()
     for line in said:
-        say(line)
+        say(folded(line))
+
+
+def _folder(view: SpecsView) -> None:
+    """Print how the folder of spec files stands that the service follows, if it follows one."""
+    if view.dir is None:
+        return
+    say()
+    if not view.attention:
+        count = len(view.files)
+        say(f"follows {view.dir}: {count:,} file{'s' if count != 1 else ''}, all in force")
+    for words in view.attention:
+        say(f"! {words}")
 
 
 def _matters(view: dict[str, Any], head: str = "") -> list[str]:
@@ -84,14 +98,24 @@ def _matters(view: dict[str, Any], head: str = "") -> list[str]:
     ]
 
 
-def _variant(variant: dict[str, Any]) -> str:
-    state = "" if variant["state"] == "control" else f" {_words(variant['state'])}"
-    return f"{variant['name']}{state}"
+def _variant(variant: dict[str, Any], state: str) -> str:
+    shown = "" if variant["state"] == "control" else f" {_stands(variant, state)}"
+    return f"{variant['name']}{shown}"
 
 
-def _closest(guardrails: list[dict[str, Any]]) -> str:
-    if not guardrails:
+def _stands(variant: dict[str, Any], state: str) -> str:
+    """Return whether an arm is live: only those of an experiment that runs are."""
+    served = variant["state"] != "live" or state == State.RUNNING
+    return _words(variant["state"]) if served else "not served"
+
+
+def _closest(view: dict[str, Any]) -> str:
+    """Return the guardrail that is nearest to a breach, where any is checked."""
+    guardrails = view["guardrails"]
+    if not guardrails or view["state"] not in CHECKED:
         return "none"
+    if all(g["outcome"] is None for g in guardrails):
+        return "not checked yet"
     near = max(guardrails, key=lambda g: g["evidence"] or 0.0)
     return f"{near['guardrail']} at {near['evidence'] or 0.0:.0%} of its boundary"
 
@@ -109,40 +133,53 @@ def _words(name: str) -> str:
 def _one(view: dict[str, Any]) -> None:
     say(f"{view['key']}: {view['title']}")
     traffic = f"{view['traffic']:.0%} of" if view["state"] == "running" else "no"
-    say(
+    stands = (
         f"{_state(view)}, {traffic} traffic, seed {view['seed']}, "
         f"revision {view['revision']}, {view['checks']:,} checks, "
         f"last {instant(view['last_check_at'])}"
     )
-    for line in [*_facts(view), *_matters(view)]:
-        say(line)
+    for line in [stands, *_facts(view), *_matters(view)]:
+        say(folded(line))
     say()
-    console = table_console()
-    console.print(_variants(view["variants"]))
-    if view.get("ramp") and view["state"] not in {"stopped", "finished"}:
+    show(_variants(view))
+    if view.get("ramp") and view["state"] not in {"observing", "stopped", "finished"}:
         say()
-        console.print(_ramp(view["ramp"]))
+        show(_ramp(view["ramp"]))
     say()
-    console.print(_guardrails(view["guardrails"]))
+    show(_guardrails(view["guardrails"]))
     if view["transitions"]:
         say()
     for t in view["transitions"]:
         who = t["variant"] or view["key"]
-        moved = f"{_words(t['before'])} -> {_words(t['after'])}"
-        say(f"{instant(t['at'])}  {who}: {moved}, {t['reason']}")
+        say(folded(f"{instant(t['at'])}  {who}: {moved(t)}, {t['reason']}"))
+
+
+def moved(transition: dict[str, Any]) -> str:
+    """Return a change of state in words: ``running -> paused``, ``traffic 5% -> 25%``."""
+    before, after = (_words(transition[name]) for name in ("before", "after"))
+    if after == f"{before} approved":
+        return after
+    parts = [word.partition("traffic ") for word in (before, after)]
+    if all(traffic and not head for head, traffic, _ in parts):
+        was, now = (percent(float(share), digits=2) for _, _, share in parts)
+        return f"traffic {was} -> {now}"
+    return f"{before} -> {after}"
 
 
 def _facts(view: dict[str, Any]) -> list[str]:
-    """Return times, layer and holdout, where there are any."""
+    """Return what it is for, times, layer and holdout, where there are any."""
     times = {
-        "starts": view.get("starts_at"),
+        "starts": view.get("starts_at") if view["state"] == "draft" else None,
         "started": view.get("started_at"),
         "ends": view.get("ends_at"),
         "observed until": view.get("observe_until"),
     }
     if view["state"] == "stopped":
         times = {"started": view.get("started_at")}  # what was planned after that is no more
-    facts = [", ".join(f"{name} {instant(at)}" for name, at in times.items() if at)]
+    goal = (view.get("goal") or {}).get("words")
+    meant = {"hypothesis": view.get("hypothesis"), "goal": goal, "owner": view.get("owner")}
+    facts = [f"{name}: {text}" for name, text in meant.items() if text]
+    facts += [", ".join(f"{name} {instant(at)}" for name, at in times.items() if at)]
     if layer := view.get("layer"):
         owned = "gave its share back" if layer["released"] else f"holds {layer['owned']:.2%} of it"
         facts.append(f"layer {layer['name']}: {owned}")
@@ -151,14 +188,14 @@ def _facts(view: dict[str, Any]) -> list[str]:
     return [fact for fact in facts if fact]
 
 
-def _variants(variants: list[dict[str, Any]]) -> Table:
+def _variants(view: dict[str, Any]) -> Rows:
     rows = table("variant", "state", "share", "exposed", right=("share", "exposed"))
-    for v in variants:
-        add(rows, v["name"], _words(v["state"]), f"{v['share']:.1%}", f"{v['exposed']:,}")
+    for v in view["variants"]:
+        add(rows, v["name"], _stands(v, view["state"]), f"{v['share']:.1%}", f"{v['exposed']:,}")
     return rows
 
 
-def _ramp(steps: list[dict[str, Any]]) -> Table:
+def _ramp(steps: list[dict[str, Any]]) -> Rows:
     rows = table("step", "traffic", "state", "hold left", "units", "approval", right=("traffic",))
     for s in steps:
         units = s.get("units") or {}
@@ -185,7 +222,7 @@ def _length(text: str | None) -> str:
     return format_duration(timedelta(minutes=minutes))
 
 
-def _guardrails(guardrails: list[dict[str, Any]]) -> Table:
+def _guardrails(guardrails: list[dict[str, Any]]) -> Rows:
     rows = table("guardrail", "treatment", "outcome", "evidence", "in words", right=("evidence",))
     for g in guardrails:
         evidence = f"{g['evidence'] or 0.0:.0%}"

@@ -339,15 +339,15 @@ def _kpi_cell(kpi: KpiView | None, variant: str, unit: str) -> KpiCell:
 
 def transition_line(view: TransitionView) -> TransitionLine:
     """Return a change of state in one sentence."""
-    subject = view.variant or "The experiment"
     if view.after == "rolled_back":
-        what, tone = f"{subject} was turned back", "bad"
+        what, tone = f"{view.variant or 'The experiment'} was turned back", "bad"
     elif view.before == "rolled_back" and view.after == "live":
-        what, tone = f"{subject} was resumed", "warn"
+        what, tone = f"{view.variant or 'The experiment'} was resumed", "warn"
     elif view.variant is None and view.after == "running":
-        what, tone = f"{subject} {'went on' if view.before == 'paused' else 'started'}", "good"
+        what = f"The experiment {'went on' if view.before == 'paused' else 'started'}"
+        tone = "good"
     else:
-        what, tone = f"{subject}: {view.before or 'new'} → {view.after}".replace("_", " "), "quiet"
+        what, tone = words.happened(view.variant, view.before, view.after), "quiet"
     return TransitionLine(
         id=view.id,
         experiment=view.experiment,

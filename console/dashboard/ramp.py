@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from console.dashboard import words
+from experiments.lifecycle import OVER, State
 from guardrails.views import ExperimentView, RampStepView
 
 _STATES = {"done": "done", "current": "now", "next": "to come"}
@@ -21,8 +22,12 @@ class StepLine:
 
 
 def step_lines(view: ExperimentView) -> tuple[StepLine, ...]:
-    """Return the steps of a ramp; empty where there is one step only."""
-    if len(view.ramp) < 2:  # noqa: PLR2004 - no ramp
+    """Return the steps of a ramp; empty where there is one step only.
+
+    A run that takes no more units asks for nothing: its steps say how far it came.
+    """
+    ended = State(view.state) in {*OVER, State.OBSERVING}
+    if view.steps < 2:  # noqa: PLR2004 - no ramp
         return ()
     return tuple(
         StepLine(
@@ -30,7 +35,7 @@ def step_lines(view: ExperimentView) -> tuple[StepLine, ...]:
             state=step.state,
             state_words=_STATES[step.state],
             traffic_words=words.share(step.traffic),
-            asks=_asks(step, last=step.number == len(view.ramp)),
+            asks=() if ended else _asks(step, last=step.number == view.steps),
         )
         for step in view.ramp
     )

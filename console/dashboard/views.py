@@ -23,6 +23,7 @@ from console.dashboard.lines import (
     variant_line,
 )
 from console.dashboard.ramp import StepLine, step_lines
+from experiments.lifecycle import State
 from guardrails.outcome import Code, Outcome
 from guardrails.rules import Regression
 from guardrails.views import ExperimentView, GuardrailView, TransitionView
@@ -299,9 +300,7 @@ def traffic_words(view: ExperimentView) -> str:
 def _facts(view: ExperimentView) -> tuple[tuple[str, str], ...]:
     facts = [
         ("Traffic", traffic_words(view)),
-        ("Started", words.instant(view.started_at)),
-        ("New units until", words.instant(view.ends_at)),
-        ("Watched until", words.instant(view.observe_until)),
+        *_times(view),
         ("Checks", f"{view.checks:,}, one every {words.duration(view.check_every)}"),
         (
             "Last check",
@@ -319,9 +318,25 @@ def _facts(view: ExperimentView) -> tuple[tuple[str, str], ...]:
         facts.insert(0, ("Mode", "shadow: it watches and acts on nothing"))
     if view.conflicted:
         facts.append(("Seen in two variants", f"{words.count(view.conflicted, 'unit')}, left out"))
+    if view.goal is not None:
+        facts.insert(0, ("Goal", view.goal["words"]))
     if view.owner:
         facts.append(("Owner", view.owner))
     return tuple(facts)
+
+
+def _times(view: ExperimentView) -> tuple[tuple[str, str], ...]:
+    """Return when a run began and ends; of a stopped one what happened, not what was planned."""
+    times = (
+        ("Started", view.started_at),
+        ("New units until", view.ends_at),
+        ("Watched until", view.observe_until),
+    )
+    if view.state != State.STOPPED:
+        return tuple((name, words.instant(at)) for name, at in times)
+    stops = [t.at for t in view.transitions if t.variant is None and t.after == State.STOPPED]
+    known = (*times, ("Stopped", stops[-1] if stops else None))
+    return tuple((name, words.instant(at)) for name, at in known if at is not None)
 
 
 def _by_urgency(lines: Sequence[GuardrailLine]) -> list[GuardrailLine]:

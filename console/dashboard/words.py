@@ -1,6 +1,7 @@
 """Numbers and states as people read them. Unknown is said in words, never shown as 0. Pure."""
 
 import math
+import re
 from datetime import datetime, timedelta
 
 UNKNOWN = "not known yet"
@@ -131,3 +132,29 @@ def joined(words: tuple[str, ...]) -> str:
     if len(words) < 2:  # noqa: PLR2004 - nothing to join
         return "".join(words)
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+_HAPPENED = {
+    "draft": "The experiment was applied as a draft",
+    "paused": "The experiment was paused",
+    "observing": "The last new units came; they are watched until their windows close",
+    "finished": "The experiment is finished",
+    "stopped": "The experiment was stopped",
+}
+
+
+def happened(variant: str | None, before: str, after: str) -> str:
+    """Return what a transition means, as a sentence without its full stop."""
+    if variant is None and after in _HAPPENED:
+        return _HAPPENED[after]
+    step = re.fullmatch(r"step ([0-9]+) approved", after)
+    if step is not None:
+        return f"Step {step[1]} of the ramp was approved"
+    traffic = [re.fullmatch(r"traffic ([0-9.e-]+)", end) for end in (before, after)]
+    shares = [share(float(end[1])) for end in traffic if end is not None]
+    if len(shares) == len(traffic):
+        return f"The ramp went from {shares[0]} to {shares[1]} of the traffic"
+    if re.fullmatch(r"revision [0-9]+", after):
+        return f"{after.capitalize()} was applied"
+    subject = variant or "The experiment"
+    return f"{subject} went from {before or 'new'} to {after}".replace("_", " ")

@@ -42,7 +42,7 @@ VARIANT_KEYS: Final = (
     Key(
         "flow",
         json_type(),
-        "Any JSON, delivered as the flag's value.",
+        "Any JSON, delivered as the flag's value; null: what the application's code has.",
         {"steps": ["confirm"]},
         default="the name of the variant",
     ),
@@ -184,7 +184,10 @@ def weights_sum_to_all(record: Record) -> None:
 
 
 def flows_are_alike(record: Record) -> None:
-    """A flag has one type: applications ask for an object or a text, and get an error else."""
+    """A flag has one type: applications ask for an object or a text, and get an error else.
+
+    Null is of every type: no value is delivered, and the application's own default is used.
+    """
     arms = _arms(record)
     written = {name: arm for name, arm in arms.items() if arm.value.written("flow")}
     if not written:
@@ -195,7 +198,8 @@ def flows_are_alike(record: Record) -> None:
             arm.place.problem(
                 arm.at, f"has no `flow`, but `{other}` has one", "give one to every variant"
             )
-    kinds = {n: _json_kind(a.value.get("flow")) for n, a in written.items() if a.value.has("flow")}
+    flows = {name: arm.value.get("flow") for name, arm in written.items()}
+    kinds = {name: _json_kind(flow) for name, flow in flows.items() if flow is not None}
     first = next(iter(kinds.items()), None)
     for name, kind in kinds.items():
         if first is not None and kind != first[1]:

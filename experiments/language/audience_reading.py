@@ -130,6 +130,7 @@ def _attribute(entry: Entry, place: Place) -> Iterator[Condition]:
     name, node = entry.key, entry.value
     _check_name(entry, place)
     if isinstance(node, ScalarNode):
+        _no_number_for_a_version(name, node, place)
         yield Condition(name, Operator.IS, (_value(node),))
     elif isinstance(node, ListNode):
         if node.items and all(isinstance(item, MappingNode) for item in node.items):
@@ -137,6 +138,8 @@ def _attribute(entry: Entry, place: Place) -> Iterator[Condition]:
             raise Refusal(
                 "must be values, got a list of groups", hint or f"groups stand under `{GROUPS}:`"
             )
+        for index, item in enumerate(node.items):
+            _no_number_for_a_version(name, item, place.item(index))
         yield Condition(name, Operator.ANY_OF, _values(node))
     else:
         yield from _comparisons(name, node, place)
@@ -176,12 +179,37 @@ def _comparisons(name: str, node: MappingNode, place: Place) -> list[Condition]:
             here.problem(entry.at, "unknown comparison", near(entry.key, COMPARISONS))
             continue
         operator = Operator(entry.key)
+        if operator is not Operator.VERSION_AT_LEAST:
+            _no_number_for_a_version(name, entry.value, here, ordered=entry.key in NUMERIC)
         try:
             conditions.append(Condition(name, operator, _operand(operator, entry.value, here)))
         except Refusal as refusal:
             here.problem(entry.value.at, refusal.message, refusal.hint)
     _contradictions(conditions)
     return conditions
+
+
+def _no_number_for_a_version(name: str, node: Node, place: Place, *, ordered: bool = False) -> None:
+    """Tell where a version lacks its quotes: 3.10 is the number 3.1, and compared as one.
+
+    An error where digits are lost so; else it may be meant, since applications may send numbers.
+    """
+    if not isinstance(node, ScalarNode) or not isinstance(node.value, float):
+        return
+    means_one = "version" in name.lower().replace("conversion", "")
+    if not means_one or not _VERSION.fullmatch(node.text):
+        return
+    lost = node.text.endswith("0")
+    place.problem(
+        node.at,
+        f"is the number {node.value:g}, not the version {node.text}"
+        if lost
+        else f"is a number: a version that is sent as text never fits {node.text}",
+        f'for a version write {{version_at_least: "{node.text}"}}'
+        if ordered
+        else f'for a version write "{node.text}" in quotes',
+        severity=Severity.ERROR if lost else Severity.WARNING,
+    )
 
 
 def _operand(operator: Operator, node: Node, place: Place) -> tuple[Value, ...]:

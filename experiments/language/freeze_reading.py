@@ -89,7 +89,13 @@ FREEZE_KEYS: Final = (
         "Europe/Berlin",
         default=_DEFAULT_ZONE,
     ),
-    Key("why", text_type(most=200), "Reason, for people.", "holidays", default="not said"),
+    Key(
+        "why",
+        text_type(most=200, lines=True),
+        "Reason, for people.",
+        "holidays",
+        default="not said",
+    ),
 )
 
 

@@ -9,9 +9,10 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from experiments.errors import Problem, Severity
+from experiments.language.one_line import in_one_line
 from experiments.language.scalars import resolve
 from experiments.language.source import Entry, ListNode, MappingNode, Mark, Node, ScalarNode
 
@@ -265,7 +266,7 @@ def _own_or_example(key: Key, node: Node, place: Place) -> str:
         with suppress(Refusal, ToldError):
             key.type.read(node, Place(Report(""), place.path))
             return node.text
-    return _in_one_line(key.example)
+    return in_one_line(key.example)
 
 
 def _clause(text: str) -> str:
@@ -275,17 +276,7 @@ def _clause(text: str) -> str:
 
 
 def _example(key: Key) -> str:
-    return f"`{key.name}: {_in_one_line(key.example)}`"
-
-
-def _in_one_line(value: Any) -> str:
-    """Return an example as it may stand in a file, on one line."""
-    if isinstance(value, dict):
-        inner = cast("dict[str, Any]", value).items()
-        return "{" + ", ".join(f"{name}: {_in_one_line(v)}" for name, v in inner) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_in_one_line(v) for v in cast("list[Any]", value)) + "]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{key.name}: {in_one_line(key.example)}`"
 
 
 def _unknown(

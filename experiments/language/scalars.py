@@ -31,6 +31,31 @@ _UNDERSCORED = re.compile(r"[-+]?[0-9]+(_[0-9_]*)+(\.[0-9_]*)?")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 
 
+HIDDEN: Final = frozenset(
+    {*map(chr, (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))}
+    - set("\t\n")
+)
+"""Characters that steer a terminal or turn the direction of what follows, and are not seen."""
+
+_HIDDEN = re.compile(f"[{''.join(map(re.escape, sorted(HIDDEN)))}]")
+_UNSEEN: Final = {code: f"\\u{code:04x}" for code in (*map(ord, HIDDEN), *range(0xD800, 0xE000))}
+
+
+def unseen(text: str) -> tuple[str, str] | None:
+    """Return what is wrong with a text that holds a hidden character, ``None`` when it has none."""
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        return "holds half of a character (a lone surrogate)", "write the character itself"
+    found = _HIDDEN.search(text)
+    if found is None:
+        return None
+    return f"holds U+{ord(found[0]):04X}, a character that is not seen", "remove it"
+
+
+def visible(text: str) -> str:
+    r"""Return text with every hidden or half character as its code: ``\u001b``."""
+    return text.translate(_UNSEEN)
+
+
 def trap(text: str) -> tuple[str, str] | None:
     """Return what is wrong with an unquoted spelling and what to write, ``None`` when nothing is.
 
@@ -64,8 +89,8 @@ def trap(text: str) -> tuple[str, str] | None:
 
 def resolve(text: str, *, plain: bool) -> tuple[JsonScalar, tuple[str, str] | None]:
     """Return the value of a scalar by YAML 1.2, and what is wrong with it if anything is."""
-    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
-        return "", ("holds half of a character (a lone surrogate)", "write the character itself")
+    if (fault := unseen(text)) is not None:
+        return "", fault
     if plain and text in _WORDS:
         return _WORDS[text], None
     number = _number(text) if plain else None

@@ -25,7 +25,7 @@ from experiments.language.types import (
     integer_type,
     percent_type,
 )
-from experiments.spec import MANUAL, Advance, Ends, RampStep
+from experiments.spec import MANUAL, Advance, Ends, Mode, RampStep
 
 MAX_STEPS: Final = 50
 SHORTEST_RUN: Final = timedelta(hours=1)
@@ -226,6 +226,21 @@ def _ramp_fits_the_run(record: Record) -> None:
         )
 
 
+def _shadow_has_no_ramp(record: Record) -> None:
+    """In shadow mode nothing acts, the ramp included: its later steps never come."""
+    steps: Sequence[Item] = record.get("ramp", ())
+    if record.get("mode") != Mode.SHADOW or len(steps) < 2:  # noqa: PLR2004 - one follows
+        return
+    traffic: Amount | None = steps[0].value.get("traffic")
+    if traffic is not None:
+        record.problem(
+            "ramp",
+            f"stands still in shadow mode: traffic stays {format_percent(traffic.percent)}",
+            "write the one step that is wanted while it only watches",
+            severity=Severity.WARNING,
+        )
+
+
 def _freezes_meet_the_run(record: Record) -> None:
     """A span before the start or after the end holds nothing; one over all of it holds all."""
     starts, run = record.get("starts"), run_length(record)
@@ -257,6 +272,7 @@ SCHEDULE_RULES: tuple[Callable[[Record], None], ...] = (
     _ramp_rises,
     _ramp_steps_wait,
     _ramp_fits_the_run,
+    _shadow_has_no_ramp,
     freezes_are_times,
     _freezes_meet_the_run,
 )

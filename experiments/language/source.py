@@ -23,7 +23,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from experiments.errors import Problem
-from experiments.language.scalars import JsonScalar, resolve, trap
+from experiments.language.scalars import JsonScalar, resolve, trap, unseen, visible
 from experiments.language.syntax import explain_syntax
 
 MAX_CHARACTERS = 500_000
@@ -278,8 +278,9 @@ class _Builder:
         self._place(ScalarNode(value, text, at, faulty=fault is not None))
 
     def _key(self, frame: _Frame, text: str, at: Mark, *, plain: bool) -> None:
+        advice = unseen(text) or (trap(text) if plain else None)
+        text = visible(text)
         frame.key, frame.key_at = text, at
-        advice = trap(text) if plain else None
         if plain and text == "<<":
             advice = ("merge keys are not supported", "write the keys out")
         elif not text.strip():

@@ -94,7 +94,7 @@ EXPERIMENT_KEYS: Final = (
     ),
     Key(
         "hypothesis",
-        text_type(most=2000),
+        text_type(most=2000, lines=True),
         "What is believed, in a sentence.",
         "Showing what is lost lowers cancellations without annoying people.",
         default="not said",

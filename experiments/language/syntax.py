@@ -1,6 +1,7 @@
 """What a YAML parser's complaint means to the person who wrote the file."""
 
 import re
+from itertools import pairwise
 
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -19,6 +20,8 @@ def explain_syntax(error: MarkedYAMLError, text: str) -> tuple[int, int, str, st
     if tabbed is not None:
         at = lines[tabbed - 1].index("\t") + 1
         return tabbed, at, "a tab is used for indentation", "use spaces"
+    if (quote := _open_quote(lines)) is not None and quote[0] < line:
+        return *quote, "a quote opens here, and its line does not close it", _CLOSE
     message, hint = _words(error)
     if "`:`" in message and len(_COLON.findall(lines[min(line, len(lines)) - 1])) > 1:
         hint = "put text that holds a colon in quotes"
@@ -33,6 +36,26 @@ def _tabbed_line(lines: list[str], line: int) -> int | None:
     return None
 
 
+def _open_quote(lines: list[str]) -> tuple[int, int] | None:
+    """Return where a value begins in a quote that is left open, ``None`` where none is.
+
+    Counted is the first line with a quote of its value's kind that its line does not close and
+    that the next one, which begins with a key, cannot go on.
+    """
+    for number, (line, following) in enumerate(pairwise(lines), start=1):
+        begins = _QUOTED_VALUE.match(line)
+        if begins is not None and _KEY.match(following) and not _CLOSED[begins[2]].match(begins[3]):
+            return number, begins.end(1) + 1
+    return None
+
+
+_QUOTED_VALUE = re.compile(r"( *(?:- +)?[A-Za-z_][\w.-]*: +)([\"'])(.*)")
+_KEY = re.compile(r" *(?:- +)?[A-Za-z_][\w.-]*:(?: |$)")
+_CLOSED = {
+    '"': re.compile(r'(?:[^"\\]|\\.)*"'),
+    "'": re.compile(r"(?:[^']|'')*'(?!')"),
+}
+_CLOSE = "close it at the end of the line, or double it inside text"
 _ALIGN = "align the line with the keys it belongs to"
 _WORDS = (
     # (in the context, in the problem, what is wrong, what to do); the first that fits is told

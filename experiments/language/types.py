@@ -32,8 +32,13 @@ def _scalar(node: Node, wanted: str, hint: str) -> ScalarNode:
     return node
 
 
-def text_type(*, most: int = 500) -> ValueType:
-    """Return the type of free text on one or more lines; numbers are taken as written."""
+def text_type(*, most: int = 500, lines: bool = False) -> ValueType:
+    """Return the type of free text; numbers are taken as written.
+
+    Args:
+        most: Characters at most.
+        lines: Whether it may have several lines.
+    """
 
     def read(node: Node, _place: Place) -> str:
         scalar = _scalar(node, "text", "write it on the same line, in quotes if it holds a colon")
@@ -44,6 +49,8 @@ def text_type(*, most: int = 500) -> ValueType:
             raise Refusal("is empty", "write a sentence or remove the key")
         if len(text) > most:
             raise Refusal(f"has {len(text)} characters, more than {most}", "shorten it")
+        if not lines and "\n" in text:
+            raise Refusal("has more than one line", "write it on one line, or fold it with `>-`")
         return text
 
     return ValueType(read, {"type": "string", "minLength": 1, "maxLength": most})
@@ -226,13 +233,13 @@ _LENGTH_IN_WORDS: Final = re.compile(
 
 
 def json_type() -> ValueType:
-    """Return the type of any JSON value."""
+    """Return the type of any JSON value; null has to be written, a key without value is none."""
 
     def read(node: Node, _place: Place) -> Any:
         if is_faulty(node):
             raise ToldError
-        if isinstance(node, ScalarNode) and node.value is None:
-            raise Refusal("is empty", "write a value, or remove the key")
+        if isinstance(node, ScalarNode) and node.value is None and not node.text:
+            raise Refusal("is empty", "write a value, which may be null, or remove the key")
         return to_json(node)
 
-    return ValueType(read, {"type": ["object", "array", "string", "number", "boolean"]})
+    return ValueType(read, {"type": ["object", "array", "string", "number", "boolean", "null"]})

@@ -77,6 +77,22 @@ _PROBLEM: Final[dict[str, Any]] = {
 
 VALIDATION: Final[dict[str, Any]] = {"ok": False, "problems": [_PROBLEM], "left_out": 0}
 
+SPEC_SET: Final[dict[str, Any]] = {"files": [{"source": "specs/cancel-page.yaml", "text": SPEC}]}
+
+REHEARSAL: Final[dict[str, Any]] = {
+    "ok": True,
+    "files": [
+        {
+            "source": "specs/cancel-page.yaml",
+            "ok": True,
+            "problems": [],
+            "left_out": 0,
+            "error": None,
+            "applied": {**APPLIED, "dry_run": True},
+        }
+    ],
+}
+
 FAULTY: Final[dict[str, Any]] = {
     "code": "invalid_spec",
     "message": (
@@ -108,6 +124,7 @@ SPECS: Final[dict[str, Any]] = {
             "revision": 1,
             "result": "unchanged",
             "conflict": None,
+            "drift": None,
         }
     ],
 }

@@ -1,21 +1,22 @@
 """Experiments over HTTP: applying files, reading what happened, deciding by hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 from starlette.concurrency import run_in_threadpool
 
-from experiments.errors import InvalidRequestError, Problem, SpecError
+from experiments.errors import InvalidRequestError, Problem, Severity, SpecError
 from experiments.lifecycle import Move
 from guardrails.api import examples
 from guardrails.api.answers import described, refusals, to_json
 from guardrails.engine import Engine
 from guardrails.planning.measured import Measured
 from guardrails.problems import told
+from guardrails.rehearsal import Rehearsed
 from guardrails.spec_paths import LARGEST_SPEC
 from guardrails.texts import header_text, unicode
 from guardrails.views import (
@@ -29,6 +30,9 @@ from metrics.asgi import read_body
 
 LONGEST_REASON = 2_000
 """Characters of a reason: it is kept, shown and sent to channels."""
+
+MOST_SPECS = 1_000
+"""Files of one rehearsal."""
 
 Text = Annotated[str, AfterValidator(unicode)]
 Actor = Annotated[
@@ -110,6 +114,53 @@ class Validation:
     ok: bool
     problems: tuple[Problem, ...]
     left_out: int = 0
+
+
+class SpecText(BaseModel):
+    """One spec file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: Text = Field(max_length=500, description="Name of the file, for problems.")
+    text: Text = Field(max_length=LARGEST_SPEC, description="The text of the file.")
+
+
+class SpecSet(BaseModel):
+    """Spec files in the order in which they would be applied."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.SPEC_SET]})
+
+    files: list[SpecText] = Field(max_length=MOST_SPECS)
+
+    @field_validator("files")
+    @classmethod
+    def _each_once(cls, files: list[SpecText]) -> list[SpecText]:
+        if len({file.source for file in files}) < len(files):
+            raise ValueError("names a file twice")
+        return files
+
+
+@dataclass(frozen=True, slots=True)
+class RehearsedFile:
+    """What applying one file would do: ``applied``, or why it would be refused, in ``error``.
+
+    Of many ``problems`` the first, and how many more; warnings are among them.
+    """
+
+    source: str
+    ok: bool
+    problems: tuple[Problem, ...]
+    left_out: int
+    error: dict[str, Any] | None
+    applied: ApplyView | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What applying files one after another would do; ``ok`` when no file has an error."""
+
+    ok: bool
+    files: tuple[RehearsedFile, ...]
 
 
 def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> APIRouter:
@@ -227,7 +278,7 @@ def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
 
 
 def validation_router(engine: Callable[[], Engine]) -> APIRouter:
-    """Return the route that checks a file against what this service has; it changes nothing.
+    """Return the routes that say what applying files would meet; they change nothing.
 
     Args:
         engine: Returns the running engine.
@@ -236,7 +287,7 @@ def validation_router(engine: Callable[[], Engine]) -> APIRouter:
 
     @api.post(
         "/validate",
-        summary="Check a spec file against this service's KPIs, channels and queries",
+        summary="Check a spec file against this service, and what runs on it",
         openapi_extra=SPEC_BODY,
         responses=described(Validation, examples.VALIDATION, what="Its problems, or none"),
     )
@@ -244,11 +295,34 @@ def validation_router(engine: Callable[[], Engine]) -> APIRouter:
         text = await _text(request)
         problems = await run_in_threadpool(lambda: engine().validate(text, source=source))
         first, left_out = told(problems)
-        good = all(problem.severity != "error" for problem in problems)
-        return to_json(Validation(good, tuple(first), left_out))
+        return to_json(Validation(_good(problems), tuple(first), left_out))
 
-    _ = validate
+    @api.post(
+        "/rehearse",
+        summary="Say what applying spec files one after another would do",
+        responses=described(Rehearsal, examples.REHEARSAL, what="Each file, in the order given"),
+    )
+    def rehearse(specs: SpecSet, actor: Actor = "api") -> Response:
+        texts = {file.source: file.text for file in specs.files}
+        files = tuple(map(_rehearsed, engine().rehearse(texts, actor=actor)))
+        return to_json(Rehearsal(all(file.ok for file in files), files))
+
+    _ = (validate, rehearse)
     return api
+
+
+def _good(problems: Sequence[Problem]) -> bool:
+    return all(problem.severity is not Severity.ERROR for problem in problems)
+
+
+def _rehearsed(one: Rehearsed) -> RehearsedFile:
+    first, left_out = told(one.problems)
+    refusal = None
+    if isinstance(one.refusal, SpecError):  # its problems are there already
+        refusal = {"code": one.refusal.code, "message": str(first[0]), "hint": None, "path": None}
+    elif one.refusal is not None:
+        refusal = one.refusal.to_json()["error"]
+    return RehearsedFile(one.source, _good(one.problems), tuple(first), left_out, refusal, one.view)
 
 
 async def _text(request: Request) -> str:

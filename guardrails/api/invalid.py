@@ -94,6 +94,7 @@ _WORDS: Final[Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]]] = {
     "string_unicode": lambda _: ("must be valid Unicode text", ""),
     "string_too_short": _length("at least", "min_length"),
     "string_too_long": _length("at most", "max_length"),
+    "too_long": lambda context: (f"must have at most {context.get('max_length')} entries", ""),
     "bool": lambda _: ("must be true or false", ""),
     "int": lambda _: ("must be a whole number", ""),
     "float": lambda _: ("must be a number", ""),

@@ -113,7 +113,7 @@ _SET_KEYS: Final = (
     Key("title", text_type(most=200), "Name for people.", "A way out that works", required=True),
     Key(
         "words",
-        text_type(most=1000),
+        text_type(most=1000, lines=True),
         "What it protects against, and whom.",
         "Protects people who want out.",
         required=True,

@@ -13,14 +13,17 @@ from typing import Final
 
 from experiments.language.amounts import format_duration
 from experiments.language.instants import format_instant
-from experiments.language.source import ListNode, MappingNode, Mark, Node, ScalarNode, parse_yaml
+from experiments.language.one_line import in_one_line
+from experiments.language.source import ListNode, MappingNode, Mark, Node, parse_yaml
 from experiments.spec import CONTROL, Advance, Exposure, Mode, RampStep
 from guardrails.language.spec_explain_guardrails import explained_guardrails, kpi_name
 from guardrails.schedule import frozen
 from guardrails.spec_file import SpecFile
 from guardrails.words import percent
 
-_WIDTH: Final = 100
+WIDTH: Final = 100
+"""Columns of an explanation where nobody asks for fewer."""
+
 _LONGEST_VALUE: Final = 300
 
 
@@ -82,9 +85,10 @@ def explained(spec: SpecFile) -> tuple[ExplainedKey, ...]:
     )
 
 
-def explanation_lines(spec: SpecFile) -> list[str]:
-    """Return the same as text, at most 100 columns wide."""
-    lines = [f"{spec.experiment.key}: what this file says, and what holds where it says nothing"]
+def explanation_lines(spec: SpecFile, *, width: int = WIDTH) -> list[str]:
+    """Return the same as text, at most ``width`` columns wide."""
+    head = f"{spec.experiment.key}: what this file says, and what holds where it says nothing"
+    lines = _wrapped(head, width, first="", rest="  ")
     section = ""
     for key in explained(spec):
         if key.section != section:
@@ -93,14 +97,14 @@ def explanation_lines(spec: SpecFile) -> list[str]:
         head = f"{key.path}: {key.value}{'' if key.given else '  (default)'}"
         if key.path.startswith("("):
             head = f"{key.path[1:-1]}: {key.value}"
-        lines += _wrapped(head, first="  ", rest="      ")
-        lines += _wrapped(key.meaning, first="      ", rest="      ")
+        lines += _wrapped(head, width, first="  ", rest="      ")
+        lines += _wrapped(key.meaning, width, first="      ", rest="      ")
     return lines
 
 
-def _wrapped(text: str, *, first: str, rest: str) -> list[str]:
+def _wrapped(text: str, width: int, *, first: str, rest: str) -> list[str]:
     return textwrap.wrap(
-        text, _WIDTH, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
+        text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False
     )
 
 
@@ -117,15 +121,14 @@ def _tried(file: _File) -> Iterator[ExplainedKey]:
             "",
             f"{variant.name} is {what}: it is planned for {percent(variant.weight)} of the units.",
         )
-        yield file.row(
-            f"variants.{variant.name}.flow",
-            variant.name,
-            f"What applications receive as the flag's value for {variant.name}.",
-        )
+        flow = f"What applications receive as the flag's value for {variant.name}."
+        if variant.flow is None:
+            flow = f"For {variant.name} applications receive no value and use their own default."
+        yield file.row(f"variants.{variant.name}.flow", variant.name, flow)
     live = (
         "A breach of an acting guardrail turns its treatment back."
         if spec.mode is Mode.LIVE
-        else "Everything is judged and recorded, and nobody is turned back."
+        else "Everything is judged and recorded, nobody is turned back, and the ramp stands still."
     )
     yield file.row("mode", "live", live)
     told = "These channels of the service and its log are told what happens."
@@ -160,7 +163,10 @@ def _people(file: _File) -> Iterator[ExplainedKey]:
         if spec.holdout
         else "Units of the service's global holdout take part in it, too.",
     )
-    forced = "These ids get the variant named, whatever else holds, and are never counted."
+    forced = (
+        "These ids get the variant named, whoever takes part, and are never counted. Of one that "
+        "was turned back they get control, too."
+    )
     yield file.row("force", "none", forced if spec.force else "No id is set to a variant by hand.")
     yield file.row(
         "exposure",
@@ -222,9 +228,18 @@ def _ramp(file: _File) -> Iterator[ExplainedKey]:
         item = node.items[index] if isinstance(node, ListNode) else node
         last = index == len(spec.ramp) - 1
         share, since = percent(step.traffic, digits=2), _since(file, begins, index)
-        meaning = f"{share} of the audience, {since}. {_leaves(step, last=last)}"
+        shadow = spec.mode is Mode.SHADOW
+        leaves = _STANDS_STILL if shadow and not last else _leaves(step, last=last)
+        meaning = f"{share} of the audience, {since}. {leaves}"
+        if shadow and index > 0:
+            meaning = "Never: in shadow mode the ramp stands still at its first step."
         yield ExplainedKey(f"ramp[{index}]", _written(item), given=True, meaning=meaning)
         begins = _next_begins(file, begins, step.hold)
+
+
+_STANDS_STILL: Final = (
+    "It stays until the end: in shadow mode the ramp stands still, whatever a step asks for."
+)
 
 
 def _next_begins(file: _File, begins: timedelta | None, hold: timedelta) -> timedelta | None:
@@ -331,16 +346,8 @@ def _doubt(file: _File) -> Iterator[ExplainedKey]:
 
 def _written(node: Node) -> str:
     """Return a value on one line, as people write it."""
-    text = _flow(node)
+    text = in_one_line(node)
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
-
-
-def _flow(node: Node) -> str:
-    if isinstance(node, ScalarNode):
-        return " ".join(node.text.split())
-    if isinstance(node, ListNode):
-        return f"[{', '.join(_flow(item) for item in node.items)}]"
-    return f"{{{', '.join(f'{entry.key}: {_flow(entry.value)}' for entry in node.entries)}}}"
 
 
 _NOTHING: Final = MappingNode((), Mark(1, 1))

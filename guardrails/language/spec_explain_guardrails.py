@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from experiments.language.amounts import format_duration
 from experiments.language.source import ListNode, MappingNode, Node
+from experiments.spec import Mode
 from guardrails.levels import WindowPlan, exposed_by, plan_comparisons
 from guardrails.rules import Action, Guardrail, Limit, PromQL, Regression
 from guardrails.rules.common import Side
@@ -87,10 +88,13 @@ def _alpha(spec: SpecFile) -> str:
     parts = f"{len(acting)} guardrail{'s' if len(acting) > 1 else ''} that can turn back, by weight"
     if treatments > 1:
         parts += f", then by {treatments} treatments"
+    shadow = ""
+    if spec.experiment.mode is Mode.SHADOW:
+        shadow = "In shadow mode nobody is turned back; in live mode this would hold. "
     return (
-        "A treatment that does no harm worth proving (at most `prove_past` of each margin, inside "
-        f"each limit) is turned back with a probability of at most {budget} over the whole "
-        f"experiment, all checks together. It is split over {parts}, then by windows."
+        f"{shadow}A treatment that does no harm worth proving (at most `prove_past` of each "
+        f"margin, inside each limit) is turned back with a probability of at most {budget} over "
+        f"the whole experiment, all checks together. It is split over {parts}, then by windows."
     )
 
 
@@ -112,8 +116,8 @@ def _own_rows(
     def row(key: str, default: str, meaning: str) -> GuardrailRow:
         return GuardrailRow(f"{path}.{key}", default, node.get(key) if node else None, meaning)
 
-    yield row("action", str(guardrail.action.value), _ACTIONS[guardrail.action])
-    yield row("dry_run", "false", _dry(guardrail))
+    yield row("action", str(guardrail.action.value), _action(spec, guardrail))
+    yield row("dry_run", "false", _dry(spec, guardrail))
     if isinstance(guardrail, PromQL):
         held = "two check intervals" if guardrail.hold is None else format_duration(guardrail.hold)
         yield row("hold", held, "How long the answer must be beyond the limit without a break.")
@@ -128,7 +132,7 @@ def _own_rows(
 def _set_rows(
     spec: SpecFile, guardrail: Guardrail, path: str, plans: _Plans
 ) -> Iterator[GuardrailRow]:
-    meaning = f"{_promise(spec, guardrail)}. {_acts(guardrail)}"
+    meaning = f"{_promise(spec, guardrail)}. {_acts(spec, guardrail)}"
     if not isinstance(guardrail, PromQL):
         meaning += f" {_windows(spec, guardrail, plans)}"
     yield GuardrailRow(path, guardrail.id, None, meaning)
@@ -142,9 +146,11 @@ _ACTIONS = {
 }
 
 
-def _dry(guardrail: Guardrail) -> str:
+def _dry(spec: SpecFile, guardrail: Guardrail) -> str:
     if guardrail.dry_run:
         return "It is judged, recorded and shown, and never acts."
+    if spec.experiment.mode is Mode.SHADOW:
+        return "It is no trial of its own: the whole experiment runs in shadow mode."
     return "It is no trial: a breach has its consequence."
 
 
@@ -173,9 +179,15 @@ def _size(guardrail: Regression, part: float = 1.0) -> str:
     return percent(size, digits=2)
 
 
-def _acts(guardrail: Guardrail) -> str:
+def _acts(spec: SpecFile, guardrail: Guardrail) -> str:
     if guardrail.dry_run:
         return "Tried only: it never acts."
+    return _action(spec, guardrail)
+
+
+def _action(spec: SpecFile, guardrail: Guardrail) -> str:
+    if spec.experiment.mode is Mode.SHADOW:
+        return _ACTIONS[Action.ALERT]
     return _ACTIONS[guardrail.action]
 
 

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from experiments.errors import TurnbackError
 from experiments.language.amounts import parse_amount, parse_duration
+from guardrails.simulate_units import SCORES
 from metrics.catalogue import Kind, KpiDefinition
 from metrics.catalogue_file import nearest
 from metrics.cells import Cell, Sums
@@ -172,6 +173,11 @@ def _parsed(
     for part in others:
         field, _, written = part.partition("=")
         if field.strip() not in _FIELDS:
+            if part.strip().isdigit():  # 4,2
+                raise BaselineError(
+                    f"{text!r}: a comma separates the numbers of a KPI",
+                    hint="write a decimal point: 4.2",
+                )
             raise BaselineError(
                 f"{text!r}: unknown number {field.strip()!r}{nearest(field.strip(), _FIELDS)}"
             )
@@ -200,6 +206,10 @@ def _check(text: str, kpi: KpiDefinition, given: Mapping[str, float], *, known: 
         wrong = f"{kpi.key} is a share: it must be above 0% and below 100%"
     elif kpi.kind is Kind.PROPORTION and "sd" in given:
         wrong = f"{kpi.key} is a share: its spread follows from its value; leave sd out"
+    elif _rates(kpi) and not SCORES[0] <= value <= SCORES[-1]:
+        wrong = f"{kpi.key} is a mean of scores from {SCORES[0]} to {SCORES[-1]}"
+    elif kpi.unit == "share" and not 0.0 <= value <= 1.0:
+        wrong = f"{kpi.key} is a share: it must be from 0% to 100%"
     elif not sd > 0.0:
         wrong = "sd must be above 0"
     elif not 0.0 < answering <= 1.0:
@@ -210,6 +220,12 @@ def _check(text: str, kpi: KpiDefinition, given: Mapping[str, float], *, known: 
         wrong = f"{kpi.key} has no window of that length"
     if wrong:
         raise BaselineError(f"{text!r}: {wrong}", hint=_WRITE)
+
+
+def _rates(kpi: KpiDefinition) -> bool:
+    """Return whether a KPI is the mean of scores as ratings give them; a file's own may differ."""
+    rated = (m.event == "satisfaction_rated" for m in kpi.measures)
+    return kpi.unit == "score" and all(rated)
 
 
 @lru_cache(maxsize=1)

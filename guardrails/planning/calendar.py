@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from experiments.spec import Advance, ExperimentSpec
+from experiments.spec import Advance, ExperimentSpec, Mode
 from guardrails.planning.baselines import Source
 from guardrails.schedule import frozen
 
@@ -92,7 +92,8 @@ def plan_calendar(spec: ExperimentSpec, traffic: Traffic) -> Calendar:
     """Return when each step begins: after its predecessor's hold and units, outside of freezes.
 
     A step is left at a check. Approval and proof are taken to come in time: they depend on
-    people and on the data. Freezes count where the file says when the run starts.
+    people and on the data. Freezes count where the file says when the run starts. In shadow mode
+    the first step is never left.
     """
     ends = spec.ends.after
     rate = traffic.units_per_day * layer_share(spec) / DAY.total_seconds()
@@ -101,7 +102,7 @@ def plan_calendar(spec: ExperimentSpec, traffic: Traffic) -> Calendar:
     begins, because = timedelta(0), "start"
     knots, exposed, steps = [0.0], [0.0], list[PlannedStep]()
     for index, step in enumerate(spec.ramp):
-        last = index == len(spec.ramp) - 1
+        last = index == len(spec.ramp) - 1 or spec.mode is Mode.SHADOW  # its ramp stands still
         flow = rate * step.traffic
         needed, next_because = timedelta.max, ""
         if not last:

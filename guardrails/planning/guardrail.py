@@ -16,7 +16,7 @@ from guardrails.planning.calendar import Calendar
 from guardrails.planning.paths import Schedule, Walks, found_at, schedule, walks
 from guardrails.planning.scores import Arms, Score, possible, same_units, score_under
 from guardrails.planning.values import Found, GuardrailPlan, Reached, WindowFigure
-from guardrails.rules import Guardrail
+from guardrails.rules import Regression, Statistical
 from guardrails.words import limit_words
 from metrics.catalogue import Kind, KpiDefinition
 from metrics.stats.power import Monitor
@@ -99,7 +99,9 @@ class _Known:
         return known if len(known) == len(found) else None
 
 
-def plan_guardrail(guardrail: Guardrail, comparison: Comparison, setting: Setting) -> GuardrailPlan:
+def plan_guardrail(
+    guardrail: Regression, comparison: Comparison, setting: Setting
+) -> GuardrailPlan:
     """Return what a guardrail can find in a treatment.
 
     Args:
@@ -118,6 +120,24 @@ def plan_guardrail(guardrail: Guardrail, comparison: Comparison, setting: Settin
         unknown = "the margin means nothing at this value of control"
     walked = _walked(known, setting) if known is not None else None
     margin, twice, curve = _found(known, walked, setting)
+    return replace(
+        plain_plan(guardrail, comparison, kpi),
+        margin=comparison.margin,
+        absolute=comparison.absolute,
+        prove_past=comparison.prove_past,
+        windows=_figures(comparison, baselines, known, setting),
+        at_margin=margin,
+        at_twice=twice,
+        smallest=_smallest(known, walked) if known is not None and walked is not None else None,
+        curve=curve,
+        unknown=unknown,
+    )
+
+
+def plain_plan(
+    guardrail: Statistical, comparison: AnyComparison, kpi: KpiDefinition
+) -> GuardrailPlan:
+    """Return what a plan says of a guardrail and treatment whatever they can find."""
     return GuardrailPlan(
         guardrail=guardrail.id,
         rule=guardrail.rule,
@@ -128,15 +148,6 @@ def plan_guardrail(guardrail: Guardrail, comparison: Comparison, setting: Settin
         acts=comparison.acts,
         level=sum(w.level for w in comparison.windows),
         side=comparison.side,
-        margin=comparison.margin,
-        absolute=comparison.absolute,
-        prove_past=comparison.prove_past,
-        windows=_figures(comparison, baselines, known, setting),
-        at_margin=margin,
-        at_twice=twice,
-        smallest=_smallest(known, walked) if known is not None and walked is not None else None,
-        curve=curve,
-        unknown=unknown,
     )
 
 

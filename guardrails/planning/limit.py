@@ -21,6 +21,7 @@ from guardrails.planning.guardrail import (
     answering_of,
     curve_of,
     found_in,
+    plain_plan,
     unknown_words,
     window_figure,
 )
@@ -28,7 +29,6 @@ from guardrails.planning.paths import Schedule, Walks, walks
 from guardrails.planning.scores import same_units
 from guardrails.planning.values import GuardrailPlan
 from guardrails.rules import Limit
-from guardrails.words import limit_words
 from metrics.catalogue import Kind
 from metrics.stats.comparison import MAX_DENOMINATOR_CV, MIN_UNITS
 from metrics.stats.contrasts import skew_corrected
@@ -73,19 +73,7 @@ def plan_limit(guardrail: Limit, comparison: LimitComparison, setting: Setting) 
         setting: What all guardrails share.
     """
     kpi = setting.kpis[comparison.kpi]
-    plain = GuardrailPlan(
-        guardrail=guardrail.id,
-        rule=guardrail.rule,
-        kpi=comparison.kpi,
-        treatment=comparison.treatment,
-        limit=limit_words(comparison, kpi.title),
-        action=str(guardrail.action.value),
-        acts=comparison.acts,
-        level=sum(w.level for w in comparison.windows),
-        side=comparison.side,
-        absolute=True,
-        share=comparison.share,
-    )
+    plain = replace(plain_plan(guardrail, comparison, kpi), absolute=True, share=comparison.share)
     baselines = [baseline_of(kpi, w.length, setting.baselines) for w in comparison.windows]
     unknown = unknown_words(comparison.kind, kpi, baselines) or _beyond(comparison, baselines)
     windows = () if unknown else _windows(comparison, baselines, setting)

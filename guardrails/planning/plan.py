@@ -6,7 +6,7 @@ judge with them later; only the data are replaced by what is known of them.
 Source: STATISTICS 1(i); DESIGN 8, 9.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from guardrails.levels import AnyComparison, Comparison, LimitComparison, plan_comparisons
@@ -15,13 +15,23 @@ from guardrails.planning.calendar import Calendar, Traffic, plan_calendar
 from guardrails.planning.goal import plan_goal
 from guardrails.planning.guardrail import Setting, plan_guardrail
 from guardrails.planning.limit import plan_limit
-from guardrails.planning.values import DroppedWindow, GoalPlan, GuardrailPlan, Plan
+from guardrails.planning.values import (
+    DroppedWindow,
+    Found,
+    GoalPlan,
+    GuardrailPlan,
+    Plan,
+    Reached,
+)
+from guardrails.planning.verdict import verdict_of
 from guardrails.planning.warnings import warnings_of
 from guardrails.rules import Guardrail, Limit, Regression
 from guardrails.spec_file import SpecFile
 
 PATHS = 4_000
 """Paths behind each guardrail's figures: a probability is known to 1.6 points."""
+
+Progress = Callable[[int, int, str], None]
 
 
 def plan(
@@ -31,7 +41,7 @@ def plan(
     *,
     seed: int = 1,
     paths: int = PATHS,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Plan:
     """Return what a run of a file can and cannot find.
 
@@ -42,7 +52,8 @@ def plan(
             shipped come after them and count as assumptions.
         seed: Of the paths; the same one gives the same plan.
         paths: How many; at least 100.
-        progress: Told the id of each guardrail and treatment before its figures are made.
+        progress: Told before the figures of each guardrail and treatment are made: how many are
+            made, of how many, and which comes now.
     """
     calendar = plan_calendar(spec.experiment, traffic)
     setting = Setting(
@@ -54,29 +65,67 @@ def plan(
         paths=max(100, paths),
         held={},
     )
-    compared = {(c.guardrail, c.treatment): c for c in plan_comparisons(spec)}
-    guardrails: list[GuardrailPlan] = []
-    for guardrail in spec.guardrails:
-        for treatment in spec.experiment.treatments:
-            if progress is not None:
-                progress(f"{guardrail.id} ({treatment})")
-            comparison = compared.get((guardrail.id, treatment))
-            guardrails.append(_guardrail(guardrail, treatment, comparison, setting))
     done = Plan(
         experiment=spec.experiment.key,
+        verdict=None,
         units_per_day=Number(traffic.units_per_day, traffic.source),
         ends=calendar.ends,
         observed=calendar.observed,
         units=round(calendar.units),
         by_arm=_by_arm(spec, calendar),
         ramp=calendar.steps,
-        guardrails=tuple(guardrails),
+        guardrails=_guardrails(spec, setting, progress),
         goal=_goals(setting),
         warnings=(),
         seed=seed,
         paths=setting.paths,
     )
-    return replace(done, warnings=warnings_of(done, spec))
+    return replace(done, verdict=verdict_of(done, spec), warnings=warnings_of(done, spec))
+
+
+def _guardrails(
+    spec: SpecFile, setting: Setting, progress: Progress | None
+) -> tuple[GuardrailPlan, ...]:
+    """Return every guardrail by treatment; arms that are alike are planned once."""
+    compared = {(c.guardrail, c.treatment): c for c in plan_comparisons(spec)}
+    asked = [(g, t) for g in spec.guardrails for t in spec.experiment.treatments]
+    found: list[GuardrailPlan] = []
+    made: dict[tuple[object, ...], GuardrailPlan] = {}
+    for number, (guardrail, treatment) in enumerate(asked):
+        if progress is not None:
+            progress(number, len(asked), f"{guardrail.id} ({treatment})")
+        comparison = compared.get((guardrail.id, treatment))
+        unnamed = None if comparison is None else replace(comparison, treatment="")
+        key = (guardrail.id, unnamed, setting.weights(treatment))
+        if key not in made:
+            made[key] = _guardrail(guardrail, treatment, comparison, setting)
+        found.append(_of_arm(made[key], treatment))
+    return tuple(found)
+
+
+def _of_arm(found: GuardrailPlan, treatment: str) -> GuardrailPlan:
+    """Return what was found of an arm under the name of another that is alike."""
+    if found.treatment == treatment:
+        return found
+
+    def named(units: Mapping[str, int]) -> dict[str, int]:
+        return {treatment if v == found.treatment else v: n for v, n in units.items()}
+
+    def at(moment: Reached | None) -> Reached | None:
+        return None if moment is None else replace(moment, by_arm=named(moment.by_arm))
+
+    def harm(one: Found | None) -> Found | None:
+        if one is None:
+            return None
+        return replace(one, median=at(one.median), ninety=at(one.ninety))
+
+    return replace(
+        found,
+        treatment=treatment,
+        windows=tuple(replace(w, units=named(w.units)) for w in found.windows),
+        at_margin=harm(found.at_margin),
+        at_twice=harm(found.at_twice),
+    )
 
 
 def _goals(setting: Setting) -> tuple[GoalPlan, ...]:

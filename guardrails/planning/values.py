@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 from guardrails.planning.baselines import Baseline, Number
 from guardrails.planning.calendar import PlannedStep
@@ -170,12 +171,30 @@ class Warned:
     words: str
 
 
+class Protects(StrEnum):
+    """What a run protects."""
+
+    ALL = "all"  # every guardrail that can turn back finds a harm of its margin
+    PARTLY = "partly"  # some do
+    NOTHING = "nothing"
+    UNKNOWN = "unknown"  # too little is known to say
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a run protects: for machines, and in one line of words."""
+
+    protects: Protects
+    words: str
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a run can and cannot find.
 
     Attributes:
         experiment: Key.
+        verdict: What the run protects, ``None`` until it is made from the rest.
         units_per_day: Of the audience.
         ends: Last new exposure, since the start.
         observed: Last check, since the start.
@@ -190,6 +209,7 @@ class Plan:
     """
 
     experiment: str
+    verdict: Verdict | None
     units_per_day: Number
     ends: timedelta
     observed: timedelta

@@ -7,6 +7,7 @@ from experiments.spec import Mode
 from guardrails.planning.guardrail import POWER
 from guardrails.planning.values import GuardrailPlan, Plan, Warned
 from guardrails.planning.words import harm_words
+from guardrails.rules import turns_back
 from guardrails.spec_file import SpecFile
 from guardrails.words import duration, percent
 from metrics.stats.comparison import MIN_UNITS
@@ -33,7 +34,10 @@ def _run(plan: Plan, spec: SpecFile) -> Iterator[Warned]:
     if experiment.mode is Mode.SHADOW:
         yield Warned("shadow", "mode", "mode is shadow: harm is told, nothing is turned back")
     if not any(g.acts for g in plan.guardrails):
-        yield Warned("nothing_acts", "guardrails", "no guardrail can turn a treatment back")
+        words = "no guardrail can turn a treatment back"
+        if any(map(turns_back, spec.guardrails)):
+            words += " within the guarantee: only a query of Prometheus may"
+        yield Warned("nothing_acts", "guardrails", words)
     if experiment.expect_units is None:
         yield Warned(
             "expect_units",
@@ -57,7 +61,12 @@ def _round(units: int) -> int:
 
 
 def _ramp(plan: Plan, spec: SpecFile) -> Iterator[Warned]:
-    for index, step in enumerate(plan.ramp):
+    still = spec.experiment.mode is Mode.SHADOW and len(plan.ramp) > 1
+    if still:
+        traffic = percent(spec.experiment.ramp[0].traffic, digits=2)
+        words = f"in shadow mode the ramp stands still: traffic stays {traffic}"
+        yield Warned("shadow_ramp", "ramp", words)
+    for index, step in enumerate(() if still else plan.ramp):
         about = f"ramp[{index}]"
         if step.begins is None:
             yield Warned(
@@ -69,9 +78,9 @@ def _ramp(plan: Plan, spec: SpecFile) -> Iterator[Warned]:
             words = "a person's approval" if what == "approval" else "proof that nothing is harmed"
             yield Warned(
                 f"waits_for_{what}",
-                about,
-                f"{percent(step.traffic)} of the traffic waits for {words}; the plan takes it to "
-                "come in time",
+                f"ramp[{index - 1}]",  # the step that is left says so in the file
+                f"{percent(plan.ramp[index - 1].traffic)} of the traffic is left for "
+                f"{percent(step.traffic)} only with {words}; the plan takes it to come in time",
             )
     begins = plan.ramp[-1].begins if plan.ramp else None
     if begins is not None and plan.ends - begins < _WEEK:

@@ -27,13 +27,14 @@ def harm_words(guardrail: GuardrailPlan, harm: float) -> str:
     if guardrail.rule == Limit.rule:
         return percent(harm) if guardrail.share else amount(harm)
     sign = "-" if guardrail.side == "drop" else "+"
-    return sign + _size(harm, absolute=guardrail.absolute)
+    return sign + size_words(harm, absolute=guardrail.absolute)
 
 
 def change_words(change: float, *, absolute: bool) -> str:
     """Return a change for the better or worse with its sign."""
-    return ("-" if change < 0 else "+") + _size(abs(change), absolute=absolute)
+    return ("-" if change < 0 else "+") + size_words(abs(change), absolute=absolute)
 
 
-def _size(size: float, *, absolute: bool) -> str:
+def size_words(size: float, *, absolute: bool) -> str:
+    """Return a harm or a change without its sign: ``3%``, ``2pp``."""
     return percent(size).replace("%", "pp") if absolute else percent(size)

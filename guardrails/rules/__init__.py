@@ -7,7 +7,7 @@ from typing import Any, Final
 from experiments.language.reading import Key, Record
 from guardrails.language.kpis import KpiBook
 from guardrails.rules import limit, promql, regression
-from guardrails.rules.common import Action, Side
+from guardrails.rules.common import Action, Side, may_turn_back
 from guardrails.rules.limit import Limit
 from guardrails.rules.promql import PromQL
 from guardrails.rules.regression import Regression
@@ -47,7 +47,7 @@ LATER: Final = frozenset({"catastrophe", "sample_ratio", "freshness", "baseline"
 
 def turns_back(guardrail: Guardrail) -> bool:
     """Return whether a breach may turn a treatment back, within the guarantee or outside."""
-    return guardrail.action is Action.ROLLBACK and not guardrail.dry_run
+    return may_turn_back(guardrail.action, dry_run=guardrail.dry_run)
 
 
 __all__ = [

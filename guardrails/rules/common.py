@@ -1,10 +1,11 @@
 """What rules have in common: actions, sides, and the keys more than one of them has."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypedDict
 
 from experiments.language.amounts import Amount, format_percent, parse_duration
 from experiments.language.reading import (
@@ -38,6 +39,50 @@ class Action(StrEnum):
     HOLD = "hold"  # the ramp stands still
     ALERT = "alert"  # people are told
     STOP = "stop"  # the whole experiment ends; for rules outside statistics alone
+
+
+def may_turn_back(action: Action, *, dry_run: bool) -> bool:
+    """Return whether a breach with this action turns its treatment back."""
+    return action is Action.ROLLBACK and not dry_run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnKpi:
+    """What every guardrail has that compares a KPI at a level, whatever with.
+
+    Attributes:
+        id: Name within the experiment.
+        kpi: KPI key.
+        side: Movement that is the harm.
+        windows: Windows, ascending, with their shares of the level, which sum to 1.
+        action: What a breach does.
+        dry_run: Evaluated, recorded and shown, but never acts.
+        weight: Share of the alpha relative to the other acting guardrails, above 0.
+    """
+
+    id: str
+    kpi: str
+    side: Side
+    windows: tuple[Window, ...]
+    action: Action = Action.ROLLBACK
+    dry_run: bool = False
+    weight: float = 1.0
+
+    @property
+    def acts(self) -> bool:
+        """Whether it can roll back, and so takes part in the alpha."""
+        return may_turn_back(self.action, dry_run=self.dry_run)
+
+
+class OnKpiValues(TypedDict):
+    """Values of ``OnKpi`` that a record says alike in every rule: all but the side."""
+
+    id: str
+    kpi: str
+    windows: tuple[Window, ...]
+    action: Action
+    dry_run: bool
+    weight: float
 
 
 STATISTICAL: Final = (Action.ROLLBACK, Action.HOLD, Action.ALERT)
@@ -172,14 +217,26 @@ def windows_of(record: Record, kpi: KpiDefinition) -> tuple[Window, ...]:
     return tuple(Window(length, share.share) for length, share in sorted(items, key=_length))
 
 
+def values_of(record: Record, kpi: KpiDefinition, *, name: str) -> OnKpiValues:
+    """Return what a record says of a guardrail on a KPI; ``name`` is its id unless it gives one."""
+    return OnKpiValues(
+        id=record.get("id", name),
+        kpi=kpi.key,
+        windows=windows_of(record, kpi),
+        action=Action(record.get("action", Action.ROLLBACK)),
+        dry_run=record.get("dry_run", False),
+        weight=record.get("weight", 1.0),
+    )
+
+
 def _length(window: tuple[timedelta, Amount]) -> timedelta:
     return window[0]
 
 
 def check_trust(record: Record, kpi: KpiDefinition) -> None:
     """Tell when what a browser can send would turn a variant back."""
-    dry_run = record.get("dry_run", False)
-    acts = record.get("action", "rollback") == Action.ROLLBACK and not dry_run
+    action = Action(record.get("action", Action.ROLLBACK))
+    acts = may_turn_back(action, dry_run=record.get("dry_run", False))
     if kpi.trust is Trust.ANY and acts:
         record.problem(
             "kpi",

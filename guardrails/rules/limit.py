@@ -29,48 +29,31 @@ from guardrails.rules.common import (
     STATISTICAL,
     WEIGHT_KEY,
     WINDOWS_KEY,
-    Action,
+    OnKpi,
     Side,
     action_key,
     check_trust,
     id_key,
     readable,
     rule_key,
-    windows_of,
+    values_of,
 )
-from metrics.catalogue import KpiDefinition, Window
+from metrics.catalogue import KpiDefinition
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit(OnKpi):
     """A treatment's KPI compared with a fixed value.
 
     Attributes:
-        id: Name within the experiment, ``KPI-limit`` unless the file gives one.
-        kpi: KPI key.
+        id: ``KPI-limit`` unless the file gives one.
         side: ``RISE`` where the limit is a maximum, ``DROP`` where it is a minimum.
         limit: The value, in the KPI's own unit (a share: 0.05 for 5%).
-        windows: Windows, ascending, with their shares of the level, which sum to 1.
-        action: What a breach does.
-        dry_run: Evaluated, recorded and shown, but never acts.
-        weight: Share of the alpha relative to the other acting guardrails, above 0.
     """
 
     rule: ClassVar[str] = "limit"
 
-    id: str
-    kpi: str
-    side: Side
     limit: float
-    windows: tuple[Window, ...]
-    action: Action = Action.ROLLBACK
-    dry_run: bool = False
-    weight: float = 1.0
-
-    @property
-    def acts(self) -> bool:
-        """Whether it can roll back, and so takes part in the alpha."""
-        return self.action is Action.ROLLBACK and not self.dry_run
 
 
 LIMITS: Final = {"max": Side.RISE, "min": Side.DROP}
@@ -143,14 +126,9 @@ def read_limit(record: Record, kpis: KpiBook) -> Limit | None:
         return None
     value: Amount | float = record.get(name)
     return Limit(
-        id=record.get("id", f"{kpi.key}-limit"),
-        kpi=kpi.key,
+        **values_of(record, kpi, name=f"{kpi.key}-limit"),
         side=LIMITS[name],
         limit=value.share if isinstance(value, Amount) else value,
-        windows=windows_of(record, kpi),
-        action=Action(record.get("action", Action.ROLLBACK)),
-        dry_run=record.get("dry_run", False),
-        weight=record.get("weight", 1.0),
     )
 
 

@@ -22,52 +22,34 @@ from guardrails.rules.common import (
     STATISTICAL,
     WEIGHT_KEY,
     WINDOWS_KEY,
-    Action,
+    OnKpi,
     Side,
     action_key,
     check_trust,
     id_key,
     readable,
     rule_key,
-    windows_of,
+    values_of,
 )
-from metrics.catalogue import Better, KpiDefinition, Window
+from metrics.catalogue import Better, KpiDefinition
 
 
-@dataclass(frozen=True, slots=True)
-class Regression:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regression(OnKpi):
     """A treatment's KPI compared with control's.
 
     Attributes:
-        id: Name within the experiment, the KPI's key unless the file gives one.
-        kpi: KPI key.
-        side: Movement that is the harm.
+        id: Its KPI's key unless the file gives one.
         margin: Largest harm tolerated, 0 or more; relative to control unless ``absolute``.
         absolute: Whether ``margin`` is in the KPI's own unit (``5pp`` is 0.05 of a share).
-        windows: Windows, ascending, with their shares of the level, which sum to 1.
         prove_past: Part of the margin that must be exceeded with proof, 0 to 1.
-        action: What a breach does.
-        dry_run: Evaluated, recorded and shown, but never acts.
-        weight: Share of the alpha relative to the other acting guardrails, above 0.
     """
 
     rule: ClassVar[str] = "regression"
 
-    id: str
-    kpi: str
-    side: Side
     margin: float
     absolute: bool
-    windows: tuple[Window, ...]
     prove_past: float = 0.5
-    action: Action = Action.ROLLBACK
-    dry_run: bool = False
-    weight: float = 1.0
-
-    @property
-    def acts(self) -> bool:
-        """Whether it can roll back, and so takes part in the alpha."""
-        return self.action is Action.ROLLBACK and not self.dry_run
 
 
 _MARGINS: Final = {"max_drop": Side.DROP, "max_rise": Side.RISE}
@@ -122,16 +104,11 @@ def read_regression(record: Record, kpis: KpiBook) -> Regression | None:
         return None
     amount: Amount = record.get(margin)
     return Regression(
-        id=record.get("id", kpi.key),
-        kpi=kpi.key,
+        **values_of(record, kpi, name=kpi.key),
         side=_MARGINS[margin],
         margin=amount.share,
         absolute=amount.absolute,
-        windows=windows_of(record, kpi),
         prove_past=record.get("prove_past", 0.5),
-        action=Action(record.get("action", Action.ROLLBACK)),
-        dry_run=record.get("dry_run", False),
-        weight=record.get("weight", 1.0),
     )
 
 

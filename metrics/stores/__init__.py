@@ -34,6 +34,8 @@ def open_store(url: str | Path) -> MetricStore:
         return MemoryMetricStore()
     if isinstance(url, Path) or not colon or "/" in engine or "\\" in engine:
         return DuckDBMetricStore(text)
+    if rest == ":memory:":
+        raise StoreError(f"{text!r} would be a file of that name; `memory:` keeps nothing on disk")
     if engine not in STORES:
         raise StoreError(f"unknown store engine {engine!r} in {text!r}; known: {', '.join(STORES)}")
     return STORES[engine](rest.removeprefix("//"))

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from tests.planned import CASES, HOUR, planned, simulated
+from tests.planned import CASES, HOUR, LIMITS, planned, simulated
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.statistical]
 
@@ -18,7 +18,7 @@ def quantile(hours, share):
     return hours[math.ceil(share * len(hours)) - 1]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *LIMITS], ids=str)
 def test_the_plan_is_borne_out_by_the_engine(case, record_property):
     found = planned(case)
     hours = simulated(case, REPETITIONS, processes=min(2, os.cpu_count() or 1))

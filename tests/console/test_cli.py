@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -71,7 +72,7 @@ def turnback(*arguments, **env):
 def service(monkeypatch):
     """A service that answers from a table; what it was asked is kept."""
     asked = []
-    answers = {}
+    answers = {("GET", "/api/v1/specs"): (200, {"dir": None, "valid": True})}
 
     def handle(request):
         asked.append(request)
@@ -232,6 +233,38 @@ def test_whatever_is_given_is_refused_in_the_one_shape(command, exit_code, words
         assert words in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "words", "asks"),
+    [
+        (["status", "--nope"], "--nope", "turnback status"),
+        (["validate"], "PATH...", "turnback validate"),
+        (["plan", GOOD, "--paths", "many"], "--paths", "turnback plan"),
+        (["demo", "--scenario", "flood"], "'flood'", "turnback demo"),
+        (["import", "online-retail", "data"], "--out", "turnback import online-retail"),
+        (["import", "everything"], "everything", "turnback import"),
+        (["statsu"], "statsu", "turnback"),
+        (["--nope"], "--nope", "turnback"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_json_where_json_is_asked_for(command, words, asks):
+    plain, told = turnback(*command), turnback(*command, "--json")
+    assert (plain.exit_code, told.exit_code) == (2, 2)
+    assert plain.stderr.startswith("Usage: ")
+    error = json.loads(told.stderr)["error"]
+    assert (told.stdout, error["code"]) == ("", "usage")
+    assert error.keys() == {"code", "message", "hint"}
+    assert words in error["message"]
+    assert error["hint"].endswith(f"{asks.removeprefix('turnback')} --help` says what it takes")
+    # an argument that is called like the option asks for nothing
+    assert turnback("status", "a", "--", "--json").stderr.startswith("Usage: ")
+
+
+def test_the_version_is_that_of_the_package():
+    result = turnback("--version")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"turnback {version('turnback')}\n"
+
+
 def test_bytes_of_the_command_line_that_are_no_utf8_end_without_a_traceback():
     command = [sys.executable, "-m", "console.cli", "roll-back", "e", "t", "--json", "--reason"]
     done = subprocess.run(
@@ -290,11 +323,12 @@ def test_of_many_problems_the_first_100_are_told_and_how_many_more(tmp_path, ser
     (file,) = json.loads(turnback("validate", str(bad), "--json").stdout)["files"]
     assert len(file["problems"]) == 100
     assert file["left_out"] > 200
-    problem = {"file": "f", "line": 1, "column": 1, "message": "m"}
-    error = {"code": "invalid_spec", "message": "m", "problems": [problem] * 2, "left_out": 7}
-    service[1]["POST", "/api/v1/experiments"] = (422, {"error": error})
+    problem = {"file": "f", "line": 1, "column": 1, "path": "", "message": "m"}
+    error = {"code": "invalid_spec", "message": "m", "hint": None}
+    told = {"problems": [problem] * 2, "left_out": 7, "error": error, "applied": None}
+    service[1]["POST", "/api/v1/rehearse"] = (200, {"files": [{"source": GOOD, **told}]})
     *said, hint = turnback("apply", GOOD).stderr.splitlines()
-    assert said == ["f:1:1: m", "f:1:1: m", "and 7 more problems; mend these first"]
+    assert said == ["f:1:1: m", "f:1:1: m", f"{GOOD}: and 7 more problems; mend these first"]
     assert hint == "  nothing was applied; mend these first"
     empty = tmp_path / "none.jsonl"
     empty.write_text("")
@@ -554,7 +588,8 @@ def test_serve_says_when_it_is_ready_and_who_holds_what_a_second_one_wants(tmp_p
     )
     try:
         assert process.stderr.readline() == (
-            f"{nowhere}: there is no such folder; the experiments known so far go on without it\n"
+            f"{nowhere}: there is no such folder; the experiments known so far go on without it; "
+            "mend it, or start the service with another `--specs`\n"
         )
         assert process.stderr.readline() == (
             f"turnback: http://127.0.0.1:{port} serves 0 experiments from {data}, "
@@ -580,6 +615,22 @@ def test_serve_says_when_it_is_ready_and_who_holds_what_a_second_one_wants(tmp_p
     assert (out, err) == ("", "")
 
 
+def test_status_tells_how_the_followed_folder_stands(service):
+    _, answers = service
+    answers["GET", "/api/v1/experiments"] = (200, {"experiments": [VIEW]})
+    file = {"file": "specs/a.yaml", "experiment": "a", "revision": 1, "result": "unchanged"}
+    view = {"dir": "specs", "valid": True, "checked_at": None, "problems": [], "files": [file]}
+    answers["GET", "/api/v1/specs"] = (200, view)
+    assert turnback("status").stdout.endswith("\nfollows specs: 1 file, all in force\n")
+    file |= {"result": "replaced", "drift": "a does not run this file"}
+    assert turnback("status").stdout.endswith("\n! specs/a.yaml: a does not run this file\n")
+    problem = {"file": "specs", "line": 0, "column": 0, "path": "", "message": "is gone"}
+    answers["GET", "/api/v1/specs"] = (200, {"dir": "specs", "valid": False, "problems": [problem]})
+    assert turnback("status").stdout.endswith("\n! specs: is gone\n")
+    answers["GET", "/api/v1/experiments"] = (200, {"experiments": []})
+    assert "no experiments yet" in turnback("status").stdout
+
+
 def test_status_tells_of_shadow_mode_and_of_dry_runs_and_of_nothing_planned_after_a_stop(service):
     guardrail = VIEW["guardrails"][0] | {"dry_run": True}
     shadow = VIEW | {"mode": "shadow", "guardrails": [guardrail]}
@@ -590,3 +641,90 @@ def test_status_tells_of_shadow_mode_and_of_dry_runs_and_of_nothing_planned_afte
     ended = VIEW | {"state": "stopped", "ends_at": "2026-02-01T00:00:00Z"}
     service[1]["GET", "/api/v1/experiments/e"] = (200, ended)
     assert "2026-02-01" not in turnback("status", "e").stdout
+
+
+def test_status_says_what_is_believed_hoped_for_and_whom_to_ask(service):
+    goal = {"kpi": "save_rate", "expect": 0.1, "absolute": False, "words": "Save rate +10%"}
+    meant = {"hypothesis": "Less is more.", "owner": "ann@example.com", "goal": goal}
+    service[1]["GET", "/api/v1/experiments/e"] = (200, VIEW | meant)
+    lines = turnback("status", "e").stdout.splitlines()
+    assert lines[2:5] == [
+        "hypothesis: Less is more.",
+        "goal: Save rate +10%",
+        "owner: ann@example.com",
+    ]
+
+
+def test_nothing_that_people_wrote_steers_the_terminal(service, tmp_path):
+    steers = "\x1b[31mred\u202e"
+    guardrail = VIEW["guardrails"][0] | {"words": steers}
+    view = VIEW | {"title": steers, "hypothesis": steers, "guardrails": [guardrail]}
+    service[1]["GET", "/api/v1/experiments/e"] = (200, view)
+    service[1]["GET", "/api/v1/experiments"] = (200, [view | {"attention": [steers]}])
+    for arguments in (("status", "e"), ("status",)):
+        shown = turnback(*arguments).stdout
+        assert "\\u001b[31mred\\u202e" in shown
+        assert not {"\x1b", "\u202e"} & set(shown)
+    path = tmp_path / "steers.yaml"
+    path.write_text('experiment: e\n"\\e[1mx": "\\e[1m"\n', encoding="utf-8")
+    told = turnback("validate", str(path)).stderr
+    assert "holds U+001B, a character that is not seen; remove it" in told
+    assert "\x1b" not in told
+
+
+@pytest.mark.parametrize("state", ["draft", "paused", "observing", "finished", "stopped"])
+def test_only_a_running_experiment_has_live_treatments(service, state):
+    service[1]["GET", "/api/v1/experiments"] = (200, [VIEW | {"state": state}])
+    service[1]["GET", "/api/v1/experiments/e"] = (200, VIEW | {"state": state})
+    for arguments in (("status",), ("status", "e")):
+        shown = turnback(*arguments).stdout
+        assert "not served" in shown
+        assert "live" not in shown
+    watched = state in {"paused", "observing"}
+    assert ("satisfaction at 25%" in turnback("status").stdout) is watched
+
+
+def test_a_guardrail_that_was_not_checked_is_at_no_part_of_its_boundary(service):
+    guardrail = VIEW["guardrails"][0] | {"outcome": None, "evidence": 0.0}
+    service[1]["GET", "/api/v1/experiments"] = (200, [VIEW | {"guardrails": [guardrail]}])
+    assert "not checked yet" in turnback("status").stdout
+    assert "boundary" not in turnback("status").stdout
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+def test_sentences_are_folded_where_the_terminal_ends(service, columns):
+    long = "the estimate is beyond the margin, and nothing is proven yet of what it may mean"
+    moved = VIEW["transitions"][0] | {"reason": long}
+    view = VIEW | {
+        "transitions": [moved],
+        "hypothesis": long,
+        "attention": [long],
+        "waiting": f"waits: {long}",
+        "started_at": "2026-01-05T09:00:00Z",
+        "ends_at": "2026-01-15T09:00:00Z",
+        "observe_until": "2026-01-25T09:00:00Z",
+    }
+    service[1]["GET", "/api/v1/experiments/e"] = (200, view)
+    told = {"headline": long, "paragraphs": [long, f"{long}; {long}"]}
+    service[1]["GET", "/api/v1/experiments/e/explain"] = (200, told)
+    for arguments in (("status", "e"), ("explain", "e"), ("validate", "--explain", GOOD)):
+        shown = turnback(*arguments, COLUMNS=columns).stdout.replace(f"{GOOD}: ok", "")
+        assert max(map(len, shown.splitlines())) <= int(columns), arguments
+    whole = " ".join(turnback("status", "e", COLUMNS=columns).stdout.split())
+    assert f"e: draft -> running, {long}" in whole
+    assert f"! {long}" in whole
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("traffic 0.05", "traffic 0.25", "e: traffic 5% -> 25%, applied"),
+        ("traffic 0.005", "traffic 1", "e: traffic 0.5% -> 100%, applied"),
+        ("step 2", "step 2 approved", "e: step 2 approved, applied"),
+        ("rolled_back", "live", "e: rolled back -> live, applied"),
+    ],
+)
+def test_the_timeline_is_written_as_people_write(service, before, after, words):
+    transition = VIEW["transitions"][0] | {"before": before, "after": after}
+    service[1]["GET", "/api/v1/experiments/e"] = (200, VIEW | {"transitions": [transition]})
+    assert words in turnback("status", "e").stdout

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from console.dashboard import charts, words
-from console.dashboard.lines import KpiText
+from console.dashboard.lines import KpiText, transition_line
 from console.dashboard.views import experiment_page, headline, overview
 from guardrails.outcome import Code, Outcome, WindowFinding
-from guardrails.views import KpiView, RampStepView, RollbackView, VariantView
+from guardrails.views import KpiView, RampStepView, RollbackView, TransitionView, VariantView
 from tests.running import KEY, SPEC, running
 from tests.views import T, rolled_back, view
 
@@ -100,6 +100,12 @@ def test_the_policy_forbids_what_the_pages_do_not_need(it):
     assert "default-src 'none'" in policy
     assert "script-src 'self'" in policy
     assert "<script src=" in it.http.get("/").text
+
+
+def test_a_page_says_what_the_goal_is():
+    page = page_of(goal={"kpi": "save_rate", "expect": 0.1, "words": "Save rate +10%"})
+    assert dict(page.facts)["Goal"] == "Save rate +10%"
+    assert "Goal" not in dict(page_of().facts)
 
 
 def test_a_page_and_its_twin_say_the_same(it):
@@ -364,7 +370,7 @@ def test_a_ramp_shows_each_step_and_what_it_still_asks_for():
         ),
         RampStepView(3, "next", 1.0, timedelta(0), 0, approval=False, advance="unharmed"),
     )
-    ramped = replace(view(), ramp=steps, waiting="the step's hold is not over")
+    ramped = replace(view(), ramp=steps, steps=3, waiting="the step's hold is not over")
     page = experiment_page(ramped, {})
     assert [(s.traffic_words, s.state_words) for s in page.ramp] == [
         ("5%", "done"),
@@ -381,3 +387,39 @@ def test_a_ramp_shows_each_step_and_what_it_still_asks_for():
     assert page.ramp[2].asks == ("stays until the end",)
     assert page.waiting == "The step's hold is not over."
     assert experiment_page(replace(view(), ramp=steps[2:]), {}).ramp == ()
+    ended = replace(ramped, state="finished", ramp=(steps[0], replace(steps[1], state="done")))
+    assert [(s.state_words, s.asks) for s in experiment_page(ended, {}).ramp] == [("done", ())] * 2
+
+
+STOP = TransitionView(
+    3, "x", None, "running", "stopped", T + timedelta(days=2), "ann", "wrong price", None, None
+)
+
+
+def test_a_stopped_experiment_says_when_and_plans_nothing():
+    stopped = replace(view(), state="stopped", ends_at=None, transitions=(STOP,))
+    facts = dict(experiment_page(stopped, {}).facts)
+    assert facts["Stopped"] == "3 Mar 2026, 12:00 UTC"
+    assert facts.keys().isdisjoint({"New units until", "Watched until"})
+
+
+@pytest.mark.parametrize(
+    ("variant", "before", "after", "what"),
+    [
+        (None, "new", "draft", "The experiment was applied as a draft"),
+        (None, "draft", "running", "The experiment started"),
+        (None, "running", "paused", "The experiment was paused"),
+        (None, "paused", "running", "The experiment went on"),
+        (None, "running", "stopped", "The experiment was stopped"),
+        (None, "observing", "finished", "The experiment is finished"),
+        (None, "step 1", "step 1 approved", "Step 1 of the ramp was approved"),
+        (None, "traffic 0.05", "traffic 0.25", "The ramp went from 5% to 25% of the traffic"),
+        (None, "revision 1", "revision 2", "Revision 2 was applied"),
+        (None, "stopped", "draft", "The experiment was applied as a draft"),
+        ("b", "live", "rolled_back", "b was turned back"),
+        ("b", "rolled_back", "live", "b was resumed"),
+    ],
+)
+def test_what_happened_is_told_in_sentences(variant, before, after, what):
+    change = replace(STOP, variant=variant, before=before, after=after)
+    assert transition_line(change).what == what

@@ -119,6 +119,9 @@ def kept(runs):
 
 def test_a_kept_service_goes_on_and_can_be_asked_and_told(runs):
     url, key = kept(runs)
+    assert "its clock stands still where the story ended: no units, no checks" in (
+        runs["first"].stderr
+    )
     assert "three_step" in httpx.get(url).text
     env = {"TURNBACK_URL": url, "TURNBACK_ADMIN_KEY": key}
     ask = CliRunner(env=env).invoke

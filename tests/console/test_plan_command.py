@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from console import cli
+from console.numbers import number, whole
 from tests.running import KEY, SPEC, START, running
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,8 @@ def test_the_table_fits_100_columns_and_marks_what_is_assumed():
     result = turnback("plan", GOOD, *DAILY, "--baseline", "satisfaction=4.4,sd=0.9,answering=40%")
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
-    table = [line for line in lines if not line.startswith(("goal:", "three-step-cancel:"))]
+    assert lines[0].startswith("This run ")
+    table = [line for line in lines[1:] if not line.startswith(("goal:", "three-step-cancel:"))]
     assert max(map(len, table)) <= 100
     assert "4.4" in result.stdout
     assert "4.4*" not in result.stdout  # given, not assumed
@@ -34,10 +36,21 @@ def test_the_table_fits_100_columns_and_marks_what_is_assumed():
     assert "14 d gets no alpha" in result.stderr
 
 
+def test_at_80_columns_no_word_of_a_table_is_broken():
+    wide = turnback("plan", GOOD, *DAILY, COLUMNS="200").stdout
+    narrow = turnback("plan", GOOD, *DAILY, COLUMNS="80").stdout
+    tables = [line for line in narrow.splitlines()[3:] if not line.startswith(("goal:", "* "))]
+    assert max(len(line.rstrip()) for line in tables) <= 80
+    known = set(wide.split())
+    assert [word for line in tables for word in line.split() if word not in known] == []
+
+
 def test_json_is_one_object_with_every_number_and_its_source():
     result = turnback("plan", GOOD, *DAILY, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     body = json.loads(result.stdout)
+    assert body["verdict"]["protects"] == "partly"
+    assert body["verdict"]["words"].startswith("This run protects in part: ")
     assert body["units_per_day"] == {"value": 4000.0, "source": "given"}
     first = body["guardrails"][0]
     assert first["windows"][0]["baseline"]["value"] == {"value": 4.2, "source": "assumed"}
@@ -45,6 +58,13 @@ def test_json_is_one_object_with_every_number_and_its_source():
     assert first["at_twice"]["median"]["after"].startswith("P")
     assert body["goal"][0]["kpi"] == "save_rate"
     assert {w["code"] for w in body["warnings"]} >= {"window_dropped"}
+
+
+def test_what_is_planned_is_told_on_a_terminal_alone():
+    assert "planning" not in turnback("plan", GOOD, *DAILY).stderr
+    result = turnback("plan", GOOD, *DAILY, "--json", TTY_COMPATIBLE="1", TERM="xterm")
+    assert "planning" in result.stderr
+    assert json.loads(result.stdout)["experiment"] == "three-step-cancel"
 
 
 @pytest.mark.parametrize(
@@ -76,6 +96,42 @@ def test_what_cannot_be_planned_is_told_with_what_to_do(arguments, code, says):
     assert result.stderr.startswith("turnback: ")
     assert says in result.stderr
     assert len(result.stderr.splitlines()) == 2 or code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--units-per-day", "3k"), "'3k' is no number; write 3000"),
+        (("--units-per-day", "2,400"), "'2,400' is no number; write 2400"),
+        (("--units-per-day", "nan"), "'nan' is no number; write a number from 1 to 1000000000000"),
+        (("--units-per-day", "0"), "0 is out of range; write a number from 1 to 1000000000000"),
+        (("--seed", "1.5"), "'1.5' is no whole number; write a whole number of 0 or more"),
+        (("--seed", "-1"), "-1 is out of range; write a whole number of 0 or more"),
+        (("--paths", "1e4"), "'1e4' is no whole number; write 10000"),
+        (("--paths", "10"), "10 is out of range; write a whole number from 100 to 100000"),
+    ],
+)
+def test_a_number_that_is_none_is_refused_with_what_to_write(arguments, says):
+    result = turnback("plan", GOOD, *arguments)
+    assert result.exit_code == 2
+    assert f"Invalid value for '{arguments[0]}': {says}" in result.stderr
+    assert "Input should" not in result.stderr
+
+
+def test_other_commands_refuse_numbers_alike():
+    for arguments in (
+        ("demo", "--port", "http"),
+        ("serve", "--port", "http"),
+        ("revisions", "x", "--show", "http"),
+        ("revisions", "x", "--diff", "1", "http"),
+        ("backtest", GOOD, "--events", "x", "--seed", "http"),
+    ):
+        assert "'http' is no whole number; write a" in turnback(*arguments).stderr
+
+
+def test_a_number_may_be_written_in_any_usual_way():
+    assert [whole(1, 10)(text) for text in ("7", " 7 ", "+7", 7)] == [7, 7, 7, 7]
+    assert number(1, 1e12)("2.5e3") == 2500.0
 
 
 def test_a_faulty_file_is_told_like_everywhere(tmp_path):

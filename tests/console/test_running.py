@@ -64,7 +64,7 @@ def test_a_draft_is_started_approved_paused_resumed_and_stopped_by_hand(turnback
     started = turnback("start", "life", *WHY).stdout
     assert started.startswith("life: draft -> running, 2026-01-05 00:00:00 UTC\n  because (")
     assert "! step 1 of the ramp wants approval" in turnback("status", "life").stdout
-    assert "step 1 -> step 1 approved" in turnback("approve", "life", *WHY).stdout
+    assert "life: step 1 approved, 2026" in turnback("approve", "life", *WHY).stdout
     paused = turnback("pause", "life", *WHY).stdout
     assert "running -> paused" in paused
     assert "`turnback resume life" in paused
@@ -72,7 +72,11 @@ def test_a_draft_is_started_approved_paused_resumed_and_stopped_by_hand(turnback
     assert "treatment live -> rolled back" in turnback("roll-back", "life", *WHY).stdout
     assert "treatment rolled back -> live" in turnback("resume", "life", *WHY).stdout
     assert "running -> stopped" in turnback("stop", "life", *WHY).stdout
-    assert "stopped, no traffic" in turnback("status", "life").stdout
+    over = turnback("status", "life").stdout
+    assert "stopped, no traffic" in over
+    assert "approval" not in over.partition("guardrail ")[0]
+    assert "ends " not in over
+    assert "observed until" not in over
 
 
 def test_a_named_treatment_of_a_paused_experiment_is_resumed_and_the_pause_stays(
@@ -84,6 +88,19 @@ def test_a_named_treatment_of_a_paused_experiment_is_resumed_and_the_pause_stays
     assert "rolled back -> live" in turnback("resume", "both", "treatment", *WHY).stdout
     assert known(service)["both"].state == "paused"
     assert "paused -> running" in turnback("resume", "both", *WHY).stdout
+
+
+def test_a_continued_experiment_says_what_stays_turned_back(turnback, put):
+    turnback("apply", put("again.yaml", key="again"))
+    turnback("pause", "again", *WHY)
+    assert "turned back" not in turnback("resume", "again", *WHY).stdout
+    turnback("pause", "again", *WHY)
+    turnback("roll-back", "again", *WHY)
+    continued = turnback("resume", "again", *WHY).stdout
+    assert "paused -> running" in continued
+    assert "but treatment stays turned back, and their units get control" in continued
+    assert '`turnback resume again treatment --reason "..."` serves treatment again' in continued
+    assert "rolled back" in turnback("status", "again").stdout
 
 
 @pytest.mark.parametrize(
@@ -133,6 +150,46 @@ def test_a_fault_that_only_the_service_knows_stops_all_files_too(turnback, put, 
     assert f"{bad}:" in live.stderr
     assert "the service has no query `refund_p99`" in live.stderr
     assert f"a.yaml: ok (also-never-sent, 1 guardrail, also for {service.url})" in live.stdout
+
+
+def test_live_validation_refuses_what_applying_would_refuse(turnback, put):
+    running = put("live/a.yaml", key="runs-already")
+    turnback("apply", running)
+    fine = turnback("validate", running.parent, "--live")
+    assert (fine.exit_code, fine.stderr) == (0, "")
+    shuffled = SPEC.replace("control: {weight: 50%", "control: {weight: 40%")
+    shuffled = shuffled.replace("treatment: {weight: 50%", "treatment: {weight: 60%")
+    put("live/a.yaml", shuffled, key="runs-already")
+    past = "starts: 2020-01-01T00:00:00Z\nends: {at: 2020-02-01T00:00:00Z}"
+    late = re.sub("ends: .*", past, SPEC)
+    put("live/b.yaml", late, key="ends-in-the-past")
+    result = turnback("validate", running.parent, "--live")
+    assert turnback("validate", running.parent).exit_code == 0
+    assert turnback("apply", running.parent, "--dry-run").exit_code == result.exit_code == 1
+    first, second = result.stderr.splitlines()
+    assert first.startswith(f"{running}:5:3: variants: runs-already: weight of control: 50%")
+    assert "; raise `seed` to start the analysis over, or leave it as it is" in first
+    assert second.startswith(
+        f"{running.with_name('b.yaml')}:10:12: ends.at: ends-in-the-past would"
+    )
+    body = json.loads(turnback("validate", running.parent, "--live", "--json").stdout)
+    assert [f["problems"][0]["path"] for f in body["files"]] == ["variants", "ends.at"]
+
+
+def test_files_that_only_together_do_not_fit_what_runs_are_refused(turnback, put, service):
+    def layered(share):
+        return f"{SPEC}layer: {{name: three, share: {share}}}\n"
+
+    turnback("apply", put("room/a.yaml", layered("40%"), key="room-taken"))
+    put("more/a.yaml", layered("40%"), key="first-more")
+    second = put("more/b.yaml", layered("40%"), key="later-more")
+    for command in (("validate", "--live"), ("apply", "--dry-run")):
+        assert turnback(command[0], second, command[1]).exit_code == 0
+        both = turnback(command[0], second.parent, command[1])
+        assert both.exit_code == 1
+        assert "40% of the layer three is asked for, 20% is free" in both.stderr
+        assert "first-more has 40%" in both.stderr
+    assert {"first-more", "later-more"}.isdisjoint(known(service))
 
 
 def test_a_dry_run_says_what_would_change_and_changes_nothing(turnback, put, service):
@@ -224,7 +281,11 @@ def test_revisions_are_listed_shown_and_compared(turnback, put):
     put("rev.yaml", SPEC.replace("Cancel page", "'[bold]The page'"), key="rev")
     turnback("apply", path)
     listed = turnback("revisions", "rev").stdout.splitlines()
-    assert [line.split()[0] for line in listed[1:] if line.strip()[:1] in "12"] == ["1", "2"]
+    # a long path is folded: only rows begin with a number at the left edge
+    assert [line.split()[0] for line in listed[1:] if line.lstrip()[:2] in {"1 ", "2 "}] == [
+        "1",
+        "2",
+    ]
     shown = turnback("revisions", "rev", "--show", "2").stdout
     assert shown == path.read_text()
     diff = turnback("revisions", "rev", "--diff", "1", "2").stdout

@@ -2,15 +2,19 @@
 
 import json
 import random
+from collections import Counter
+from dataclasses import replace
+from functools import partial
 
 import pytest
+from growthbook import GrowthBook
 
 from experiments import assignment
 from experiments.assignment import Serving, compile_experiment
 from experiments.batch import assign_many
 from experiments.growthbook import growthbook_feature, growthbook_payload
 from experiments.hashing import bucket_of
-from experiments.spec import Layer
+from experiments.spec import Layer, VariantSpec
 from guardrails.served import ServedConfig
 from tests.parity import (
     Answer,
@@ -35,7 +39,8 @@ def test_random_experiments_agree_with_the_official_client():
     # the agreement means something: each of these was met often enough
     for what in ("treated", "overridden", "turned back", "dealt in a layer", "UNKNOWN"):
         assert compared.met[what] > 20, what
-    for what in ("dealt beside a holdout", "dealt in an audience", "dealt null", "STATIC"):
+    rarer = ("dealt null", "a treatment's null by hand", "STATIC")
+    for what in ("dealt beside a holdout", "dealt in an audience", *rarer):
         assert compared.met[what] > 10, what
 
 
@@ -104,6 +109,17 @@ def test_without_the_feature_of_its_holdout_an_experiment_serves_control():
         assert answer == Answer("control", {"arm": "control"}, dealt=False)
 
 
+def test_an_override_to_another_arm_with_a_flow_of_null_is_found():
+    variants = tuple(VariantSpec(name, 0.25, None) for name in ("control", "a", "b", "c"))
+    spec = replace(spec_of([1.0], force={"x": "a", "y": "b"}), variants=variants)
+    compiled = compile_experiment(spec, Serving("running", rolled_back=frozenset({"b"})))
+    features = growthbook_payload([compiled])["features"]
+    told = {unit: official(features, compiled, {"order_id": unit}) for unit in ("x", "y")}
+    assert told == {"x": Answer("a", None, dealt=False), "y": Answer("control", None, dealt=False)}
+    moved = compile_experiment(replace(spec, force={"x": "c", "y": "b"}), compiled.serving)
+    assert not agree(ours(moved, {"order_id": "x"}), told["x"])
+
+
 def test_an_override_is_met_by_text_and_by_the_number_it_writes_but_by_no_list():
     spec = spec_of([0.5, 0.5], force={"17": "arm1", "1.5": "arm1", "x": "control"})
     compiled = compile_experiment(spec, Serving("draft"))
@@ -116,6 +132,23 @@ def test_an_override_is_met_by_text_and_by_the_number_it_writes_but_by_no_list()
         answer = ours(compiled, {"order_id": unit})
         assert answer.variant == "control"
         assert agree(answer, official(features, compiled, {"order_id": unit})), unit
+
+
+def test_a_flow_of_null_is_the_default_in_the_code_of_a_growthbook_client():
+    variants = (VariantSpec("control", 0.5, None), VariantSpec("arm1", 0.5, "new"))
+    spec = replace(spec_of([0.5, 0.5]), variants=variants)
+    for back in (frozenset(), frozenset({"arm1"})):
+        compiled = compile_experiment(spec, Serving("running", rolled_back=back))
+        client_of = partial(GrowthBook, features=growthbook_payload([compiled])["features"])
+        served = Counter()
+        for index in range(60):
+            context = {"order_id": f"o-{index}"}
+            client = client_of(attributes=dict(context))  # it empties its own
+            value = client.get_feature_value(spec.key, "the code's own")
+            client.destroy()
+            assert value == (ours(compiled, context).value or "the code's own")
+            served[value] += 1
+        assert set(served) == ({"the code's own"} if back else {"the code's own", "new"})
 
 
 def test_a_layer_whose_buckets_are_not_known_serves_control():

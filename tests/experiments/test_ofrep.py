@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from experiments.ofrep import context_of, entity_tag, tag_matches
+from experiments.ofrep import ContextError, context_of, entity_tag, tag_matches
 from tests.running import KEY, SPEC, running
 
 with warnings.catch_warnings():
@@ -202,6 +202,22 @@ def test_the_tag_of_an_answer_is_quoted_and_stable():
     }
 
 
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (b"7", "a number"),
+        (b"1.5", "a number"),
+        (b"true", "a boolean"),
+        (b"[]", "a list"),
+        (b"{}", "an object"),
+    ],
+)
+def test_what_a_targeting_key_is_instead_of_a_text_is_told_in_words_of_json(key, words):
+    with pytest.raises(ContextError) as caught:
+        context_of(b'{"context": {"targetingKey": ' + key + b"}}")
+    assert caught.value.details == f"context.targetingKey is {words}; send a string"
+
+
 def test_browsers_are_let_in_and_may_read_the_tag(it):
     asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
     preflight = it.http.options(FLAGS, headers=asked)
@@ -244,6 +260,24 @@ def test_the_official_provider_sees_the_rollback():
             evaluated(context=EvaluationContext(attributes={"platform": "ios"}))
         with pytest.raises(InvalidContextError):
             evaluated(context=EvaluationContext(targeting_key=7))
+        provider.session.close()
+
+
+def test_a_flow_of_null_is_the_codes_own_default_and_the_variant_is_kept():
+    with running() as it:
+        it.apply(SPEC.replace("flow: {steps: [confirm]}", "flow: null")).raise_for_status()
+        control, treatment = it.unit_of("control"), it.unit_of("treatment")
+        assert "value" not in it.evaluate(control).json()
+        provider, default = OFREPProvider(it.url), {"steps": ["as ever"]}
+
+        def told(unit):
+            details = provider.resolve_object_details(KEY, default, EvaluationContext(unit))
+            return details.variant, details.reason, details.value
+
+        assert told(control) == ("control", "SPLIT", default)
+        assert told(treatment) == ("treatment", "SPLIT", {"steps": ["why", "confirm"]})
+        it.act("roll_back", variant="treatment").raise_for_status()
+        assert told(treatment) == ("control", "DISABLED", default)
         provider.session.close()
 
 

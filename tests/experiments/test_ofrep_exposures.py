@@ -167,6 +167,22 @@ def test_an_exposure_under_an_earlier_seed_needs_a_variant_that_exists(started_o
 
 
 @pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"variant": "nobody's"}, "'nobody's'"),
+        ({"variant": 7}, "7"),
+        ({"variant": True}, "a boolean"),
+        ({}, "nothing"),
+    ],
+)
+def test_what_an_exposure_says_is_told_in_words_of_json(served, started_over, fields, words):
+    mismatch = screen_exposure(sent(**fields), served)
+    assert f"the exposure says {words}, the hash gives this unit" in mismatch.reason
+    unknown = screen_exposure(sent(seed=2, **fields), started_over)
+    assert f"the exposure says {words}; it has control, treatment" in unknown.reason
+
+
+@pytest.mark.parametrize(
     ("event", "code", "field"),
     [
         (sent(variant="nobody's"), "variant_mismatch", "fields.variant"),

@@ -15,6 +15,7 @@ from experiments.language.amounts import (
     parse_amount,
     parse_duration,
 )
+from experiments.language.one_line import in_one_line
 from experiments.language.reading import near
 from experiments.language.scalars import resolve, trap
 from experiments.language.source import ListNode, MappingNode, Mark, ScalarNode, parse_yaml, to_json
@@ -221,3 +222,11 @@ def test_near_names_are_offered_whatever_their_case():
     assert near("Satisfation", known) == "did you mean `satisfaction`?"
     assert near("zzz", known) == "known here: satisfaction, save_rate, refund_hours"
     assert near("zzz", []) == ""
+
+
+def test_a_value_is_written_on_one_line_from_a_file_as_from_json():
+    text = 'steps:\n  - reason\n  - {text: "really?", after: 3}\ncoupon: null\nskip: false\n'
+    node, problems = parse_yaml(text, file="a.yaml")
+    assert not problems
+    line = "{steps: [reason, {text: really?, after: 3}], coupon: null, skip: false}"
+    assert in_one_line(node) == in_one_line(to_json(node)) == line

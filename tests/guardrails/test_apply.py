@@ -255,10 +255,10 @@ REFUSED = [
         (),
         ("control: {weight: 50%", "control: {weight: 60%", "t: {weight: 50%", "t: {weight: 40%"),
         ReshuffleError,
-        "weights",
+        "weight of control",
         id="weights",
     ),
-    pytest.param((), ("treatment:", "other:"), ReshuffleError, "variants", id="a name"),
+    pytest.param((), ("treatment:", "other:"), ReshuffleError, "variant other", id="a name"),
     pytest.param((), ("[why", "[what"), ConflictError, "flow of treatment", id="a flow"),
     pytest.param((), ("[confirm]", "[ok]"), ConflictError, "flow of control", id="control's flow"),
     pytest.param(
@@ -332,6 +332,34 @@ def test_everything_that_is_refused_is_refused_at_once(world):
 
 
 @pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            ("{weight: 50%", "{weight: 60%", "t: {weight: 50%", "t: {weight: 40%"),
+            "weight of control: 50% becomes 60%, weight of treatment: 50% becomes 40%",
+        ),
+        (("treatment:", "other:"), "variant other is new, variant treatment is gone"),
+        (("at_least: 20", "at_least: 30"), "(audience order_value at_least: 20 becomes 30)"),
+        (("  order_value", "  plan: plus\n  order_value"), "(audience plan: plus is new)"),
+        (("[ios, android]", "[ios]"), "(audience platform: drops android)"),
+        (("share: 60%", "share: 50%"), "its share of the layer shrinks: 60% becomes 50%"),
+        (("holdout: false", "holdout: true"), "the experiment joins the global holdout"),
+    ],
+)
+def test_a_refusal_names_what_changed(world, change, words):
+    before = SPEC + AUDIENCE + "layer: {name: page, share: 60%}\nholdout: false\n"
+    w = world(before)
+    after = before
+    for old, new in zip(change[::2], change[1::2], strict=True):
+        assert old in after
+        after = after.replace(old, new, 1)
+    with pytest.raises(ReshuffleError) as refused:
+        w.apply(after, dry_run=True)
+    assert words in refused.value.message
+    assert "its guardrails change" not in refused.value.message
+
+
+@pytest.mark.parametrize(
     "change",
     [
         pytest.param(("[ios, android]", "[ios, android, web]"), id="another value"),
@@ -379,6 +407,53 @@ def test_a_ramp_keeps_the_traffic_that_is_served(world):
     with pytest.raises(ReshuffleError, match="without what the step asks for"):
         w.apply(SPEC + longer.replace("50%, hold", "60%, hold"))
     assert len([arm for arm in arms(w) if arm == "treatment"]) >= len(inside)
+
+
+def test_checks_are_counted_anew_with_every_run(world):
+    w = world()
+    w.hours(4)
+    assert (w.view().checks, w.view().last_check_at) == (4, T + 4 * HOUR)
+    w.clock.move_to(w.clock.now() + HOUR / 2)
+    w.apply("seed: 2\n" + SPEC)
+    assert (w.view().checks, w.view().last_check_at) == (0, None)
+    assert "No check yet" in " ".join(w.engine.explain("cancel-page").paragraphs)
+    w.hours(1)
+    assert w.view().checks == 1
+    assert w.view().last_check_at is not None
+    w.apply("seed: 3\n" + LATER + SPEC)
+    assert (w.view().checks, w.view().last_check_at) == (0, None)
+
+
+def test_a_start_that_has_passed_is_told(world):
+    w = world()
+    late = "starts: 2025-12-01T00:00Z\n" + SPEC.replace("cancel-page", "late")
+    told = w.apply(late, dry_run=True).words
+    assert told == ("late starts now with revision 1: its start, 2025-12-01 00:00 UTC, has passed",)
+    w.apply(MANUAL + SPEC.replace("cancel-page", "late"))
+    assert "it starts now: its start, 2025-12-01 00:00 UTC, has passed" in w.apply(late).words
+    assert w.apply(SPEC.replace("cancel-page", "other")).words == (
+        "other starts now with revision 1",
+    )
+
+
+def test_a_file_never_drops_an_approval_that_the_ramp_waits_for(world):
+    asks = SPEC + "ramp:\n  - {traffic: 5%, hold: 2h, approval: true}\n  - {traffic: 100%}\n"
+    w = world(asks)
+    w.hours(3)
+    kept = dump(w)
+    for change in ((", approval: true", ""), ("hold: 2h", "hold: 1h")):
+        for dry_run in (True, False):
+            with pytest.raises(ReshuffleError, match="the step with 5%") as refused:
+                w.apply(asks.replace(*change), dry_run=dry_run)
+            assert "raise `seed`" in refused.value.hint
+            assert "what it asks for" in refused.value.hint
+    assert dump(w) == kept
+    w.hours(2)
+    assert w.view().traffic == 0.05
+    w.engine.approve("cancel-page", reason="it looks well", actor="ann")
+    assert w.apply(asks.replace(", approval: true", "")).result == "updated"
+    w.hours(1)
+    assert w.view().traffic == 1.0
 
 
 def test_only_the_last_step_of_a_ramp_may_grow(world):
@@ -522,14 +597,135 @@ def test_the_holdout_is_fixed_when_a_seed_begins(world):
 
 def test_validate_knows_the_service(world):
     w = world(layered("cancel-page"), settings={"queries": {"p99": "up"}})
-    assert w.engine.validate(SPEC, source="a.yaml") == ()
+    assert w.engine.validate(SPEC.replace("cancel-page", "a"), source="a.yaml") == ()
     text = layered("b", "50%") + "notify: [opps]\n"
-    (channel,) = w.engine.validate(text, source="b.yaml")
+    (channel, _full) = w.engine.validate(text, source="b.yaml")
     assert (channel.path, channel.line) == ("notify[0]", 13)
     (full,) = w.engine.validate(layered("b", "50%"), source="b.yaml")
-    assert (full.path, full.line, full.column) == ("layer.share", 12, 1)
+    assert (full.path, full.line, full.column) == ("layer.share", 12, 28)
     assert w.engine.validate(layered("cancel-page", "90%"), source="b.yaml") == ()
     assert [p.path for p in w.engine.validate("experiment: x\n", source="c.yaml")] != []
+
+
+def rehearsed(w, **texts):
+    return {one.source: one for one in w.engine.rehearse(texts, actor="ann")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "line", "words"),
+    [
+        ({"control: {weight: 50": "control: {weight: 60", "treatment: {weight: 50": "treatment: {weight: 40"}, "variants", 5, "weight of control: 50% becomes 60%"),
+        ({"max_rise: 10%": "max_rise: 20%"}, "guardrails", 8, "budget"),
+        ({"[why, confirm]": "[coupon]"}, "variants.treatment.flow", 6, "units so far have met another"),
+        ({"expect_units": "seed: 1\nexpect_units"}, "seed", 11, "seed 1 is lower than 2"),
+    ],
+)  # fmt: skip
+def test_what_applying_refuses_is_a_problem_of_the_file_at_its_place(
+    world, changes, path, line, words
+):
+    w = world()
+    if path == "seed":
+        w.apply(f"{SPEC}seed: 2\n")
+    text = SPEC
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    before = dump(w)
+    (problem, *others) = w.engine.validate(text, source="a.yaml")
+    assert (problem.path, problem.line, others) == (path, line, [])
+    assert words in problem.message
+    assert "seed" in problem.hint
+    with pytest.raises(ConflictError, match=re.escape(problem.message)):
+        w.engine.apply(text, source="a.yaml", actor="ann", dry_run=True)
+    assert dump(w) == before
+
+
+def test_a_new_file_whose_end_has_passed_is_a_problem_at_its_end(world):
+    w = world()
+    past = "starts: 2026-01-01T00:00:00Z\nends: {at: 2026-02-01T00:00:00Z}\n"
+    text = re.sub("ends: .*\n", past, SPEC.replace("cancel-page", "late"))
+    (problem,) = w.engine.validate(text, source="a.yaml")
+    assert (problem.path, problem.line, problem.column) == ("ends.at", 10, 12)
+    assert "would end before it starts" in problem.message
+
+
+def test_what_runs_unchanged_is_no_problem_even_when_it_is_over_or_its_layer_is_full(world):
+    w = world(layered("cancel-page"))
+    assert w.engine.validate(layered("cancel-page"), source="a.yaml") == ()
+    w.engine.stop("cancel-page", reason="over", actor="ann")
+    w.apply(layered("b", "90%"))
+    assert w.engine.validate(layered("cancel-page"), source="a.yaml") == ()
+
+
+def test_a_rehearsed_file_meets_what_those_before_it_took_and_leaves_nothing(world):
+    w = world(layered("cancel-page"))
+    before = dump(w)
+    alone = rehearsed(w, one=layered("one", "25%"), two=layered("two", "30%"))
+    assert [one.problems for one in alone.values()] != [(), ()]
+    assert alone["one"].view.result == "created"
+    assert alone["two"].problems[0].path == "layer.share"
+    assert "one has 25%" in alone["two"].problems[0].message
+    with pytest.raises(LayerConflictError):
+        _ = alone["two"].applied
+    # a refused one takes nothing, and the next finds the room
+    room = rehearsed(w, one=layered("one", "90%"), two=layered("two", "30%"))
+    assert [room["one"].view, room["two"].problems] == [None, ()]
+    assert dump(w) == before
+    w.apply(layered("one", "25%").replace("A test", "Another test"))
+    assert w.engine.experiment("one").title == "Another test", (
+        "nothing of a rehearsal is remembered"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("cancel_page", True), ("Cancel-Page", True), ("cancelpages", True), ("checkout", False)],
+)
+def test_a_new_key_that_nearly_runs_already_is_told(world, key, meant):
+    w = world()
+    text = SPEC.replace("cancel-page", key)
+    told = w.engine.validate(text, source="a.yaml")
+    assert len(told) == meant
+    view = w.engine.apply(text, source="a.yaml", actor="ann", dry_run=True)
+    assert view.warnings == tuple(map(str, told))
+    for problem in told:
+        assert (problem.line, problem.column, problem.severity) == (1, 13, "warning")
+        assert problem.message == f"nothing runs under `{key}`"
+        assert problem.hint.startswith("did you mean `cancel-page`?")
+
+
+def test_a_key_of_its_own_is_no_misspelling(world):
+    w = world(SPEC.replace("cancel-page", "cancel-1"))
+    other = SPEC.replace("cancel-page", "cancel_1")
+    assert w.engine.validate(SPEC.replace("cancel-page", "cancel-2"), source="a.yaml") == ()
+    both = rehearsed(w, a=SPEC.replace("cancel-page", "cancel-1"), b=other)
+    assert [one.problems for one in both.values()] == [(), ()]
+    w.engine.stop("cancel-1", reason="over", actor="ann")
+    assert w.engine.validate(other, source="a.yaml") == (), "what is over is not meant"
+
+
+def test_what_is_possible_names_only_what_would_do_something(world):
+    def named(w):
+        with pytest.raises(IllegalTransitionError) as refused:
+            w.engine.move("cancel-page", Move.START, reason="r", actor="ann")
+        assert refused.value.legal == w.view().actions
+        return w.view().actions
+
+    plain = world()
+    assert named(plain) == ("pause", "stop", "roll_back")
+    plain.engine.roll_back("cancel-page", "treatment", reason="r", actor="ann")
+    assert named(plain) == ("pause", "stop", "resume")
+    plain.engine.pause("cancel-page", reason="r", actor="ann")
+    assert named(plain) == ("continue", "stop", "resume")
+    assert named(world(SPEC + RAMP)) == ("pause", "stop", "roll_back"), "no step asks"
+    asking = world(SPEC + RAMP.replace("hold: 2h", "hold: 2h, approval: true"))
+    assert named(asking) == ("pause", "approve", "stop", "roll_back")
+    asking.engine.approve("cancel-page", reason="r", actor="ann")
+    assert named(asking) == ("pause", "stop", "roll_back"), "it is approved"
+    three = world(THREE)
+    three.engine.roll_back("cancel-page", "other", reason="r", actor="ann")
+    assert named(three) == ("pause", "stop", "roll_back", "resume")
+    three.engine.stop("cancel-page", reason="r", actor="ann")
+    assert named(three) == ()
 
 
 def test_a_query_that_the_service_does_not_have_is_refused(world):
@@ -588,6 +784,18 @@ def test_what_a_guarded_kpi_means_is_part_of_the_plan(world):
     with pytest.raises(ConflictError, match="split over another plan"):
         w.apply(before.replace("value: opened > 0", "value: opened > 3"))
     assert w.apply(before.replace("title: Help", "title: Help page")).result == "updated"
+
+
+@pytest.mark.parametrize(
+    ("end", "other"), [("28d", "14d"), ("28d", "21d"), ("28d", "42d"), ("14d", "7d"), ("7d", "14d")]
+)
+def test_the_end_of_a_run_is_part_of_its_plan(world, end, other):
+    before = re.sub("ends: .*", f"ends: {{after: {end}, observe_for: 7d}}", SPEC)
+    w = world(before + RAMP)
+    w.hours(3)
+    with pytest.raises(ConflictError, match=f"ends after: {end} becomes {other}") as refused:
+        w.apply(before.replace(end, other, 1) + RAMP, dry_run=True)
+    assert "raise `seed`" in refused.value.hint
 
 
 def test_a_refused_plan_is_told_by_what_changed(world):

@@ -106,7 +106,7 @@ def test_a_raised_seed_starts_over_and_weights_may_change_only_then(world):
     moved = SPEC.replace("control: {weight: 50%", "control: {weight: 60%").replace(
         "treatment: {weight: 50%", "treatment: {weight: 40%"
     )
-    with pytest.raises(ReshuffleError, match="weights"):
+    with pytest.raises(ReshuffleError, match="weight of control: 50% becomes 60%"):
         w.engine.apply(moved, source="x", actor="tester")
     applied = w.engine.apply("seed: 2\n" + moved, source="x", actor="tester")
     assert any("starts over" in words for words in applied.words)
@@ -219,6 +219,33 @@ def test_shadow_and_suspended_engines_watch_tell_once_and_act_on_nothing(world, 
     assert w.rollbacks() == []
     assert [m.kind for m in w.channel.told] == ["breach_told"]
     assert w.view().guardrails[0].outcome is Outcome.BREACH
+
+
+ASKED_STEP = "ramp:\n  - {traffic: 5%, hold: 1h, approval: true}\n  - {traffic: 100%}\n"
+
+
+def test_shadow_mode_asks_nobody_for_an_approval_and_says_that_its_ramp_stands_still(world):
+    w = world(SPEC + ASKED_STEP + "mode: shadow\n")
+    w.hours(3)
+    with pytest.raises(ConflictError, match="shadow mode: its ramp stands still") as refused:
+        w.engine.approve("cancel-page", reason="ok", actor="ann")
+    assert "without `mode: shadow`" in refused.value.hint
+    assert w.view().attention == ()
+    assert w.view().waiting == "the ramp stands still in shadow mode"
+    told = " ".join(w.engine.explain("cancel-page").paragraphs)
+    assert "probability" not in told
+    assert "nobody is turned back by a guardrail, and the ramp stands still" in told
+    w.apply(SPEC + ASKED_STEP)
+    w.engine.approve("cancel-page", reason="ok", actor="ann")
+    w.hours(1)
+    assert w.view().traffic == 1.0
+
+
+def test_a_suspended_engine_says_why_the_ramp_stands_still(world):
+    w = world(SPEC + ASKED_STEP)
+    w.engine = w.new_engine(suspended=True)
+    w.hours(3)
+    assert w.view().waiting == "the ramp stands still while the engine is suspended"
 
 
 def test_a_rollback_is_verified_by_the_exposures_that_follow(world):
@@ -580,3 +607,64 @@ def test_explain_says_what_happened_in_words(world):
     assert "is proven at look" in told.paragraphs[0]
     assert "5%" in told.paragraphs[-1]
     assert told.evidence["revision"] == 1
+
+
+RAMPED = SPEC.replace(
+    "guardrails:",
+    "ramp:\n  - {traffic: 10%, hold: 1h, approval: true}\n  - {traffic: 50%, hold: 1h}\n"
+    "  - {traffic: 100%}\nguardrails:",
+)
+
+
+def test_a_stopped_experiment_shows_no_planned_end_step_or_approval(world):
+    world = world(RAMPED)
+    world.hours(3)
+    before = world.view()
+    assert [step.state for step in before.ramp] == ["current", "next", "next"]
+    assert before.ends_at is not None
+    assert any("wants approval" in words for words in before.attention)
+    world.engine.stop("cancel-page", actor="ann", reason="wrong price")
+    over = world.view()
+    assert (over.started_at, over.ends_at, over.observe_until) == (T, None, None)
+    assert [(step.number, step.state) for step in over.ramp] == [(1, "done")]
+    assert (over.attention, over.waiting) == ((), "")
+
+
+def test_a_run_that_ended_by_its_plan_shows_the_ends_it_had(world):
+    world = world()
+    world.hours(24 * 12)
+    over = world.view()
+    assert over.state == "finished"
+    assert over.ends_at == T + timedelta(days=10)
+    assert over.observe_until is not None
+    assert [step.state for step in over.ramp] == ["done"]
+
+
+def test_a_draft_that_was_stopped_never_started(world):
+    world = world(SPEC + "starts: manual\n")
+    world.engine.stop("cancel-page", actor="ann", reason="not wanted")
+    over = world.view()
+    assert (over.state, over.started_at, over.ends_at, over.ramp) == ("stopped", None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("goal", "words"),
+    [
+        ("{kpi: save_rate, expect: +10%}", "Save rate +10%"),
+        ("{kpi: save_rate, expect: +2pp}", "Save rate +2pp"),
+        ("{kpi: refund_hours, expect: -2.5%}", "Hours until the refund -2.5%"),
+        ("{kpi: repurchase_rate}", "Repurchase rate"),
+    ],
+)
+def test_what_is_believed_hoped_for_and_whom_to_ask_is_shown_and_explained(world, goal, words):
+    meant = f"hypothesis: Less is more.\nowner: ann@example.com\ngoal: {goal}\n"
+    w = world(SPEC + meant + "acknowledge: [fewer-cancellations]\n")
+    view = w.view()
+    assert view.goal is not None
+    assert view.goal["words"] == words
+    paragraphs = w.engine.explain("cancel-page").paragraphs
+    assert paragraphs[:3] == (
+        "Hypothesis: Less is more.",
+        f"Goal: {words}.",
+        "Owner: ann@example.com.",
+    )

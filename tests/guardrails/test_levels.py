@@ -50,9 +50,8 @@ def experiment(**changes):
 
 def regression(kpi="satisfaction", **changes):
     windows = load_catalogue().get(kpi).windows
-    return replace(
-        Regression(kpi, kpi, Side.DROP, 0.05, absolute=False, windows=windows), **changes
-    )
+    one = Regression(id=kpi, kpi=kpi, side=Side.DROP, margin=0.05, absolute=False, windows=windows)
+    return replace(one, **changes)
 
 
 def plan(*guardrails, **changes) -> tuple[Comparison, ...]:

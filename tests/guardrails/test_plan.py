@@ -17,6 +17,7 @@ from guardrails.planning.baselines import (
     typical_baselines,
 )
 from guardrails.planning.calendar import Traffic, plan_calendar
+from guardrails.planning.guardrail import plan_guardrail
 from guardrails.planning.plan import plan
 from guardrails.planning.scores import Arms, score_under
 from guardrails.planning.words import change_words, harm_words, span_words
@@ -60,6 +61,44 @@ def codes(done):
 def test_the_same_seed_gives_the_same_plan():
     assert planned() == planned()
     assert planned(seed=2).guardrails != planned().guardrails
+
+
+MANY = SHORT.replace(
+    ARMS,
+    "variants: {control: {weight: 40%}, a: {weight: 20%}, b: {weight: 20%}, c: {weight: 20%}}\n",
+)
+
+
+def test_arms_that_are_alike_are_planned_once_and_say_the_same(monkeypatch):
+    made = []
+
+    def counted(guardrail, comparison, setting):
+        made.append(comparison.treatment)
+        return plan_guardrail(guardrail, comparison, setting)
+
+    monkeypatch.setattr("guardrails.planning.plan.plan_guardrail", counted)
+    a, b, c = planned(MANY).guardrails
+    assert made == ["a"]
+    assert [g.treatment for g in (a, b, c)] == ["a", "b", "c"]
+    assert set(c.at_twice.median.by_arm) == set(c.windows[0].units) == {"control", "c"}
+    assert c.curve == a.curve
+    alone = load_spec(MANY.replace("c: {weight", "d: {weight").replace("a: {weight", "c: {weight"))
+    by_itself = plan(alone, Traffic(4000.0), paths=400).guardrails[0]
+    assert (by_itself.treatment, by_itself) == ("c", c)
+
+
+def test_arms_of_another_share_are_planned_by_themselves():
+    uneven = MANY.replace("control: {weight: 40%}", "control: {weight: 30%}").replace(
+        "a: {weight: 20%}", "a: {weight: 30%}"
+    )
+    a, b, c = planned(uneven).guardrails
+    assert a.smallest < b.smallest == c.smallest
+
+
+def test_who_waits_is_told_which_guardrail_is_planned():
+    told = []
+    planned(MANY, progress=lambda *now: told.append(now))
+    assert told == [(i, 3, f"cancel_success_rate ({arm})") for i, arm in enumerate("abc")]
 
 
 def test_a_larger_harm_is_found_sooner_and_more_often():
@@ -115,6 +154,92 @@ def test_a_window_that_never_closes_gets_no_alpha_and_is_told():
     assert sum(w.level for w in rating.windows) == pytest.approx(0.025)
 
 
+def verdict(*arguments, **changes):
+    found = planned(*arguments, **changes).verdict
+    return found.protects, found.words
+
+
+TWO = SHORT.replace(SUCCESS, SUCCESS + "  - {kpi: repeat_complaint_rate, max_rise: 10%}\n")
+GIVEN = ("cancel_success_rate=88%,answering=95%",)
+
+
+def test_the_verdict_of_a_guardrail_that_finds_its_margin_says_when():
+    one = planned(SHORT, 8000.0).guardrails[0].at_margin
+    protects, words = verdict(SHORT, 8000.0)
+    assert protects == "all"
+    assert words == (
+        "This run protects: a drop of 5% in cancel success rate is found in "
+        f"{span_words(one.median.after)} (median), 9 of 10 within {span_words(one.ninety.after)} "
+        "(if control is as assumed)."
+    )
+    assert "assumed" not in verdict(SHORT, 8000.0, *GIVEN)[1]
+
+
+def test_the_verdict_claims_nothing_below_80_percent():
+    done = planned(SHORT, 1500.0, *GIVEN)
+    one = done.guardrails[0]
+    assert 0.5 < one.at_margin.probability < 0.8
+    assert one.at_margin.median is not None
+    assert done.verdict.protects == "nothing"
+    assert done.verdict.words == (
+        "This run cannot protect at these margins: a drop of 5% in cancel success rate is found in "
+        f"{100 * one.at_margin.probability:.0f}% of runs "
+        f"(8 of 10 only from {harm_words(one, one.smallest)})."
+    )
+
+
+def test_the_verdict_on_several_guardrails_names_what_is_not_protected():
+    protects, words = verdict(TWO, 8000.0)
+    assert protects == "partly"
+    assert words.startswith("This run protects in part: a drop of 5% in cancel success rate")
+    assert "; not protected: a rise of 10% in repeat complaint rate is found in" in words
+    protects, words = verdict(TWO, 500.0)
+    assert protects == "nothing"
+    assert "a drop of 5% in cancel success rate (found in" in words
+    both = TWO.replace("max_rise: 10%", "max_rise: 200%")
+    protects, words = verdict(both, 12000.0)
+    assert protects == "all"
+    assert words.startswith("This run protects: 2 guardrails find harm in time; latest, a ")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        pytest.param(("check_every: 1h", "check_every: 1h\nmode: shadow"), "shadow", id="shadow"),
+        pytest.param(("max_drop: 5%", "max_drop: 5%, action: alert"), "no guardrail", id="alert"),
+        pytest.param(
+            (SUCCESS, "  - {rule: promql, query: p99, max: 0.8, hold: 2h, action: rollback}\n"),
+            "only a query of Prometheus",
+            id="query",
+        ),
+    ],
+)
+def test_a_run_that_turns_nothing_back_cannot_protect(change, says):
+    protects, words = verdict(SHORT.replace(*change), 100_000.0)
+    assert protects == "nothing"
+    assert words.startswith("This run cannot protect: ")
+    assert says in words
+    assert verdict(per_day=20.0)[1] == (
+        "This run cannot protect: an arm gets fewer than 100 units, and no guardrail decides on so "
+        "few."
+    )
+
+
+def test_the_verdict_on_a_limit_and_on_no_margin_says_what_is_found():
+    assert "a value of 7.8% in flow failure rate is found in" in verdict(LIMIT)[1]
+    protects, words = verdict(SHORT.replace("max_drop: 5%", "max_drop: 0%"))
+    assert protects == "all"
+    assert "is found by the end in 8 of 10 runs" in words
+
+
+def test_the_verdict_tells_the_worst_treatment():
+    arms = "{control: {weight: 45%}, a: {weight: 10%}, b: {weight: 45%}}"
+    uneven = SHORT.replace(ARMS, f"variants: {arms}\n")
+    protects, words = verdict(uneven, 4000.0)
+    assert protects == "nothing"
+    assert "in cancel success rate of a is found in" in words
+
+
 RAMP = SHORT.replace(
     "guardrails:",
     "ramp:\n  - {traffic: 10%, hold: 6h, min_units: 500}\n  - {traffic: 50%, hold: 12h}\n"
@@ -136,6 +261,46 @@ def test_a_ramp_that_is_too_slow_never_reaches_its_last_step():
     done = planned(RAMP, per_day=1000.0)
     assert [s.begins for s in done.ramp] == [timedelta(0), None, None]
     assert "ramp_too_slow" in codes(done)
+
+
+def test_what_a_step_waits_for_is_told_of_the_step_that_says_so():
+    text = RAMP.replace("hold: 6h, min_units: 500", "hold: 6h, approval: true").replace(
+        "hold: 12h", "hold: 12h, advance: proven"
+    )
+    told = [(w.code, w.about, w.words) for w in planned(text).warnings if "waits_for" in w.code]
+    assert told == [
+        (
+            "waits_for_approval",
+            "ramp[0]",
+            (
+                "10% of the traffic is left for 50% only with a person's approval; the plan takes it "
+                "to come in time"
+            ),
+        ),
+        (
+            "waits_for_proof",
+            "ramp[1]",
+            (
+                "50% of the traffic is left for 100% only with proof that nothing is harmed; the plan "
+                "takes it to come in time"
+            ),
+        ),
+    ]
+    assert (
+        "if control is as assumed and the ramp's approvals and proofs"
+        in planned(text, 40_000.0).verdict.words
+    )
+
+
+def test_in_shadow_mode_the_plan_stays_at_the_first_step():
+    done = planned(RAMP + "mode: shadow\n")
+    assert [s.begins for s in done.ramp] == [timedelta(0), None, None]
+    assert done.units == round(done.ramp[0].units)
+    (still,) = [w for w in done.warnings if w.about.startswith("ramp")]
+    assert (still.code, still.words) == (
+        "shadow_ramp",
+        "in shadow mode the ramp stands still: traffic stays 10%",
+    )
 
 
 def test_a_frozen_ramp_advances_when_the_freeze_is_over():
@@ -243,6 +408,8 @@ def test_what_nobody_knows_is_not_made_up():
     done = planned(text)
     assert done.guardrails[0].at_margin is None
     assert "nobody knows control's own" in done.guardrails[0].unknown
+    assert done.verdict.protects == "unknown"
+    assert "cannot be said: nobody knows control's own" in done.verdict.words
     assert "unknown" in codes(done)
     spread = planned(text, 4000.0, "own=3").guardrails[0]
     assert "spread" in spread.unknown
@@ -301,6 +468,23 @@ def test_a_faulty_baseline_is_refused_in_words(text, says):
     with pytest.raises(BaselineError, match=says) as told:
         parse_baselines([text], load_spec(SHORT).kpis)
     assert repr(text) in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says", "hint"),
+    [
+        ("satisfaction=9", "satisfaction is a mean of scores from 1 to 5", "satisfaction=4.2"),
+        ("satisfaction=0.9", "a mean of scores from 1 to 5", "satisfaction=4.2"),
+        ("satisfaction=4,2", "a comma separates the numbers", "write a decimal point: 4.2"),
+        ("first_contact_resolution_rate=120%", "is a share: it must be from 0% to 100%", ""),
+    ],
+)
+def test_a_baseline_that_the_kpi_cannot_have_is_refused(text, says, hint):
+    kpis = load_catalogue().kpis
+    with pytest.raises(BaselineError, match=says) as told:
+        parse_baselines([text], kpis)
+    assert hint in told.value.hint
+    parse_baselines(["satisfaction=5", "first_contact_resolution_rate=100%"], kpis)
 
 
 def test_each_number_comes_from_the_surest_source():

@@ -4,7 +4,7 @@ import json
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import parse_qs
 
 import pytest
@@ -161,9 +161,11 @@ class Planted:
         self.values_ = values
         self.asked = []
         self.broken = None
+        self.meanwhile = lambda: None
 
     def values(self, query, *, start, stop, step):
         self.asked.append((query, start, stop, step))
+        self.meanwhile()
         if self.broken is not None:
             raise self.broken
         value = next((v for part, v in self.values_.items() if part in query), None)
@@ -204,11 +206,11 @@ class Recording:
 
 
 class World:
-    def __init__(self, source, spec=SPEC, queries=QUERIES, **settings):
+    def __init__(self, source, spec=SPEC, queries=QUERIES, url="sqlite://", **settings):
         # served for longer than any query must hold before the first check
         self.clock = SteppedClock(T - timedelta(minutes=10))
         self.channel = Recording()
-        self.control = ControlPlane("sqlite://")
+        self.control = ControlPlane(url)
         self.store = Steady()
         self.engine = Engine(
             control=self.control,
@@ -397,12 +399,18 @@ def test_the_example_of_the_design_is_applied_and_acted_upon(world):
 
 @contextmanager
 def serving(respond):
-    """Answer POSTs on a free port; ``respond`` gets the form and returns (status, body)."""
+    """Answer POSTs on a free port; ``respond`` gets the form and returns (status, body).
+
+    ``None`` instead closes the connection without an answer.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            status, body = respond({k: v[0] for k, v in form.items()})
+            answered = respond({k: v[0] for k, v in form.items()})
+            if answered is None:
+                return
+            status, body = answered
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -540,3 +548,104 @@ def test_what_a_query_said_before_a_treatment_was_served_is_not_held_against_it(
     assert w.states()["treatment"] == "live"
     w.minutes(4)
     assert w.states()["treatment"] == "rolled_back", "it was served for five minutes by then"
+
+
+def test_a_person_turns_a_treatment_back_while_prometheus_hangs(world, tmp_path):
+    asked, let_go = Event(), Event()
+
+    def respond(_form):
+        asked.set()
+        let_go.wait(60)
+
+    with serving(respond) as url, client_of(url, timeout=60) as client:
+        w = world(client, url=f"sqlite:///{tmp_path / 'control.db'}")
+        w.clock.move_to(T + MINUTE)
+        reports = []
+        checking = Thread(target=lambda: reports.extend(w.engine.run_due()))
+        checking.start()
+        try:
+            assert asked.wait(60)
+            done = w.engine.roll_back("refunds", "other", reason="complaints", actor="ann")
+            answered_first = not reports and not let_go.is_set()
+        finally:
+            let_go.set()
+            checking.join(60)
+    assert (done.variant, done.after, done.actor) == ("other", "rolled_back", "ann")
+    assert answered_first, "the check was still waiting for Prometheus"
+    (report,) = reports
+    assert report.result == "ok"
+    assert w.states() == {"control": "control", "treatment": "live", "other": "rolled_back"}
+    blind = w.guardrail()
+    assert (blind.outcome, blind.code) == (Outcome.ERROR, Code.SOURCE_FAILED)
+    assert "Prometheus cannot be reached" in blind.words
+
+
+def test_a_prometheus_that_hangs_is_an_error_which_holds_the_ramp_and_turns_nobody_back(world):
+    let_go = Event()
+    with (
+        serving(lambda _: let_go.wait(60) and None) as url,
+        client_of(url, timeout=0.1) as client,
+    ):
+        w = world(client)
+        try:
+            w.minutes(5)
+        finally:
+            let_go.set()
+    assert (w.view().step, set(w.states().values())) == (0, {"control", "live"})
+    blind = w.guardrail()
+    assert (blind.outcome, blind.code) == (Outcome.ERROR, Code.SOURCE_FAILED)
+    assert "did not answer within 0.1 s" in blind.words
+
+
+MEANWHILE = {
+    "another file": lambda w: w.engine.apply(
+        SPEC.replace("max: 0.8", "max: 0.9"), source="new.yaml", actor="ann"
+    ),
+    "another state": lambda w: w.engine.pause("refunds", reason="look", actor="ann"),
+    "another attempt": lambda w: (
+        w.engine.roll_back("refunds", "treatment", reason="look", actor="ann"),
+        w.engine.resume("refunds", "treatment", reason="looked", actor="ann"),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", MEANWHILE.values(), ids=MEANWHILE)
+def test_an_answer_whose_experiment_changed_meanwhile_is_not_used(world, change):
+    w = world(source := Planted(treatment=1.2, other=0.4))
+
+    def meanwhile():
+        source.meanwhile = lambda: None
+        change(w)
+
+    source.meanwhile = meanwhile
+    w.minutes(1)
+    assert w.states()["treatment"] == "live"
+    assert (w.guardrail().outcome, w.guardrail().code) == (Outcome.ERROR, Code.SOURCE_FAILED)
+    assert "the experiment changed while Prometheus was asked" in w.guardrail().words
+    w.minutes(6)
+    assert w.states()["treatment"] == "rolled_back", "the next checks asked again"
+
+
+def test_what_a_person_does_to_one_treatment_spoils_no_answer_about_another(world):
+    w = world(source := Planted(treatment=1.2, other=0.4))
+
+    def meanwhile():
+        source.meanwhile = lambda: None
+        w.engine.roll_back("refunds", "other", reason="complaints", actor="ann")
+
+    source.meanwhile = meanwhile
+    w.minutes(1)
+    assert set(w.states().values()) == {"control", "rolled_back"}
+
+
+def test_experiments_that_ask_the_same_at_the_same_tick_ask_once(world):
+    w = world(source := Planted(up=5.0), SHARED)
+    twin = SHARED.replace("experiment: refunds", "experiment: twin")
+    w.engine.apply(twin, source="twin.yaml", actor="tester")
+    w.minutes(6)
+    source.asked.clear()
+    assert len(w.minutes(1)) == 2
+    assert len(source.asked) == 1
+    for key in ("refunds", "twin"):
+        found = [g for g in w.engine.experiment(key).guardrails if g.guardrail == "outage"]
+        assert {g.outcome for g in found} == {Outcome.BREACH}

@@ -1,6 +1,9 @@
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
-from experiments.spec import RampStep
+from experiments.spec import Advance, RampStep
 from guardrails.ramp import Position, position
 
 
@@ -40,6 +43,38 @@ def test_a_ramp_that_would_lower_traffic_or_jump_is_refused_in_words(old, step, 
     found = position(ramp(*old), ramp(*new), step=step, approved=-1)
     assert isinstance(found, str)
     assert words in found
+
+
+ASKED = RampStep(0.05, timedelta(hours=6), 500, approval=True, advance=Advance.PROVEN)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        pytest.param({"approval": False}, "no longer waits for the approval", id="approval"),
+        pytest.param({"hold": timedelta(hours=1)}, "held for 1 h instead of 6 h", id="hold"),
+        pytest.param({"min_units": 50}, "waits for 50 units instead of 500", id="units"),
+        pytest.param({"advance": Advance.UNHARMED}, "no longer waits for proof", id="proof"),
+    ],
+)
+def test_the_step_that_is_served_goes_on_asking_for_what_it_asked_for(change, words):
+    less, full = replace(ASKED, **change), RampStep()
+    found = position((ASKED, full), (less, full), step=0, approved=-1)
+    assert isinstance(found, str)
+    assert found.startswith("the step with 5%, which is served, ")
+    assert words in found
+    assert position((less, full), (ASKED, full), step=0, approved=-1) == Position(0, False, -1)
+    # the last step asks for nothing, and a ramp that ends there advances nowhere
+    assert isinstance(position((ASKED,), (less, full), step=0, approved=-1), Position)
+    assert isinstance(position((ASKED, full), (less,), step=0, approved=-1), Position)
+
+
+def test_an_approval_that_was_given_need_not_be_asked_for_any_longer():
+    less, full = replace(ASKED, approval=False), RampStep()
+    assert position((ASKED, full), (less, full), step=0, approved=0) == Position(0, False, 0)
+    sooner = (less, RampStep(0.5, timedelta(hours=1)), full)
+    found = position((ASKED, full), sooner, step=0, approved=0)
+    assert "no longer waits for the approval" in str(found), "it was given for another step"
 
 
 @pytest.mark.parametrize(

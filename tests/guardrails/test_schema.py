@@ -159,5 +159,11 @@ def test_an_own_kpi_that_is_wrong_in_structure_is_refused(before, after):
 def test_every_kpi_of_the_catalogue_fits_the_schema_of_an_own_one():
     text = (ROOT / "metrics" / "catalogue.yaml").read_text(encoding="utf-8")
     node, _ = parse_yaml(text, file="catalogue.yaml")
+    kpis = to_json(node)["kpis"]
     schema = jsonschema.Draft202012Validator(SCHEMA["properties"]["kpis"])
-    schema.validate(to_json(node)["kpis"])
+    assert kpis.keys() == {kpi.key for kpi in load_catalogue().kpis.values()}
+    assert [error.json_path for error in schema.iter_errors(kpis)] == []
+    # the schema would tell a fault of any of them
+    for key, kpi in kpis.items():
+        faulty = {**kpis, key: {**kpi, "kind": "nonsense"}}
+        assert {error.absolute_path[0] for error in schema.iter_errors(faulty)} == {key}

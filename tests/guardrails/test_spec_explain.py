@@ -55,6 +55,17 @@ def test_every_key_of_a_file_is_explained_within_100_columns(path):
     json.dumps([asdict(key) for key in explained(spec)])
 
 
+def test_text_that_would_be_a_number_without_its_quotes_is_explained_with_them():
+    audience = 'audience: {app: {version_at_least: "3.10"}, zip: ["0123"], plan: "true"}\n'
+    shown = of(
+        f"{audience}title: '12'\nowner: a b\nends: {{after: 14d}}\nguardrails: {{use: [cancellation-defaults]}}\n"
+    )
+    assert shown["audience"].value == (
+        '{app: {version_at_least: "3.10"}, zip: ["0123"], plan: "true"}'
+    )
+    assert (shown["title"].value, shown["owner"].value) == ('"12"', "a b")
+
+
 def test_every_key_that_a_file_may_have_is_explained_as_a_default():
     tops = {re.split(r"[.\[ ]", path)[0] for path in of()}
     assert {key.name for key in SPEC_KEYS} - tops == {"freeze", "kpis", "acknowledge"}
@@ -163,7 +174,26 @@ def test_shadow_layers_holdout_force_and_exposure_are_told():
     assert "take part in it, too" in keys["holdout"].meaning
     assert "20% of the layer `cart`" in keys["layer"].meaning
     assert "never counted" in keys["force"].meaning
+    assert "turned back they get control" in keys["force"].meaning
     assert "Until a person starts it" in keys["starts"].meaning
+
+
+def test_nothing_is_promised_of_a_ramp_or_a_breach_in_shadow_mode():
+    keys = of(RAMP + "mode: shadow\n")
+    assert keys["ramp[0]"].meaning == (
+        "5% of the audience, from the start. It stays until the end: in shadow mode the ramp "
+        "stands still, whatever a step asks for."
+    )
+    assert keys["ramp[1]"].meaning.startswith("Never: in shadow mode")
+    assert keys["ramp[2]"].meaning.startswith("Never: in shadow mode")
+    told = " ".join(key.meaning for key in keys.values())
+    assert "the ramp stands still" in keys["mode"].meaning
+    assert "turns the treatment back" not in told
+    assert "The next step follows" not in told
+    assert keys["alpha"].meaning.startswith("In shadow mode nobody is turned back; in live mode")
+    own = of("ends: {after: 28d}\nguardrails: [{kpi: satisfaction, max_drop: 3%}]\nmode: shadow\n")
+    assert "told to people, and does nothing else" in own["guardrails[0].action"].meaning
+    assert "shadow mode" in own["guardrails[0].dry_run"].meaning
 
 
 def test_what_happens_in_doubt_is_told():

@@ -205,6 +205,12 @@ def test_the_demo_has_the_guardrails_that_the_story_needs():
     assert spec.sha256 == hashlib.sha256(spec.text.encode()).hexdigest()
 
 
+def test_a_flow_of_null_is_a_value_and_goes_with_any_other():
+    spec = load_spec_file(REPOSITORY / "tests/specs/good/flow-null.yaml")
+    flows = {variant.name: variant.flow for variant in spec.experiment.variants}
+    assert flows == {"control": None, "ask": {"steps": ["reason", "confirm"]}, "nothing": None}
+
+
 def test_every_key_arrives_in_the_value_it_belongs_to():
     spec = load_spec_file(REPOSITORY / "tests/specs/good/everything.yaml")
     experiment = spec.experiment
@@ -237,22 +243,22 @@ def test_every_key_arrives_in_the_value_it_belongs_to():
     windows = (Window(timedelta(hours=2), 0.3), Window(timedelta(days=3), 0.7))
     assert spec.guardrails[1:3] == (
         Regression(
-            "mood",
-            "satisfaction",
-            Side.DROP,
-            0.0,
-            False,
-            spec.kpis["satisfaction"].windows,
+            id="mood",
+            kpi="satisfaction",
+            side=Side.DROP,
+            margin=0.0,
+            absolute=False,
+            windows=spec.kpis["satisfaction"].windows,
             prove_past=0.0,
             action=Action.HOLD,
         ),
         Regression(
-            "cancel_success_rate",
-            "cancel_success_rate",
-            Side.DROP,
-            0.02,
-            True,
-            windows,
+            id="cancel_success_rate",
+            kpi="cancel_success_rate",
+            side=Side.DROP,
+            margin=0.02,
+            absolute=True,
+            windows=windows,
             dry_run=True,
         ),
     )
@@ -326,6 +332,12 @@ RAMP = "ramp:\n  - {traffic: 5%, hold: 6h}\n  - {traffic: 100%}\n"
             "outside of the run",
             id="freeze before the start",
         ),
+        pytest.param(
+            f"{RAMP}mode: shadow\n",
+            "ramp",
+            "stands still in shadow mode: traffic stays 5%",
+            id="a ramp that never acts",
+        ),
     ],
 )
 def test_what_has_no_effect_is_warned_of(more, path, message):
@@ -341,6 +353,7 @@ def test_what_has_no_effect_is_warned_of(more, path, message):
         f"{RAMP}freeze: [{{days: [mon, tue, wed, thu, fri, sat]}}]\n",
         f"{RAMP}starts: manual\nfreeze: [{{from: 2026-12-20T00:00Z, to: 2026-12-27T00:00Z}}]\n",
         "exposure: event\nholdout: true\n",
+        "mode: shadow\nramp: [{traffic: 5%}]\n",
         "force: {a: control, b: reminder}\n",
     ],
 )

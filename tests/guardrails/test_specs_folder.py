@@ -48,7 +48,7 @@ def followed(folder):
 
 def look(service, times=2):
     for _ in range(times):
-        view = service.services.specs.look()
+        view = service.services.guarding.specs.look()
     return view
 
 
@@ -172,7 +172,7 @@ def test_a_refused_file_is_told_and_the_others_are_applied(followed, folder):
     view = look(followed)
     assert results(view) == {"one.yaml": "refused", "two.yaml": "created"}
     assert not valid(followed)
-    assert "weights change" in followed.http.get("/").text
+    assert "weight of " in followed.http.get("/").text
     (folder / "one.yaml").write_text(HEAVY.replace("unit:", "seed: 2\nunit:"))
     assert results(look(followed)) == {"one.yaml": "updated", "two.yaml": "unchanged"}
     assert valid(followed)
@@ -220,6 +220,132 @@ def test_a_file_that_goes_away_changes_nothing_and_is_told(followed, folder, cap
     followed.act("stop", key="one")
     (folder / "two.yaml").write_text(spec("two"))
     assert results(look(followed)) == {"two.yaml": "created"}, "an ended experiment needs no file"
+
+
+def by_hand(service, text, actor="ada"):
+    headers = {"X-Turnback-Actor": actor}
+    assert service.apply(text, headers=headers).json()["result"] == "updated"
+
+
+def test_a_text_applied_over_a_file_is_told_and_stays_until_the_file_changes(
+    followed, folder, caplog
+):
+    file = folder / "one.yaml"
+    file.write_text(spec("one"))
+    (folder / "two.yaml").write_text(spec("two"))
+    look(followed)
+    by_hand(followed, spec("one", **{"Cancel page": "By hand"}))
+    with caplog.at_level(logging.WARNING, "turnback.specs"):
+        view = look(followed, RETRY_LOOKS + 3)
+    assert (results(view), view.valid) == ({"one.yaml": "replaced", "two.yaml": "created"}, True)
+    assert (experiments(followed)["one"].title, experiments(followed)["one"].revision) == (
+        "By hand",
+        2,
+    )
+    (told,) = view.attention
+    assert told.startswith(f"{file}: one does not run this file: ada applied revision 2 over it")
+    assert f"`turnback revisions one --show 2 > {file}`" in told
+    assert f"`turnback apply {file}`" in told
+    assert caplog.messages == [told], "it is logged once"
+    assert f"turnback apply {file}" in followed.http.get("/").text
+    (shown, _) = followed.http.get("/api/v1/specs").json()["files"]
+    assert (shown["result"], shown["revision"]) == ("replaced", None)
+    assert told.endswith(shown["drift"])
+    # another file of the folder changes: that is no reason to touch this one
+    (folder / "two.yaml").write_text(spec("two", **{"Cancel page": "The page"}))
+    assert results(look(followed)) == {"one.yaml": "replaced", "two.yaml": "updated"}
+    file.write_text(spec("one", **{"Cancel page": "Changed"}))
+    assert results(look(followed))["one.yaml"] == "updated"
+    assert experiments(followed)["one"].title == "Changed"
+    assert look(followed, 1).attention == ()
+
+
+@pytest.mark.parametrize("way", ["the file is applied", "the text is taken over", "it is stopped"])
+def test_drift_ends_when_somebody_decides(followed, folder, way):
+    first, second = spec("one"), spec("one", **{"Cancel page": "By hand"})
+    (folder / "one.yaml").write_text(first)
+    look(followed)
+    by_hand(followed, second)
+    assert results(look(followed, 1)) == {"one.yaml": "replaced"}
+    if way == "the file is applied":
+        by_hand(followed, first)
+    elif way == "the text is taken over":
+        (folder / "one.yaml").write_text(second)
+    else:
+        followed.act("stop", key="one")
+    view = look(followed)
+    assert (results(view), view.attention) == ({"one.yaml": "unchanged"}, ())
+    assert experiments(followed)["one"].revision == (3 if way == "the file is applied" else 2)
+
+
+def test_drift_outlasts_a_new_start_and_a_new_name(folder):
+    data = folder.parent / "data"
+    (folder / "one.yaml").write_text(spec("one"))
+    with running(specs=folder, data=data) as it:
+        by_hand(it, spec("one", **{"Cancel page": "By hand"}))
+    with running(specs=folder, data=data) as it:
+        assert results(look(it, 1)) == {"one.yaml": "replaced"}
+        (folder / "one.yaml").rename(folder / "new.yaml")
+        assert results(look(it)) == {"new.yaml": "replaced"}
+        assert experiments(it)["one"].title == "By hand"
+    (folder / "new.yaml").write_text(spec("one", **{"Cancel page": "Changed"}))
+    with running(specs=folder, data=data) as it:
+        look(it, 1)
+        assert experiments(it)["one"].title == "Changed", "the file changed while nobody looked"
+
+
+def test_a_file_that_goes_back_to_an_older_text_is_a_change_of_the_folder(folder):
+    data = folder.parent / "data"
+    first, second = spec("one"), spec("one", **{"Cancel page": "By hand"})
+    (folder / "one.yaml").write_text(first)
+    with running(specs=folder, data=data) as it:
+        by_hand(it, second)
+        (folder / "one.yaml").write_text(second)
+        assert results(look(it)) == {"one.yaml": "unchanged"}
+        (folder / "one.yaml").write_text(first)
+        assert results(look(it)) == {"one.yaml": "updated"}
+        (folder / "one.yaml").write_text(second)
+        look(it)
+    (folder / "one.yaml").write_text(first)
+    with running(specs=folder, data=data) as it:
+        look(it, 1)
+        assert experiments(it)["one"].revision == 5
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_folder_that_may_not_be_read_is_told_and_nothing_of_it_seems_gone(
+    followed, folder, monkeypatch, inside
+):
+    (folder / "team").mkdir()
+    (folder / "lost+found").mkdir()
+    (folder / "team" / "one.yaml").write_text(spec("one"))
+    assert look(followed).valid
+    shut, real = folder / "team" if inside else folder, os.scandir
+
+    def scandir(path):
+        if Path(path) in {shut, folder / "lost+found"}:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    view = look(followed)
+    where = f"{shut} in it " if inside else ""
+    (told,) = view.attention
+    assert told.startswith(f"{folder}: {where}cannot be read: permission denied; the experiments")
+    assert not valid(followed)
+    assert "gone" not in results(view).values()
+    assert experiments(followed)["one"].state == "running"
+    shut = folder / "nothing"
+    assert look(followed).valid
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(folder):
+    folder.rmdir()
+    folder.write_text(spec("one"))
+    with running(specs=folder) as it:
+        (told,) = it.services.guarding.specs.view.attention
+        assert told.startswith(f"{folder}: is a file, and no folder; ")
+        assert not valid(it)
 
 
 def test_the_file_of_an_ended_experiment_may_stay_and_claims_nothing(followed, folder):
@@ -297,7 +423,7 @@ def test_a_folder_that_is_not_looked_through_any_more_is_told(folder):
         engine, clock = it.services.engine, it.services.clock
         specs = SpecsFolder.of(folder, engine, clock, late_after=timedelta(seconds=30))
         specs._elapsed = lambda: specs._looked_at + passed[0]
-        it.services.specs = specs
+        it.services.guarding.specs = specs
         specs.look()
         passed[0] = 30.0
         assert specs.view.valid
@@ -357,8 +483,11 @@ def test_a_folder_that_does_not_exist_is_told_and_the_service_serves_what_it_has
         assert not valid(it)
         (problem,) = it.http.get("/api/v1/specs").json()["problems"]
         assert problem["message"] == "there is no such folder"
-        told = f"{folder}: there is no such folder; the experiments known so far go on without it"
-        assert it.services.specs.view.attention == (told,)
+        told = (
+            f"{folder}: there is no such folder; the experiments known so far go on without it; "
+            "mend it, or start the service with another `--specs`"
+        )
+        assert it.services.guarding.specs.view.attention == (told,)
         assert told in it.http.get("/").text
         folder.mkdir()
         assert look(it).valid
@@ -432,4 +561,4 @@ def test_a_look_says_when_it_was(followed, folder):
     assert view.checked_at == clock.now()
     clock.move_to(clock.now() + timedelta(hours=1))
     assert look(followed, 1) == replace(view, checked_at=clock.now())
-    assert isinstance(followed.services.specs, SpecsFolder)
+    assert isinstance(followed.services.guarding.specs, SpecsFolder)

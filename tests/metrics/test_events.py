@@ -275,3 +275,12 @@ def test_a_line_nested_too_deeply_spoils_only_itself():
 def test_an_array_nested_too_deeply_is_refused_with_what_to_do():
     with pytest.raises(MalformedBodyError, match=r"nested too deeply.*NDJSON.*only the line"):
         decode_events(b"[" * 100_000, ndjson=False)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [(b"7", "a number"), (b'"a"', "text"), (b"null", "null"), (b"true", "a bool")],
+)
+def test_a_body_that_is_no_array_is_told_in_words_of_json(body, words):
+    with pytest.raises(MalformedBodyError, match=f"expected a JSON array of events, got {words}"):
+        decode_events(body, ndjson=False)

@@ -34,7 +34,7 @@ def store(tmp_path_factory):
     assert rejected == ()
     spec = load_spec_file(EXAMPLE).experiment
     assign = compile_experiment(spec, Serving("running", 1.0, frozenset())).assign
-    opened = open_store("duckdb::memory:")
+    opened = open_store(path.with_name("metrics.duckdb"))
     opened.append([dealt(event, spec.key, assign) for event in recorded], received_at=LAST_ORDER)
     yield opened
     opened.close()

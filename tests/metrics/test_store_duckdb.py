@@ -48,6 +48,13 @@ def history(first, last):
     return made
 
 
+def test_a_store_in_memory_is_never_a_file_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="`memory:` keeps nothing on disk"):
+        open_store("duckdb::memory:")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_of_a_newer_version_is_refused_with_what_to_do(tmp_path):
     path = tmp_path / "s.duckdb"
     open_store(path).close()

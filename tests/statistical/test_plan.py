@@ -18,7 +18,7 @@ from guardrails.planning.calendar import Calendar
 from guardrails.planning.paths import found_at, schedule, walks
 from guardrails.planning.scores import Arms, same_units, score_under
 from metrics.catalogue import Kind
-from tests.planned import CASES, HOUR, planned, simulated
+from tests.planned import CASES, HOUR, LIMITS, planned, simulated
 
 pytestmark = pytest.mark.statistical
 
@@ -40,13 +40,19 @@ def disagreements(found, hours):
     return said
 
 
-@pytest.mark.parametrize("case", QUICK, ids=str)
+@pytest.mark.parametrize("case", [*QUICK, *LIMITS], ids=str)
 def test_a_plan_says_when_the_engine_finds_the_harm(case):
     assert disagreements(planned(case), simulated(case, FEW)) == []
 
 
 def test_a_plan_of_twice_the_traffic_fails_the_gate():
     case = next(c for c in CASES if c.name == "failures-two-windows")
+    wrong = planned(case, units_per_day=2 * case.units_per_day)
+    assert disagreements(wrong, simulated(case, FEW)) != []
+
+
+def test_a_plan_of_a_limit_at_twice_the_traffic_fails_the_gate():
+    case = LIMITS[1]
     wrong = planned(case, units_per_day=2 * case.units_per_day)
     assert disagreements(wrong, simulated(case, FEW)) != []
 

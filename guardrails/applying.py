@@ -1,0 +1,30 @@
+"""Who applies a file from where, and what applying it needs to know of the service."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from experiments.repository import ExperimentRecord
+from guardrails.loaded import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Applying:
+    """Who applies a file from where, when, and what the service adds to it.
+
+    Attributes:
+        holdout: Share of all units the service keeps out of runs that begin now.
+        load: Returns the newest revision of any experiment.
+        exposed: Returns the units exposed so far of an experiment and seed.
+    """
+
+    source: str
+    actor: str
+    now: datetime
+    holdout: float
+    load: Callable[[ExperimentRecord], Loaded]
+    exposed: Callable[[str, int], Collection[str]]
+
+    def unit_of(self, record: ExperimentRecord) -> str:
+        """Return the unit type of an experiment."""
+        return self.load(record).spec.experiment.unit

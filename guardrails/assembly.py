@@ -1,0 +1,131 @@
+"""The engine as a service runs it: whom it asks, whom it tells, and what happens by itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from threading import Event
+
+from experiments.database import ControlPlane
+from guardrails.channels.stopping import WhileRunning
+from guardrails.channels.webhook import WebhookChannel
+from guardrails.clock import Clock
+from guardrails.engine import Engine
+from guardrails.following import Following
+from guardrails.prometheus import PrometheusClient
+from guardrails.scheduler import Bell
+from guardrails.service_settings import Settings
+from guardrails.settings import EngineSettings
+from guardrails.specs_folder import SpecsFolder
+from guardrails.telemetry import EngineMetrics
+from metrics.catalogue import Catalogue
+from metrics.store import MetricStore
+
+
+@dataclass(slots=True)
+class Assembly:
+    """The engine and what belongs to it; nothing happens by itself before ``start``.
+
+    Attributes:
+        settings: What the service is told.
+        engine: The engine.
+        measured: Its measurements, for Prometheus.
+        prometheus: Answers named queries, ``None`` where no Prometheus is set up.
+        specs: The folder that is followed, ``None`` for none.
+        stopping: Set once the service stops: nobody is waited for any more.
+    """
+
+    settings: Settings
+    engine: Engine
+    measured: EngineMetrics
+    prometheus: PrometheusClient | None
+    specs: SpecsFolder | None
+    stopping: Event
+    _bell: Bell | None = field(default=None, init=False)
+    _following: Following | None = field(default=None, init=False)
+
+    def start(self) -> None:
+        """Apply the followed folder, begin to tell people and to check.
+
+        In a demo time is moved by hand, and nothing happens by itself.
+        """
+        if self.settings.demo:
+            if self.specs is not None:
+                self.specs.look()
+            return
+        if self.specs is not None:
+            every = timedelta(seconds=self.settings.specs_seconds)
+            self._following = Following(self.specs.look, every)
+            self._following.start()
+        jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
+            "deliveries": (timedelta(seconds=1), self.engine.deliver)
+        }
+        if self.settings.checks:
+            jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self.engine.run_due)
+        self._bell = Bell(jobs)
+        self._bell.start()
+
+    def stop(self) -> None:
+        """End what happens by itself and wait for what is under way; idempotent."""
+        self.stopping.set()
+        if self._following is not None:
+            self._following.close()
+        if self._bell is not None:
+            self._bell.close()
+
+    def close(self) -> None:
+        """Release the connections and the control plane; idempotent."""
+        if self.prometheus is not None:
+            self.prometheus.close()
+        self.engine.close()
+
+
+def assemble(
+    settings: Settings,
+    *,
+    store: MetricStore,
+    clock: Clock,
+    flush: Callable[[], None],
+    catalogue: Catalogue,
+) -> Assembly:
+    """Build the engine and what belongs to it, nothing of it started.
+
+    Args:
+        settings: What the service is told, checked.
+        store: The metric store.
+        clock: Where now comes from.
+        flush: Called before every run of checks so that buffered events are counted.
+        catalogue: KPIs known beside those of a file.
+    """
+    stopping = Event()
+    channels = {
+        name: WhileRunning(WebhookChannel(url.get_secret_value()), stopping)
+        for name, url in settings.webhooks.items()
+    }
+    url = settings.prometheus_url
+    prometheus = PrometheusClient(url.get_secret_value()) if url is not None else None
+    measured = EngineMetrics(("log", *channels))
+    engine = Engine(
+        control=ControlPlane(f"sqlite:///{settings.data / 'control.db'}"),
+        store=store,
+        clock=clock,
+        flush=flush,
+        settings=EngineSettings(
+            suspended=settings.suspend,
+            channels=channels,
+            holdout=settings.holdout,
+            queries=settings.queries,
+            prometheus=prometheus,
+        ),
+        catalogue=catalogue,
+        hooks=(measured,),
+        deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
+    )
+    specs = _followed(settings, engine, clock)
+    return Assembly(settings, engine, measured, prometheus, specs, stopping)
+
+
+def _followed(settings: Settings, engine: Engine, clock: Clock) -> SpecsFolder | None:
+    if settings.specs is None:
+        return None
+    late = timedelta(seconds=max(30.0, 10 * settings.specs_seconds))
+    return SpecsFolder.of(settings.specs, engine, clock, late_after=None if settings.demo else late)

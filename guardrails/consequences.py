@@ -1,0 +1,153 @@
+"""What one check does: rollbacks, messages, the next step of the ramp, the end."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlmodel import Session
+
+from experiments.repository import TransitionRecord, insert_transition
+from guardrails.outcome import Finding
+from guardrails.repository import message_exists
+from guardrails.rollback import message, record_rollback
+from guardrails.settings import EngineSettings
+from guardrails.sight import Sight, evidence_of, reason_of
+from guardrails.words import command, percent
+
+ENGINE = "turnback"
+"""Who acts when nobody asked."""
+
+
+def act(
+    session: Session, settings: EngineSettings, sight: Sight, *, at: datetime, evaluation: int
+) -> tuple[TransitionRecord, ...]:
+    """Turn back, tell, ask, advance and end, as decided, inside the check's transaction.
+
+    Args:
+        session: The transaction of the check.
+        settings: Of the engine.
+        sight: What the check read and decided.
+        at: When it is done; later than the tick where the check is late.
+        evaluation: Id of the stored check.
+
+    Returns:
+        What changed, to be told.
+    """
+    record, decision, channels = sight.record, sight.decision, sight.loaded.channels
+    done = [
+        record_rollback(
+            session,
+            record,
+            sight.treatments[finding.treatment],
+            at=at,
+            grace=settings.grace,
+            actor=ENGINE,
+            reason=reason_of(sight, finding),
+            evidence=evidence_of(sight, finding),
+            evaluation=evaluation,
+            channels=channels,
+        )
+        for finding in decision.rollbacks
+    ]
+    for finding in decision.tell:
+        _tell(session, sight, finding, at=at, channels=channels)
+    if decision.ask:
+        _ask(session, sight, at=at)
+    if decision.advance:
+        done.append(_advance(session, sight, at=at, evaluation=evaluation))
+    if decision.become is not None:
+        done.append(_become(session, sight, decision.become, at=at, evaluation=evaluation))
+    return tuple(done)
+
+
+def _advance(session: Session, sight: Sight, *, at: datetime, evaluation: int) -> TransitionRecord:
+    record = sight.record
+    before, after = sight.loaded.spec.experiment.ramp[record.step : record.step + 2]
+    return insert_transition(
+        session,
+        experiment=record.key,
+        variant=None,
+        before=f"traffic {before.traffic:.4g}",
+        after=f"traffic {after.traffic:.4g}",
+        at=at,
+        actor=ENGINE,
+        reason="the step's hold is over, its units are in and no guardrail objects",
+        evaluation=evaluation,
+    )
+
+
+def _become(
+    session: Session, sight: Sight, after: str, *, at: datetime, evaluation: int
+) -> TransitionRecord:
+    """Record a new state of the experiment: its time has come, or a breach stops it."""
+    record, stop = sight.record, sight.decision.stop
+    reason = "the time set in the file has come"
+    if stop is not None:
+        reason = reason_of(sight, stop)
+        message(
+            session,
+            key=f"stopped:{record.key}/{record.seed}@{at.isoformat()}",
+            kind="stopped",
+            experiment=record.key,
+            variant=None,
+            at=at,
+            title=f"{record.key} was stopped: everybody gets control",
+            text=reason,
+            evidence=evidence_of(sight, stop),
+            channels=sight.loaded.channels,
+        )
+    return insert_transition(
+        session,
+        experiment=record.key,
+        variant=None,
+        before=record.state,
+        after=after,
+        at=at,
+        actor=ENGINE,
+        reason=reason,
+        evidence=evidence_of(sight, stop) if stop is not None else None,
+        evaluation=evaluation,
+    )
+
+
+def _ask(session: Session, sight: Sight, *, at: datetime) -> None:
+    """Tell once for each step that only a person's approval is missing."""
+    record, ramp = sight.record, sight.loaded.spec.experiment.ramp
+    now, then = (percent(s.traffic, digits=2) for s in ramp[record.step : record.step + 2])
+    since = record.step_since.isoformat()
+    key = f"approval:{record.key}/{record.seed}/{record.step}@{since}/{now}-{then}"
+    if message_exists(session, key):
+        return
+    message(
+        session,
+        key=key,
+        kind="approval_wanted",
+        experiment=record.key,
+        variant=None,
+        at=at,
+        title=f"{record.key} waits for approval to go from {now} to {then} of the traffic",
+        text=f"Everything else that step {record.step + 1} of the ramp asks for is there. "
+        f"{command('approve', record.key)} allows the next step.",
+        evidence=None,
+        channels=sight.loaded.channels,
+    )
+
+
+def _tell(
+    session: Session, sight: Sight, finding: Finding, *, at: datetime, channels: Sequence[str]
+) -> None:
+    record = sight.record
+    attempt = sight.treatments[finding.treatment].attempt
+    message(
+        session,
+        key=f"breach:{record.key}/{finding.treatment}/{record.seed}/{attempt}/{finding.guardrail}"
+        f"@{at.isoformat()}",
+        kind="breach_told",
+        experiment=record.key,
+        variant=finding.treatment,
+        at=at,
+        title=f"{record.key}: {finding.guardrail} of {finding.treatment} is breached, "
+        "nothing is done",
+        text=reason_of(sight, finding),
+        evidence=evidence_of(sight, finding),
+        channels=channels,
+    )
