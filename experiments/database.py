@@ -28,14 +28,24 @@ class ControlPlane:
         if in_memory:
             options["poolclass"] = StaticPool
         self.url = url
+        self._in_memory = in_memory
         self.engine: Engine = create_engine(url, **options)
         if url.startswith("sqlite"):
             _prepare_sqlite(self.engine, in_memory=in_memory)
         self._reader = self.engine.execution_options(**{READING: True})
 
     def create(self) -> None:
-        """Create missing tables; existing ones are left as they are."""
-        ExperimentRow.metadata.create_all(self.engine)
+        """Make the tables, or bring those of an older version up to date.
+
+        Raises:
+            ControlPlaneError: A newer version wrote them.
+        """
+        if self._in_memory:
+            ExperimentRow.metadata.create_all(self.engine)
+            return
+        from experiments.migrations import upgrade  # noqa: PLC0415 - 0.1 s nobody else should pay
+
+        upgrade(self.engine)
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Generator[Session]:
