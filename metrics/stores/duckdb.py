@@ -36,18 +36,21 @@ class DuckDBMetricStore:
         self._log = EventLog(Path(path))
         self._writes = threading.RLock()
         self._reads = threading.RLock()
+        self._capacity = recent_ids
+        self._tail: list[Row] = []  # the newest rows, the last one has seq == self._seq
+        self._frames: dict[object, FrameState] = {}
         try:
-            self._seq = self._log.one("SELECT coalesce(max(seq), 0) FROM events")
+            self._seq = self._newest()
             self._recent = self._remember(recent_ids)
+            self._known_all = True  # false while ids in the file may be missing from memory
         except BaseException:
             self._log.close()
             raise
-        self._tail: list[Row] = []  # the newest rows, the last one has seq == self._seq
-        self._frames: dict[object, FrameState] = {}
 
     def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:
         """Make events durable: one look-up, one transaction, one fsync."""
         times = [to_micros(event.happened_at) for event in events]
+        self._mend()
         with self._writes:
             admission = admit(events, times, self._known(events, times))
             rows = [
@@ -76,11 +79,13 @@ class DuckDBMetricStore:
     def quarantine(self, rejections: Sequence[Rejection], *, received_at: datetime) -> None:
         """Make rejections durable."""
         if rejections:
+            self._mend()
             with self._writes:
                 self._log.write((), rejections, to_micros(received_at))
 
     def quarantined(self, *, limit: int = 100) -> Sequence[Rejection]:
         """Return the newest rejections, newest first."""
+        self._mend()
         return self._log.rejections(limit)
 
     def watermark(self) -> int:
@@ -95,6 +100,7 @@ class DuckDBMetricStore:
             StoreError: It could not be counted. Running totals that may be half changed are
                 forgotten, so the next call counts from the log again.
         """
+        self._mend()
         with self._reads:
             newest = self.watermark()
             upto = newest if as_of is None else max(0, min(as_of, newest))
@@ -119,6 +125,7 @@ class DuckDBMetricStore:
         self, experiment: str, seed: int, *, since: datetime, until: datetime
     ) -> Mapping[str, int]:
         """Return exposure events by variant with ``since <= happened_at < until``."""
+        self._mend()
         counts: dict[str, int] = {}
         exposures = self._log.exposures(to_micros(since), to_micros(until))
         for _, variant in _variants(exposures, experiment, seed):
@@ -127,6 +134,7 @@ class DuckDBMetricStore:
 
     def exposed_units(self, experiment: str, seed: int) -> Mapping[str, str]:
         """Return unit -> variant of every recorded exposure; of several the first recorded."""
+        self._mend()
         units: dict[str, str] = {}
         exposures = self._log.exposures(-_ALL_TIME, _ALL_TIME)
         for event, variant in _variants(exposures, experiment, seed):
@@ -138,6 +146,29 @@ class DuckDBMetricStore:
         """Finish writes, write the log into the main file and release it; idempotent."""
         with self._reads, self._writes:
             self._log.close()
+
+    def _newest(self) -> int:
+        return self._log.one("SELECT coalesce(max(seq), 0) FROM events")
+
+    def _mend(self) -> None:
+        """Open the file again if the engine gave it up, and learn anew what is in it.
+
+        The batch after which it did so may be there although nothing of it was acknowledged:
+        sent again, it is recognised.
+
+        Raises:
+            StoreError: The file cannot be opened yet; the next call tries again.
+        """
+        if self._known_all and not self._log.lost:
+            return
+        with self._reads, self._writes:
+            self._known_all = False
+            if self._log.lost:
+                self._log.reopen()
+            self._tail.clear()
+            self._seq = max(self._seq, self._newest())
+            self._recent = self._remember(self._capacity)
+            self._known_all = True
 
     def _remember(self, capacity: int) -> RecentIds:
         if self._log.one("SELECT count(*) FROM events") <= capacity:
