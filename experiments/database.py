@@ -5,9 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 from sqlmodel import Session, create_engine
 
+from experiments.errors import UnavailableError
 from experiments.models import ExperimentRow
 
 READING = "turnback_reading"
@@ -53,17 +55,41 @@ class ControlPlane:
 
         Args:
             keep: Whether they are kept; a rehearsal makes them and takes them back.
+
+        Raises:
+            UnavailableError: The database cannot be written now; nothing was changed.
         """
-        with Session(self.engine, expire_on_commit=False) as session, session.begin() as changes:
+        with (
+            self._told(),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin() as changes,
+        ):
             yield session
             if not keep:
                 changes.rollback()
 
     @contextmanager
     def reading(self) -> Generator[Session]:
-        """Open a session for reading only."""
-        with Session(self._reader, expire_on_commit=False) as session:
+        """Open a session for reading only.
+
+        Raises:
+            UnavailableError: The database cannot be read now.
+        """
+        with self._told(), Session(self._reader, expire_on_commit=False) as session:
             yield session
+
+    @contextmanager
+    def _told(self) -> Generator[None]:
+        """Say in our words that the database cannot be used now, for instance on a full disk."""
+        try:
+            yield
+        except OperationalError as error:
+            where = self.engine.url.render_as_string(hide_password=True)
+            raise UnavailableError(
+                f"{where}: the control plane cannot be used now ({error.orig}); "
+                "nothing was changed",
+                hint="make room on its disk, or see to its database; it is tried again",
+            ) from error
 
     def close(self) -> None:
         """Release every connection; idempotent."""
