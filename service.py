@@ -25,6 +25,7 @@ from guardrails.api import Ready
 from guardrails.channels.stopping import WhileRunning
 from guardrails.channels.webhook import WebhookChannel
 from guardrails.clock import Clock, SteppedClock, SystemClock
+from guardrails.copies import Copies, require_match
 from guardrails.engine import Engine
 from guardrails.following import Following
 from guardrails.prometheus import PrometheusClient
@@ -75,6 +76,7 @@ class Services:
     engine: Engine
     registry: CollectorRegistry
     evaluations: ofrep.Evaluations
+    copies: Copies
     flush: Callable[[], None]
     specs: SpecsFolder | None = None
     prometheus: PrometheusClient | None = None
@@ -209,6 +211,7 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         hooks=(measured,),
         deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
     )
+    require_match(control, store)
     for key, compiled in engine.serving().experiments.items():
         seed = compiled.spec.seed
         exposures.fill(key, seed, store.exposed_units(key, seed))
@@ -223,6 +226,7 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         exposures=exposures,
         engine=engine,
         registry=registry,
+        copies=Copies(control, store, now=clock.now, flush=flush),
         flush=flush,
         specs=_followed(settings, engine, clock),
         prometheus=prometheus,
@@ -347,6 +351,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         admin.router(engine, note_valid),
         events.router(lambda: running().store, lambda: running().catalogue),
         admin.specs_router(lambda: running().specs_view()),
+        admin.copies_router(lambda: running().copies),
         admin.scrape_router(lambda accept: exposition(running().registry, accept)),
     ]
     if settings.demo:

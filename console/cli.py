@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console import running
+from console import copies, running
 from console.arguments import Json, Key, SpecPath, SpecPaths, Url, client_of, example
 from console.output import DEFAULT_URL, ExitCode, reported
 
@@ -225,6 +225,7 @@ def plan(
 
 
 running.add_to(app)
+copies.add_to(app)
 
 
 @importers.command(

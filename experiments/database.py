@@ -1,15 +1,17 @@
 """The control plane: one relational database, reached by any SQLAlchemy URL."""
 
+import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, cast
 
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 from sqlmodel import Session, create_engine
 
-from experiments.errors import UnavailableError
+from experiments.errors import ControlPlaneError, UnavailableError
 from experiments.models import ExperimentRow
 
 READING = "turnback_reading"
@@ -77,6 +79,29 @@ class ControlPlane:
         """
         with self._told(), Session(self._reader, expire_on_commit=False) as session:
             yield session
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy of an SQLite database while it is being used.
+
+        Raises:
+            ControlPlaneError: It is another database, which has its own way to be copied.
+            UnavailableError: It could not be read, or the copy not be written.
+        """
+        if self.engine.dialect.name != "sqlite":
+            raise ControlPlaneError(
+                f"the control plane is {self.engine.dialect.name}, not SQLite",
+                hint="copy it with its own tools (`pg_dump`) before the metric store",
+            )
+        with self._told(), closing(self.engine.raw_connection()) as held:
+            source = cast("sqlite3.Connection", held.driver_connection)
+            try:
+                with closing(sqlite3.connect(path)) as copy:
+                    source.backup(copy)
+            except sqlite3.Error as error:
+                raise UnavailableError(
+                    f"{path}: the copy of the control plane could not be written ({error})",
+                    hint="make room on its disk",
+                ) from error
 
     @contextmanager
     def _told(self) -> Generator[None]:

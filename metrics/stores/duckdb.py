@@ -1,7 +1,8 @@
 """The embedded metric store: a durable log in one DuckDB file, exact totals in memory."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from metrics.cells import Snapshot
 from metrics.events import Event, Rejection, to_micros
 from metrics.store import Appended, Frame, StoreError
 from metrics.stores.admission import REUSE, admit
+from metrics.stores.copying import Frozen, freeze
 from metrics.stores.exposures import of_experiment
 from metrics.stores.frames import FrameState, Row, identity
 from metrics.stores.log import EventLog
@@ -141,6 +143,16 @@ class DuckDBMetricStore:
             for unit in event.units.values():
                 units.setdefault(unit, variant)
         return units
+
+    @contextmanager
+    def frozen(self) -> Generator[Frozen]:
+        """Lend the history as it is now, for copies; writers wait only while it begins."""
+        self._mend()
+        with ExitStack() as stack:
+            with self._reads, self._writes:
+                cursor = stack.enter_context(self._log.reader())
+                held = freeze(self._log.path, self._seq, cursor, stack)
+            yield held
 
     def close(self) -> None:
         """Finish writes, write the log into the main file and release it; idempotent."""

@@ -82,6 +82,11 @@ class EventLog:
         self._closed = False
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
     def lost(self) -> bool:
         """Whether the engine has given the file up; `reopen` opens it again."""
         return given_up(self._path)
