@@ -14,6 +14,9 @@ from metrics.store import StoreError, StoreLockedError
 CHECKPOINT_MB = 1_000
 """The default of 16 MB pauses writers for a third of a second every few seconds."""
 
+_BATCH_MB = 64
+"""More than one group of events adds to the write-ahead log."""
+
 RESERVE_BYTES = 64 * 2**20
 RESERVE_SHARE = 0.05
 """Events leave this much of a disk free, whichever is less: decisions must still be written."""
@@ -55,15 +58,38 @@ def require_room(path: Path) -> None:
     Raises:
         StoreError: Less than the reserve is free; nothing was written.
     """
-    disk = os.statvfs(path.parent)
-    free, size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
-    reserve = min(RESERVE_BYTES, int(RESERVE_SHARE * size))
+    free, reserve = _room(path)
     if free < reserve:
         raise StoreError(
             f"{path}: the disk is full ({free / 2**20:,.1f} MiB free, the last "
             f"{reserve / 2**20:,.1f} are kept for decisions); nothing of the batch was kept, "
             "make room and send it again"
         )
+
+
+def checkpoint_fits(path: Path) -> bool:
+    """Return whether the write-ahead log can go into the main file and leave the reserve free."""
+    free, reserve = _room(path)
+    return free - reserve >= _wal_bytes(path)
+
+
+def checkpoint_later(connection: duckdb.DuckDBPyConnection, path: Path, limit: int) -> int:
+    """Put off the checkpoint that is near while the disk has no room for it.
+
+    One that breaks off takes the last of the disk, and the engine gives the file up.
+
+    Args:
+        connection: To the file.
+        path: The file.
+        limit: Megabytes of write-ahead log at which the engine writes a checkpoint.
+
+    Returns:
+        The limit from now on.
+    """
+    size = _wal_bytes(path) // 10**6
+    if size + _BATCH_MB < limit or checkpoint_fits(path):
+        return limit
+    return _set_limit(connection, path)
 
 
 def reconnect(path: Path) -> duckdb.DuckDBPyConnection:
@@ -73,14 +99,32 @@ def reconnect(path: Path) -> duckdb.DuckDBPyConnection:
         StoreError: It cannot be opened yet; it may be tried again.
     """
     connection = connect(path)
-    wal = path.with_name(path.name + ".wal")
-    megabytes = wal.stat().st_size // 10**6 if wal.exists() else 0
-    with told(path, "the metric store cannot be opened"):
-        # or the next commit would try the checkpoint again that has just failed, and the next
-        connection.execute(f"SET checkpoint_threshold = '{megabytes + CHECKPOINT_MB}MB'")
+    # or the next commit would try the checkpoint again that has just failed, and the next
+    _set_limit(connection, path)
     with _open_lock:
         _given_up.discard(path)
     return connection
+
+
+def _set_limit(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
+    limit = _wal_bytes(path) // 10**6 + _BATCH_MB + CHECKPOINT_MB
+    with told(path, "the metric store cannot be opened"):
+        connection.execute(f"SET checkpoint_threshold = '{limit}MB'")
+    return limit
+
+
+def _room(path: Path) -> tuple[int, int]:
+    """Return how many bytes are free, and how many of them are kept for decisions."""
+    disk = os.statvfs(path.parent)
+    size = disk.f_blocks * disk.f_frsize
+    return disk.f_bavail * disk.f_frsize, min(RESERVE_BYTES, int(RESERVE_SHARE * size))
+
+
+def _wal_bytes(path: Path) -> int:
+    try:
+        return path.with_name(path.name + ".wal").stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def connect(path: Path) -> duckdb.DuckDBPyConnection:

@@ -13,6 +13,9 @@ import pyarrow as pa
 from metrics.events import Event, Rejection, from_micros
 from metrics.store import StoreError
 from metrics.stores.connection import (
+    CHECKPOINT_MB,
+    checkpoint_fits,
+    checkpoint_later,
     claim,
     connect,
     given_up,
@@ -71,6 +74,7 @@ class EventLog:
         self._path = path.resolve()
         self._reading = threading.Condition()
         self._readers = 0
+        self._checkpoint_mb = CHECKPOINT_MB
         claim(self._path)
         try:
             self._connection = connect(self._path)
@@ -117,6 +121,7 @@ class EventLog:
         """
         connection = self._open()
         require_room(self._path)
+        self._checkpoint_mb = checkpoint_later(connection, self._path, self._checkpoint_mb)
         try:
             connection.execute("BEGIN")
             if events:
@@ -215,7 +220,10 @@ class EventLog:
             return
         self._closed = True
         try:
-            self._connection.execute("CHECKPOINT")
+            if checkpoint_fits(self._path):
+                self._connection.execute("CHECKPOINT")
+            else:  # the last of the disk is not ours
+                self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         except duckdb.Error:
             pass  # what is committed is in the write-ahead log and is read on the next start
         finally:

@@ -18,11 +18,12 @@ from pathlib import Path
 sys.path[:0] = [sys.argv[1]]
 from metrics.events import Event
 from metrics.store import StoreError
-from metrics.stores import connection, duckdb, memory
+from metrics.stores import connection, duckdb, log, memory
 from tests.support import LATE, START, exposed, frame_of
 
 path, checkpoint, full, empty = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4], sys.argv[5]
-connection.CHECKPOINT_MB = checkpoint
+connection.CHECKPOINT_MB = log.CHECKPOINT_MB = checkpoint
+connection._BATCH_MB = 0
 rng = random.Random(4)
 frame = frame_of("satisfaction", "cancellation_rate")
 
@@ -144,12 +145,32 @@ def small_disk(folder, size):
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_keeps_a_reserve_for_decisions_and_recovers(tmp_path):
+@pytest.mark.parametrize("checkpoint_mb", [1, 1000], ids=["checkpoints often", "at 1 GB"])
+def test_a_full_disk_keeps_a_reserve_for_decisions_and_recovers(tmp_path, checkpoint_mb):
     with small_disk(tmp_path / "disk", "4m") as disk:
         empty = f"os.system('mount -o remount,size=200m {disk}')"
-        told = run(disk / "s.duckdb", checkpoint_mb=1000, full="", empty=empty)
+        told = run(disk / "s.duckdb", checkpoint_mb=checkpoint_mb, full="", empty=empty)
         assert recovered(told)
         assert all("the disk is full" in error for error in told["errors"]), told["errors"]
+
+
+def test_a_store_that_ends_on_a_full_disk_leaves_the_reserve_and_loses_nothing(tmp_path):
+    from metrics.stores import connection
+    from metrics.stores.duckdb import DuckDBMetricStore
+    from tests.support import START, exposed
+
+    with small_disk(tmp_path / "disk", "8m") as disk:
+        store = DuckDBMetricStore(disk / "s.duckdb")
+        store.append([exposed(0, f"u{n}") for n in range(100)], received_at=START)
+        room, reserve = connection._room(disk / "s.duckdb")
+        (disk / "other").write_bytes(b"x" * (room - reserve))
+        store.close()
+        assert connection._room(disk / "s.duckdb")[0] >= reserve - 2**16
+        store = DuckDBMetricStore(disk / "s.duckdb")
+        assert store.watermark() == 100
+        (disk / "other").unlink()
+        store.close()
+        assert not (disk / "s.duckdb.wal").exists()
 
 
 def test_the_last_of_a_disk_is_kept_from_events(tmp_path, monkeypatch):
@@ -164,5 +185,5 @@ def test_the_last_of_a_disk_is_kept_from_events(tmp_path, monkeypatch):
     monkeypatch.setattr(connection.os, "statvfs", lambda _: small)
     with pytest.raises(StoreError, match=r"10\.0 MiB free, the last 64\.0 are kept for decisions"):
         connection.require_room(tmp_path / "s.duckdb")
-    small.f_bavail = 65
+    small.f_bavail = 66
     connection.require_room(tmp_path / "s.duckdb")
