@@ -225,7 +225,6 @@ def plan(
 
 
 running.add_to(app)
-copies.add_to(app)
 
 
 @importers.command(
@@ -270,6 +269,9 @@ def backtest(
 
     with reported(as_json=as_json):
         run(spec, events, every=every, seed=seed, plant=plant, data=data, as_json=as_json)
+
+
+copies.add_to(app)
 
 
 if __name__ == "__main__":
