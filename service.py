@@ -20,6 +20,7 @@ from experiments.exposures import ExposureBuffer, screen_exposure
 from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
 from guardrails.clock import Clock, SteppedClock, SystemClock
+from guardrails.copies import Copies, require_match
 from guardrails.engine import Engine
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
 from guardrails.specs_view import SpecsView
@@ -66,6 +67,7 @@ class Services:
     guarding: Assembly
     registry: CollectorRegistry
     evaluations: ofrep.Evaluations
+    copies: Copies
     flush: Callable[[], None]
     counts: EventCounts = field(default_factory=EventCounts)
     applied_valid: bool = True
@@ -161,6 +163,7 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         ingest.flush()
 
     guarding = assemble(settings, store=store, clock=clock, flush=flush, catalogue=catalogue)
+    require_match(guarding.control, store)
     serving = guarding.engine.serving
     for key, compiled in serving().experiments.items():
         seed = compiled.spec.seed
@@ -176,6 +179,7 @@ def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
         exposures=exposures,
         guarding=guarding,
         registry=CollectorRegistry(),
+        copies=Copies(guarding.control, store, now=clock.now, flush=flush),
         flush=flush,
         evaluations=ofrep.Evaluations(
             serving=serving,
@@ -279,6 +283,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         events.router(lambda: running().catalogue),
         quarantine_router(lambda: running().events),
         admin.specs_router(lambda: running().specs_view()),
+        admin.copies_router(lambda: running().copies),
         admin.scrape_router(lambda accept: exposition(running().registry, accept)),
     ]
     if settings.demo:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console import running, storing
+from console import copies, running, storing
 from console.arguments import Json, Key, SpecPath, SpecPaths, Url, client_of, example
 from console.numbers import number, whole
 from console.output import DEFAULT_URL, ExitCode, reported, say
@@ -322,6 +322,9 @@ def backtest(
 
     with reported(as_json=as_json):
         run(spec, events, every=every, seed=seed, plant=plant, data=data, as_json=as_json)
+
+
+copies.add_to(app)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
 """The control plane: one relational database, reached by any SQLAlchemy URL."""
 
+import sqlite3
 from collections.abc import Generator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, cast
 
 from sqlalchemy import Engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 from sqlmodel import Session, create_engine
 
+from experiments.errors import ControlPlaneError, UnavailableError
 from experiments.models import ExperimentRow
 
 READING = "turnback_reading"
@@ -28,14 +32,24 @@ class ControlPlane:
         if in_memory:
             options["poolclass"] = StaticPool
         self.url = url
+        self._in_memory = in_memory
         self.engine: Engine = create_engine(url, **options)
         if url.startswith("sqlite"):
             _prepare_sqlite(self.engine, in_memory=in_memory)
         self._reader = self.engine.execution_options(**{READING: True})
 
     def create(self) -> None:
-        """Create missing tables; existing ones are left as they are."""
-        ExperimentRow.metadata.create_all(self.engine)
+        """Make the tables, or bring those of an older version up to date.
+
+        Raises:
+            ControlPlaneError: A newer version wrote them.
+        """
+        if self._in_memory:
+            ExperimentRow.metadata.create_all(self.engine)
+            return
+        from experiments.migrations import upgrade  # noqa: PLC0415 - 0.1 s nobody else should pay
+
+        upgrade(self.engine)
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Generator[Session]:
@@ -43,17 +57,64 @@ class ControlPlane:
 
         Args:
             keep: Whether they are kept; a rehearsal makes them and takes them back.
+
+        Raises:
+            UnavailableError: The database cannot be written now; nothing was changed.
         """
-        with Session(self.engine, expire_on_commit=False) as session, session.begin() as changes:
+        with (
+            self._told(),
+            Session(self.engine, expire_on_commit=False) as session,
+            session.begin() as changes,
+        ):
             yield session
             if not keep:
                 changes.rollback()
 
     @contextmanager
     def reading(self) -> Generator[Session]:
-        """Open a session for reading only."""
-        with Session(self._reader, expire_on_commit=False) as session:
+        """Open a session for reading only.
+
+        Raises:
+            UnavailableError: The database cannot be read now.
+        """
+        with self._told(), Session(self._reader, expire_on_commit=False) as session:
             yield session
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy of an SQLite database while it is being used.
+
+        Raises:
+            ControlPlaneError: It is another database, which has its own way to be copied.
+            UnavailableError: It could not be read, or the copy not be written.
+        """
+        if self.engine.dialect.name != "sqlite":
+            raise ControlPlaneError(
+                f"the control plane is {self.engine.dialect.name}, not SQLite",
+                hint="copy it with its own tools (`pg_dump`) before the metric store",
+            )
+        with self._told(), closing(self.engine.raw_connection()) as held:
+            source = cast("sqlite3.Connection", held.driver_connection)
+            try:
+                with closing(sqlite3.connect(path)) as copy:
+                    source.backup(copy)
+            except sqlite3.Error as error:
+                raise UnavailableError(
+                    f"{path}: the copy of the control plane could not be written ({error})",
+                    hint="make room on its disk",
+                ) from error
+
+    @contextmanager
+    def _told(self) -> Generator[None]:
+        """Say in our words that the database cannot be used now, for instance on a full disk."""
+        try:
+            yield
+        except OperationalError as error:
+            where = self.engine.url.render_as_string(hide_password=True)
+            raise UnavailableError(
+                f"{where}: the control plane cannot be used now ({error.orig}); "
+                "nothing was changed",
+                hint="make room on its disk, or see to its database; it is tried again",
+            ) from error
 
     def close(self) -> None:
         """Release every connection; idempotent."""

@@ -12,6 +12,7 @@
     ├── InvalidRequestError        400  a request that makes no sense
     ├── UnauthorizedError          401  no key, or an unknown one
     ├── ForbiddenError             403  a key that may not do this
+    ├── ControlPlaneError          500  the control plane's database cannot be used as it is
     └── UnavailableError           503  not now; try again
 
 The service answers each as ``{"error": {"code", "message", "hint", "path"}}`` with ``status``.
@@ -229,6 +230,12 @@ class ForbiddenError(TurnbackError):
 
     code = "forbidden"
     status = 403
+
+
+class ControlPlaneError(TurnbackError):
+    """The control plane's database cannot be used as it is."""
+
+    code = "control_plane"
 
 
 class UnavailableError(TurnbackError):

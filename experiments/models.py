@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Column, DateTime, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Integer, TypeDecorator, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 
@@ -38,6 +38,14 @@ def json_column(*, nullable: bool = False) -> Any:
     return Field(default=None, sa_column=Column(JSON(), nullable=nullable))
 
 
+def large(default: int | None = None, *, primary_key: bool = False) -> Any:
+    """Return a column for a whole number of 64 bits: a seed, or a sequence number of the store."""
+    # SQLite's integers have 64 bits under any name; its keys are numbered under this one alone
+    whole = Integer().with_variant(BigInteger(), "postgresql")
+    column = Column(whole, primary_key=primary_key, nullable=False)
+    return Field(sa_column=column) if default is None else Field(default=default, sa_column=column)
+
+
 class ExperimentRow(SQLModel, table=True):
     """Where an experiment stands. ``version`` is compared and set by every change of state."""
 
@@ -46,7 +54,7 @@ class ExperimentRow(SQLModel, table=True):
     key: str = Field(primary_key=True)
     version: int = 0
     state: str
-    seed: int
+    seed: int = large()
     revision: int
     step: int = 0
     step_since: datetime = instant()
@@ -61,7 +69,7 @@ class ExperimentRow(SQLModel, table=True):
     holdout: float = 0.0
     checks: int = 0
     last_tick_at: datetime | None = instant(nullable=True)
-    watermark: int = 0
+    watermark: int = large(0)
 
 
 class RevisionRow(SQLModel, table=True):
@@ -85,7 +93,7 @@ class TreatmentRow(SQLModel, table=True):
 
     experiment: str = Field(primary_key=True, foreign_key="experiment.key")
     variant: str = Field(primary_key=True)
-    seed: int = Field(primary_key=True)
+    seed: int = large(primary_key=True)
     attempt: int = Field(primary_key=True)
     state: str = "live"
     first_phase: int = 0
@@ -103,7 +111,7 @@ class PhaseRow(SQLModel, table=True):
     __tablename__: ClassVar[Any] = "phase"
 
     experiment: str = Field(primary_key=True, foreign_key="experiment.key")
-    seed: int = Field(primary_key=True)
+    seed: int = large(primary_key=True)
     number: int = Field(primary_key=True)
     at: datetime = instant()
     reason: str

@@ -27,6 +27,7 @@ class Assembly:
 
     Attributes:
         settings: What the service is told.
+        control: The control plane.
         engine: The engine.
         measured: Its measurements, for Prometheus.
         prometheus: Answers named queries, ``None`` where no Prometheus is set up.
@@ -35,6 +36,7 @@ class Assembly:
     """
 
     settings: Settings
+    control: ControlPlane
     engine: Engine
     measured: EngineMetrics
     prometheus: PrometheusClient | None
@@ -104,8 +106,9 @@ def assemble(
     url = settings.prometheus_url
     prometheus = PrometheusClient(url.get_secret_value()) if url is not None else None
     measured = EngineMetrics(("log", *channels))
+    control = ControlPlane(f"sqlite:///{settings.data / 'control.db'}")
     engine = Engine(
-        control=ControlPlane(f"sqlite:///{settings.data / 'control.db'}"),
+        control=control,
         store=store,
         clock=clock,
         flush=flush,
@@ -121,7 +124,7 @@ def assemble(
         deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
     )
     specs = _followed(settings, engine, clock)
-    return Assembly(settings, engine, measured, prometheus, specs, stopping)
+    return Assembly(settings, control, engine, measured, prometheus, specs, stopping)
 
 
 def _followed(settings: Settings, engine: Engine, clock: Clock) -> SpecsFolder | None:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from sqlalchemy import UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from experiments.models import instant, json_column
+from experiments.models import instant, json_column, large
 
 
 class EvaluationRow(SQLModel, table=True):
@@ -17,9 +17,9 @@ class EvaluationRow(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     experiment: str = Field(foreign_key="experiment.key", index=True)
-    seed: int
+    seed: int = large()
     at: datetime = instant()
-    watermark: int
+    watermark: int = large()
     missed: int = 0
     result: str
     decision: str
@@ -36,7 +36,7 @@ class FindingRow(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     evaluation: int = Field(foreign_key="evaluation.id", index=True)
     experiment: str = Field(index=True)
-    seed: int
+    seed: int = large()
     attempt: int
     guardrail: str
     treatment: str
@@ -52,7 +52,7 @@ class MonitorRow(SQLModel, table=True):
     __tablename__: ClassVar[Any] = "monitor"
 
     experiment: str = Field(primary_key=True)
-    seed: int = Field(primary_key=True)
+    seed: int = large(primary_key=True)
     treatment: str = Field(primary_key=True)
     attempt: int = Field(primary_key=True)
     guardrail: str = Field(primary_key=True)

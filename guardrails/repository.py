@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, update
+from sqlalchemy import delete, func, update
 from sqlmodel import Session, col, select
 
+from experiments.models import ExperimentRow
 from guardrails.models import (
     EvaluationRow,
     FindingRow,
@@ -301,6 +302,12 @@ def load_snapshot(session: Session, experiment: str) -> tuple[datetime, Mapping[
     """Return (at, what the newest check saw), ``None`` before any check."""
     row = session.get(SnapshotRow, experiment)
     return None if row is None else (row.at, row.body)
+
+
+def newest_watermark(session: Session) -> int:
+    """Return the highest sequence number any check has counted up to, 0 without checks."""
+    asked = (func.max(EvaluationRow.watermark), func.max(ExperimentRow.watermark))
+    return max(session.exec(select(each)).one() or 0 for each in asked)
 
 
 def enqueue(

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy.exc import IntegrityError
 
 from experiments.database import ControlPlane
+from experiments.errors import TurnbackError
 from experiments.lifecycle import CHECKED, State
 from experiments.repository import (
     ChangedMeanwhileError,
@@ -27,7 +28,7 @@ from guardrails.shelf import Shelf
 from guardrails.ticks import Tick, due_tick
 from guardrails.views import CheckReport
 from guardrails.words import instant
-from metrics.store import MetricStore
+from metrics.store import MetricStore, StoreError
 
 logger = logging.getLogger("turnback.engine")
 
@@ -94,7 +95,9 @@ class Ring:
             report = self._run(key, now, heard)
         except Exception as error:
             logger.exception("%s: the check failed", key)
-            text = f"checks fail since {instant(now)}: {type(error).__name__}: {error}"
+            known = isinstance(error, TurnbackError | StoreError)
+            what = str(error) if known else f"{type(error).__name__}: {error}"
+            text = f"checks fail since {instant(now)}: {what}"
             self.trouble.setdefault(key, text)
             return CheckReport(
                 experiment=key,

@@ -128,3 +128,24 @@ SPECS: Final[dict[str, Any]] = {
         }
     ],
 }
+
+BACKUP: Final[dict[str, Any]] = {
+    "to": "/backups/2026-01-05",
+    "made_at": "2026-01-05T10:00:00Z",
+    "turnback": "0.1.0",
+    "control_revision": "0003",
+    "store_schema": 2,
+    "control_watermark": 48_210,
+    "watermark": 48_377,
+    "bytes": 9_445_376,
+    "files": {"control.db": "5f70bf18a086007016e948b04aed3b82", "metrics.duckdb": "cb2a6d47c2dc"},
+}
+
+EXPORT: Final[dict[str, Any]] = {
+    "to": "/exports/events",
+    "watermark": 48_377,
+    "events": 12_004,
+    "days": ["2026-01-04"],
+    "removed": [],
+    "incomplete_before": None,
+}

@@ -2,7 +2,8 @@
 
 JSON lines hold one event object per line, as ``POST /api/v1/events`` takes it.
 Parquet has the columns ``id``, ``name``, ``happened_at`` (microseconds, UTC),
-``units`` and ``fields`` (JSON text, because fields differ from event to event).
+``units`` and ``fields`` (JSON text, because fields differ from event to event), or those of
+``turnback export``.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from metrics.importers.exported import COLUMNS, wire_of
 
 SUFFIXES = (".parquet", ".jsonl")
 _encoder = msgspec.json.Encoder()
@@ -106,7 +109,10 @@ def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
 
     try:
         source = pq.ParquetFile(path)
-        missing = {"id", "name", "happened_at", "units", "fields"} - set(source.schema_arrow.names)
+        names = set(source.schema_arrow.names)
+        missing = {"id", "name", "happened_at", "units", "fields"} - names
+        if missing == {"fields"} and names >= COLUMNS:
+            missing = set()
         if missing:
             raise EventFileError(
                 f"{path}: column {', '.join(sorted(missing))} is missing; "
@@ -123,6 +129,11 @@ def _row(path: Path, row: Mapping[str, Any]) -> dict[str, Any]:
     happened_at = row["happened_at"]
     if not isinstance(happened_at, datetime | str):
         raise EventFileError(f"{path}: {row['id']}: happened_at is no time: {happened_at!r}")
+    if "fields" not in row:
+        try:
+            return wire_of(row)
+        except ValueError as error:
+            raise EventFileError(f"{path}: {row['id']}: {error}") from error
     try:
         units, fields = (msgspec.json.decode(row[name] or "{}") for name in ("units", "fields"))
     except (msgspec.DecodeError, TypeError) as error:

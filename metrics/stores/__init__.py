@@ -17,6 +17,17 @@ STORES: Mapping[str, Callable[[str], MetricStore]] = MappingProxyType(
 """Engine name to constructor; the argument is the part of the URL after ``engine:``."""
 
 
+def on_disk(store: MetricStore) -> DuckDBMetricStore:
+    """Return a store that keeps its history in files, for copies of it.
+
+    Raises:
+        StoreError: It keeps it in memory alone.
+    """
+    if isinstance(store, DuckDBMetricStore):
+        return store
+    raise StoreError("this metric store is in memory alone: it has no history that can be copied")
+
+
 def open_store(url: str | Path) -> MetricStore:
     """Open a metric store.
 

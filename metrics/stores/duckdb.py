@@ -1,7 +1,8 @@
 """The embedded metric store: a durable log in one DuckDB file, exact totals in memory."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from metrics.cells import Snapshot
 from metrics.events import Event, Rejection, to_micros
 from metrics.store import Appended, Frame, StoreError
 from metrics.stores.admission import REUSE, admit
+from metrics.stores.copying import Frozen, freeze
 from metrics.stores.exposures import of_experiment
 from metrics.stores.frames import FrameState, Row, identity
 from metrics.stores.log import EventLog
@@ -36,18 +38,21 @@ class DuckDBMetricStore:
         self._log = EventLog(Path(path))
         self._writes = threading.RLock()
         self._reads = threading.RLock()
+        self._capacity = recent_ids
+        self._tail: list[Row] = []  # the newest rows, the last one has seq == self._seq
+        self._frames: dict[object, FrameState] = {}
         try:
-            self._seq = self._log.one("SELECT coalesce(max(seq), 0) FROM events")
+            self._seq = self._newest()
             self._recent = self._remember(recent_ids)
+            self._known_all = True  # false while ids in the file may be missing from memory
         except BaseException:
             self._log.close()
             raise
-        self._tail: list[Row] = []  # the newest rows, the last one has seq == self._seq
-        self._frames: dict[object, FrameState] = {}
 
     def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:
         """Make events durable: one look-up, one transaction, one fsync."""
         times = [to_micros(event.happened_at) for event in events]
+        self._mend()
         with self._writes:
             admission = admit(events, times, self._known(events, times))
             rows = [
@@ -76,6 +81,7 @@ class DuckDBMetricStore:
     def quarantine(self, rejections: Sequence[Rejection], *, received_at: datetime) -> None:
         """Make rejections durable."""
         if rejections:
+            self._mend()
             with self._writes:
                 self._log.write((), rejections, to_micros(received_at))
 
@@ -83,19 +89,23 @@ class DuckDBMetricStore:
         self, *, limit: int = 100, code: str | None = None, before: int | None = None
     ) -> Sequence[Rejection]:
         """Return the newest rejections, newest first."""
+        self._mend()
         return self._log.rejections(limit, code, before)
 
     def held(self, numbers: Sequence[int]) -> Sequence[Rejection]:
         """Return the rejections of these numbers that are in quarantine, ascending."""
+        self._mend()
         return self._log.held(numbers)
 
     def release(self, numbers: Sequence[int]) -> int:
         """Remove rejections from quarantine; returns how many there were."""
+        self._mend()
         with self._writes:
             return self._log.release(numbers)
 
     def quarantine_counts(self) -> Mapping[str, int]:
         """Return how many events are in quarantine by code, the most frequent first."""
+        self._mend()
         return self._log.quarantine_counts()
 
     def watermark(self) -> int:
@@ -110,6 +120,7 @@ class DuckDBMetricStore:
             StoreError: It could not be counted. Running totals that may be half changed are
                 forgotten, so the next call counts from the log again.
         """
+        self._mend()
         with self._reads:
             newest = self.watermark()
             upto = newest if as_of is None else max(0, min(as_of, newest))
@@ -134,6 +145,7 @@ class DuckDBMetricStore:
         self, experiment: str, seed: int, *, since: datetime, until: datetime
     ) -> Mapping[str, int]:
         """Return exposure events by variant with ``since <= happened_at < until``."""
+        self._mend()
         counts: dict[str, int] = {}
         exposures = self._log.exposures(to_micros(since), to_micros(until))
         for _, variant in _variants(exposures, experiment, seed):
@@ -142,6 +154,7 @@ class DuckDBMetricStore:
 
     def exposed_units(self, experiment: str, seed: int) -> Mapping[str, str]:
         """Return unit -> variant of every recorded exposure; of several the first recorded."""
+        self._mend()
         units: dict[str, str] = {}
         exposures = self._log.exposures(-_ALL_TIME, _ALL_TIME)
         for event, variant in _variants(exposures, experiment, seed):
@@ -149,10 +162,43 @@ class DuckDBMetricStore:
                 units.setdefault(unit, variant)
         return units
 
+    @contextmanager
+    def frozen(self) -> Generator[Frozen]:
+        """Lend the history as it is now, for copies; writers wait only while it begins."""
+        self._mend()
+        with ExitStack() as stack:
+            with self._reads, self._writes:
+                cursor = stack.enter_context(self._log.reader())
+                held = freeze(self._log.path, self._seq, cursor, stack)
+            yield held
+
     def close(self) -> None:
         """Finish writes, write the log into the main file and release it; idempotent."""
         with self._reads, self._writes:
             self._log.close()
+
+    def _newest(self) -> int:
+        return self._log.one("SELECT coalesce(max(seq), 0) FROM events")
+
+    def _mend(self) -> None:
+        """Open the file again if the engine gave it up, and learn anew what is in it.
+
+        The batch after which it did so may be there although nothing of it was acknowledged:
+        sent again, it is recognised.
+
+        Raises:
+            StoreError: The file cannot be opened yet; the next call tries again.
+        """
+        if self._known_all and not self._log.lost:
+            return
+        with self._reads, self._writes:
+            self._known_all = False
+            if self._log.lost:
+                self._log.reopen()
+            self._tail.clear()
+            self._seq = max(self._seq, self._newest())
+            self._recent = self._remember(self._capacity)
+            self._known_all = True
 
     def _remember(self, capacity: int) -> RecentIds:
         if self._log.one("SELECT count(*) FROM events") <= capacity:

@@ -1,7 +1,8 @@
 """The durable event log in one DuckDB file. No meaning here, only rows."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,20 @@ import pyarrow as pa
 
 from metrics.events import Event, Rejection, from_micros
 from metrics.store import StoreError
-from metrics.stores.connection import claim, connect, release, told
+from metrics.stores.connection import (
+    CHECKPOINT_MB,
+    checkpoint_fits,
+    checkpoint_later,
+    claim,
+    connect,
+    given_up,
+    note,
+    reconnect,
+    release,
+    require_room,
+    short,
+    told,
+)
 from metrics.stores.schema import prepare
 
 _EVENTS = pa.schema(
@@ -46,6 +60,7 @@ _LAST_NUMBER = (
 """A number that a person was shown never means another event, even after it was released."""
 
 _READ = 20_000
+_PATIENCE = 30.0
 _UNREAD = "events could not be read; check the disk and the memory limit"
 _encode = msgspec.json.Encoder().encode
 _units = msgspec.json.Decoder(dict[str, str]).decode
@@ -64,7 +79,9 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
-        self._cursors = threading.Lock()
+        self._reading = threading.Condition()
+        self._readers = 0
+        self._checkpoint_mb = CHECKPOINT_MB
         claim(self._path)
         try:
             self._connection = connect(self._path)
@@ -75,6 +92,32 @@ class EventLog:
             raise
         self._closed = False
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def lost(self) -> bool:
+        """Whether the engine has given the file up; `reopen` opens it again."""
+        return given_up(self._path)
+
+    def reopen(self) -> None:
+        """Open the file again after the engine gave it up; what was committed is in it.
+
+        Nobody may be writing. Readers end first: none of them can go on.
+
+        Raises:
+            StoreError: It cannot be opened yet, for instance because there is no room.
+        """
+        self._open()
+        with self._reading:
+            if not self._reading.wait_for(lambda: self._readers == 0, timeout=_PATIENCE):
+                raise StoreError(f"{self._path}: it is still being read; try again")
+            with suppress(duckdb.Error):
+                self._connection.close()
+            self._connection = reconnect(self._path)
+
     def write(
         self, events: Sequence[Stamped], rejections: Sequence[Rejection], received_at: int
     ) -> None:
@@ -84,6 +127,8 @@ class EventLog:
             StoreError: Nothing was kept.
         """
         connection = self._open()
+        require_room(self._path)
+        self._checkpoint_mb = checkpoint_later(connection, self._path, self._checkpoint_mb)
         try:
             connection.execute("BEGIN")
             if events:
@@ -93,9 +138,12 @@ class EventLog:
                 self._insert("quarantine", _rejection_table(rejections, received_at, number))
             connection.execute("COMMIT")
         except Exception as error:
+            note(self._path, error)
             self._roll_back()
+            # committed, and then the engine gave up: sent again, the events are recognised
+            kept = "it is not known whether the" if self.lost else "nothing of the"
             raise StoreError(
-                f"{self._path}: nothing of the batch was kept ({error}); "
+                f"{self._path}: {kept} batch was kept ({short(error)}); "
                 "check free disk space, then send it again"
             ) from error
 
@@ -195,8 +243,23 @@ class EventLog:
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a cursor for reading from any thread."""
-        with self._cursors, told(self._path, _UNREAD):
+        with self._reading, told(self._path, _UNREAD):
             return self._open().cursor()
+
+    @contextmanager
+    def reader(self) -> Generator[duckdb.DuckDBPyConnection]:
+        """Lend a cursor for reading, from any thread; the file stays open meanwhile."""
+        with self._reading:
+            cursor = self.cursor()
+            self._readers += 1
+        try:
+            yield cursor
+        finally:
+            with suppress(duckdb.Error):
+                cursor.close()
+            with self._reading:
+                self._readers -= 1
+                self._reading.notify_all()
 
     def close(self) -> None:
         """Write everything into the main file and release it; idempotent."""
@@ -204,7 +267,10 @@ class EventLog:
             return
         self._closed = True
         try:
-            self._connection.execute("CHECKPOINT")
+            if checkpoint_fits(self._path):
+                self._connection.execute("CHECKPOINT")
+            else:  # the last of the disk is not ours
+                self._connection.execute("PRAGMA disable_checkpoint_on_shutdown")
         except duckdb.Error:
             pass  # what is committed is in the write-ahead log and is read on the next start
         finally:
@@ -216,23 +282,22 @@ class EventLog:
 
     def _stamped(self, where: str, values: Sequence[int]) -> Iterator[list[Stamped]]:
         """Return the events of a condition in order of arrival, in chunks."""
-        cursor = self.cursor()
         query = (
             "SELECT seq, id, happened_at, name, units, fields, trusted FROM events "  # noqa: S608 - our own conditions
             f"WHERE {where} ORDER BY seq"
         )
-        with told(self._path, _UNREAD):
-            cursor.execute(query, list(values))
-        while True:
+        with self.reader() as cursor:
             with told(self._path, _UNREAD):
-                rows = cursor.fetchmany(_READ)
-            if not rows:
-                return
-            yield [_event(row) for row in rows]
+                cursor.execute(query, list(values))
+            while True:
+                with told(self._path, _UNREAD):
+                    rows = cursor.fetchmany(_READ)
+                if not rows:
+                    return
+                yield [_event(row) for row in rows]
 
     def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
-        cursor = self.cursor()
-        with told(self._path, _UNREAD):
+        with self.reader() as cursor, told(self._path, _UNREAD):
             return cursor.execute(query, list(values)).fetchall()
 
     def _open(self) -> duckdb.DuckDBPyConnection:

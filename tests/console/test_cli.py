@@ -99,7 +99,18 @@ def test_help_lists_every_command():
     listed = [line.split()[0] for line in result.stdout.split("Commands:")[1].splitlines() if line]
     assert listed == [
         *["demo", "serve", "validate", "schema", "apply", "plan", "status", "explain", "revisions"],
-        *["start", "approve", "pause", "resume", "roll-back", "stop", "backtest", "import"],
+        *[
+            "start",
+            "approve",
+            "pause",
+            "resume",
+            "roll-back",
+            "stop",
+            "backtest",
+            "backup",
+            "export",
+            "import",
+        ],
     ]
 
 

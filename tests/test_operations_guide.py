@@ -1,0 +1,128 @@
+"""The operations guide is executed: its blocks marked `run`, in order, against a service."""
+
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+import service
+from tests.running import KEY, running
+
+ROOT = Path(__file__).parents[1]
+GUIDE = ROOT / "docs" / "operations.md"
+BLOCKS = re.findall(
+    r"^```(bash|python) run\n(.*?)^```$",
+    GUIDE.read_text(encoding="utf-8"),
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return held.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """Return (what was run, what it printed) of every line or block, run in one folder."""
+    folder, done = tmp_path_factory.mktemp("guide"), []
+    with running() as it:
+        assert it.apply().is_success
+        given = {f"u{n}": it.evaluate(f"u{n}").json()["variant"] for n in range(20)}
+        sent = [
+            {
+                "id": f"e{n}",
+                "name": "satisfaction_rated",
+                "happened_at": (service.DEMO_START + timedelta(seconds=n)).isoformat(),
+                "unit": f"u{n}",
+                "fields": {"score": 4},
+            }
+            for n in range(20)
+        ]
+        assert it.http.post("/api/v1/events", json=sent).is_success
+        it.services.flush()
+        environment = {
+            **os.environ,
+            "TURNBACK_URL": it.url,
+            "PYTHONPATH": str(ROOT),
+            "NO_COLOR": "1",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        }
+        for kind, body in BLOCKS:
+            lines = [body] if kind == "python" else body.splitlines()
+            done += [(line, run(kind, line, folder, environment, given)) for line in lines]
+    return folder, done
+
+
+def run(kind, line, folder, environment, given):
+    if line.startswith("turnback serve"):
+        return served(line, folder, environment, given)
+    command = [sys.executable, "-c", line] if kind == "python" else ["bash", "-euc", line]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def served(line, folder, environment, given):
+    """Start what the guide starts, and return what variants the units get there."""
+    port = free_port()
+    command = [sys.executable, "-m", "console.cli", *shlex.split(line)[1:], "--port", str(port)]
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        # the backup is of a demo, whose clock stands at its start
+        env={**environment, "TURNBACK_DEMO": "true"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        while "serves 1 experiment" not in (told := process.stderr.readline()):
+            assert told, "the service ended"
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as http:
+            answers = {
+                unit: http.post(
+                    f"/ofrep/v1/evaluate/flags/{KEY}", json={"context": {"targetingKey": unit}}
+                ).json()["variant"]
+                for unit in given
+            }
+        assert answers == given
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        process.stderr.close()
+    return told
+
+
+def printed(executed, start):
+    return "".join(text for line, text in executed[1] if line.startswith(start))
+
+
+def test_the_backup_of_the_guide_is_whole_and_what_is_restored_serves_the_same(executed):
+    assert printed(executed, "turnback backup").count("a whole backup") == 2
+    assert "serves 1 experiment from restored" in printed(executed, "turnback serve")
+
+
+def test_the_tables_are_printed_as_sql(executed):
+    assert "CREATE TABLE experiment" in (executed[0] / "control.sql").read_text()
+
+
+def test_the_export_of_the_guide_is_read_as_the_guide_reads_it(executed):
+    assert "40 events of 1 day, 2026-01-05" in printed(executed, "turnback export")
+    assert re.search(r"2026-01-05\s*│\s*20\s*│\s*4\.0", printed(executed, "import duckdb"))
+
+
+def test_every_column_of_an_export_is_in_the_guide():
+    from metrics.stores.export import SCHEMA
+
+    table = GUIDE.read_text(encoding="utf-8").partition("## Export")[2]
+    assert [name for name in SCHEMA.names if f"`{name}`" not in table] == []
