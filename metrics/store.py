@@ -15,6 +15,10 @@ class StoreError(Exception):
     """The metric store could not do what was asked; nothing was acknowledged."""
 
 
+class EventsGoneError(StoreError):
+    """It cannot be counted any more: events that it needs have left the log."""
+
+
 class StoreLockedError(StoreError):
     """Another process holds the store; the message says which and what to do.
 
@@ -117,8 +121,8 @@ class MetricStore(Protocol):
         the same integers whatever the engine, the order of arrival or the history of calls.
 
         Raises:
-            StoreError: It cannot be counted; the message says what is gone when a retention
-                has removed events that this question needs.
+            EventsGoneError: A retention has removed events that this question needs.
+            StoreError: It could not be counted.
         """
         ...
 
@@ -148,11 +152,12 @@ class MetricStore(Protocol):
         """
         ...
 
-    def forget(self, unit: str, *, now: datetime) -> Erasure:
+    def forget(self, unit: str, *, now: datetime, running: Sequence[Frame] = ()) -> Erasure:
         """Remove every event that names a unit, of whatever unit type, also from quarantine.
 
         The unit leaves all totals. What other units did in an event that named it too leaves
-        with it, except from totals that were carried over by a retention.
+        with it, except from totals that were carried over by a retention: those are carried over
+        again, of ``running`` frames as they are now.
 
         Returns:
             What left; it does not name the unit, and neither does the record that is kept.

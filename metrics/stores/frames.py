@@ -147,6 +147,11 @@ class FrameState:
         return self._frame
 
     @property
+    def now(self) -> int | None:
+        """The latest instant it was asked about, in microseconds."""
+        return self._now
+
+    @property
     def ids_of(self) -> IdsOf:
         """Looks up event ids by sequence number."""
         return self._ids_of

@@ -11,7 +11,7 @@ from itertools import pairwise
 from metrics.catalogue import KpiDefinition
 from metrics.cells import Cell, Reach, Snapshot, Sums
 from metrics.events import EXPOSURE, Event, Rejection, from_micros, to_micros
-from metrics.store import Appended, Frame, StoreError
+from metrics.store import Appended, EventsGoneError, Frame, StoreError
 from metrics.stores.admission import admit
 from metrics.stores.exposures import FrameTimes, exposure_of, of_experiment
 from metrics.stores.forgetting import NEVER, speaks_of, too_old
@@ -66,9 +66,18 @@ class _Carried:
         bounds = [to_micros(each) for each in (frame.until, self.frame.until) if each]
         return self.newest_exposure < min(bounds)
 
+    def frame_for(self, frame: Frame) -> Frame:
+        """Return a frame if it can be answered, else the one it was carried over for."""
+        return frame if self.answers(frame) else self.frame
+
     def knows(self, unit: str) -> bool:
         """Return whether anything is about a unit."""
         return any(event.units[self.frame.unit] == unit for event in self.events)
+
+    def without(self, unit: str) -> "_Carried":
+        """Return the same without what is about a unit."""
+        its = self.frame.unit
+        return replace(self, events=tuple(e for e in self.events if e.units[its] != unit))
 
 
 class MemoryMetricStore:
@@ -173,17 +182,18 @@ class MemoryMetricStore:
                 self._carry_over(before, running)
             return self._erase(gone, ErasureKind.RETENTION, before, now)
 
-    def forget(self, unit: str, *, now: datetime) -> Erasure:
+    def forget(self, unit: str, *, now: datetime, running: Sequence[Frame] = ()) -> Erasure:
         """Remove what names a unit, and the unit from what was carried over."""
         with self._lock:
             self._check_open()
             gone = [(seq, event) for seq, event in self._log if unit in event.units.values()]
-            if gone or any(carried.knows(unit) for carried in self._carried.values()):
-                for key, carried in self._carried.items():
-                    now_known = self._carry(carried.frame)
-                    its = carried.frame.unit
-                    kept = tuple(e for e in now_known.events if e.units[its] != unit)
-                    self._carried[key] = replace(now_known, events=kept)
+            asked = {identity(frame): frame for frame in running}
+            again = {
+                key: self._carry(carried.frame_for(asked.get(key, carried.frame)))
+                for key, carried in self._carried.items()
+            }
+            if gone or any(carried.knows(unit) for carried in again.values()):
+                self._carried = {key: carried.without(unit) for key, carried in again.items()}
             kept = [each for each in self._quarantine if not speaks_of(each.event, unit)]
             refused = len(self._quarantine) - len(kept)
             self._quarantine = deque(kept, maxlen=QUARANTINE_KEPT)
@@ -243,7 +253,9 @@ class MemoryMetricStore:
             return [event for seq, event in self._log if seq <= upto]
         carried = self._carried.get(identity(frame))
         if carried is None or upto < carried.upto or not carried.answers(frame):
-            raise StoreError(told_gone(frame.experiment, frame.seed, gone, upto, newest=self._seq))
+            raise EventsGoneError(
+                told_gone(frame.experiment, frame.seed, gone, upto, newest=self._seq)
+            )
         newer = [event for seq, event in self._log if carried.upto < seq <= upto]
         return [*carried.events, *newer]
 
@@ -261,7 +273,7 @@ class MemoryMetricStore:
         for frame in running:
             key = identity(frame)
             if key in self._carried or from_micros(FrameTimes.of(frame).earliest) < before:
-                with suppress(StoreError):  # what it needs is gone already
+                with suppress(EventsGoneError):  # what it needs is gone already
                     kept[key] = self._carry(frame)
         self._carried = kept
 
