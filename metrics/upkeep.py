@@ -102,13 +102,16 @@ class Verified:
     findings: tuple[str, ...]
 
 
-def gone_before(erasures: Iterable[Erasure], earliest: datetime, upto: int) -> datetime | None:
+def gone_before(
+    erasures: Iterable[Erasure], earliest: datetime, upto: int, *, after: int = 0
+) -> datetime | None:
     """Return the instant before which events are gone that a count from the log would need.
 
     Args:
         erasures: Everything that ever left the log.
         earliest: Events from here on are needed.
         upto: Events up to this sequence number are needed.
+        after: Events after this sequence number: those up to it are counted already.
 
     Returns:
         ``None`` when the log has everything. What units that were forgotten did is not needed.
@@ -121,6 +124,7 @@ def gone_before(erasures: Iterable[Erasure], earliest: datetime, upto: int) -> d
         and each.before is not None
         and each.before > earliest
         and each.first_seq <= upto
+        and each.last_seq > after
     ]
     return max(gone, default=None)
 

@@ -63,7 +63,7 @@ class Totals:
         state = self.frames.get(key)
         if state is not None and state.processed > upto:
             return self.advance(self.begin(frame, upto), upto)  # the past: beside the running one
-        if state is None or not state.accepts(frame):
+        if state is None or not self._goes_on(state, frame, upto):
             self.frames.pop(key, None)
             state = self.begin(frame, upto)
             while len(self.frames) >= FRAMES_KEPT:
@@ -99,15 +99,19 @@ class Totals:
                     told_gone(frame.experiment, frame.seed, gone, upto, newest=newest)
                 )
         latest = self._saved.latest(frame, upto) if saved else None
-        if latest is not None and (carried is None or latest.processed >= carried.processed):
+        if latest is not None and self._goes_on(latest, frame, upto):
             self._kept_at.setdefault(identity(frame), latest.processed)
             return latest
         return carried or FrameState(frame, Ids(self._log.ids_of))
 
-    def gone(self, frame: Frame, upto: int) -> datetime | None:
+    def gone(self, frame: Frame, upto: int, *, after: int = 0) -> datetime | None:
         """Return before when events are gone that a count from the log would need."""
         earliest = from_micros(FrameTimes.of(frame).earliest)
-        return gone_before(self._record.erasures, earliest, upto)
+        return gone_before(self._record.erasures, earliest, upto, after=after)
+
+    def _goes_on(self, state: FrameState, frame: Frame, upto: int) -> bool:
+        """Return whether a state can be brought from where it is to ``upto``."""
+        return self.gone(frame, upto, after=state.processed) is None and state.accepts(frame)
 
     def forget_running(self, frame: Frame) -> None:
         """Let go of a frame's totals in memory: they may be half changed."""
