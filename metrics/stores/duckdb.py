@@ -2,10 +2,9 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
 
 from metrics.cells import Snapshot
 from metrics.events import Event, Rejection, to_micros
@@ -23,8 +22,6 @@ from metrics.stores.totals import Totals
 from metrics.upkeep import Erasure, ErasureKind, Progress, Rebuilt, Verified, in_silence
 
 logger = logging.getLogger("turnback.store")
-
-T = TypeVar("T")
 
 RECENT_IDS = 300_000
 TAIL_EVENTS = 10_000
@@ -168,13 +165,19 @@ class DuckDBMetricStore:
                 # from here on nothing older comes, so what is carried over has all of it
                 self._horizon = max(self._horizon, limit)
                 upto = self._seq
-            carried = dict(self._record.carried)
-            if self._record.older(limit):
-                carried = self._guarded(self._totals.carry_over, limit, running, upto)
-            with self._writes:
-                erased = self._record.erase_before(before, upto, now=now, carried=carried)
-                if erased.events:
-                    self._after_erasing()
+            try:
+                carried = dict(self._record.carried)
+                if self._record.older(limit):
+                    carried = self._totals.carry_over(limit, running, upto)
+                with self._writes:
+                    erased = self._record.erase_before(before, upto, now=now, carried=carried)
+                    if erased.events:
+                        self._after_erasing()
+            except BaseException:
+                self._frames.clear()  # they may be half changed
+                raise
+            finally:
+                self._horizon = self._record.horizon
             if erased.events:
                 self._totals.after_retention(limit)
             return erased
@@ -184,18 +187,23 @@ class DuckDBMetricStore:
         with self._upkeep, self._reads, self._writes:
             leaving = self._record.naming(unit)
             refused = self._record.refused_of(unit)
-            states = self._guarded(self._totals.carried_states, self._seq, running)
+            states = self._totals.carried_states(self._seq, running)
             known = bool(leaving) or any(state.knows(unit) for state in states.values())
             if not known and not refused:
                 return Erasure(now, ErasureKind.FORGOTTEN, None, 0, 0, 0)
-            carried = dict(self._record.carried)
-            if known:
-                self._totals.forget_copies()
-                carried = self._guarded(self._totals.carry_without, unit, states, leaving)
-            erased = self._record.erase(leaving, refused, now=now, carried=carried)
-            if known:
-                self._totals.after_forgetting(states)
-            self._after_erasing()
+            try:
+                carried = dict(self._record.carried)
+                if known:
+                    self._totals.forget_copies()
+                    carried = self._totals.carry_without(unit, states, leaving)
+                    self._totals.forget(unit, leaving)
+                erased = self._record.erase(leaving, refused, now=now, carried=carried)
+                if known:
+                    self._totals.after_forgetting(states)
+                    self._after_erasing()
+            except BaseException:
+                self._frames.clear()  # they may or may not know what may or may not have left
+                raise
             return erased
 
     def erasures(self) -> Sequence[Erasure]:
@@ -212,7 +220,7 @@ class DuckDBMetricStore:
     def verify(self, *, now: datetime, progress: Progress = in_silence) -> Verified:
         """Look at every row and at all totals."""
         with self._upkeep:
-            return self._recount.verified(now=now, horizon=self._horizon, progress=progress)
+            return self._recount.verified(now=now, horizon=self._record.horizon, progress=progress)
 
     def save(self) -> None:
         """Save running totals that have counted enough since the last time."""
@@ -239,14 +247,6 @@ class DuckDBMetricStore:
             return recent
         newest = self._log.one("SELECT max(happened_at) FROM events")
         return RecentIds(self._capacity, newest + 1)
-
-    def _guarded(self, work: Callable[..., T], *args: Any) -> T:
-        """Return what changes running totals; after a failure none of them is used again."""
-        try:
-            return work(*args)
-        except BaseException:
-            self._frames.clear()
-            raise
 
     def _after_erasing(self) -> None:
         self._tail.clear()

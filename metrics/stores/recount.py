@@ -46,24 +46,26 @@ class Recount:
 
     def rebuilt(self, frame: Frame, *, now: datetime, progress: Progress) -> Rebuilt:
         """Count a frame again, compare it with its running totals, and replace them."""
-        try:
-            begun = self._totals.begin(frame, self._newest(), saved=False)
-        except EventsGoneError as error:
-            return Rebuilt(
-                frame.experiment, frame.seed, 0, whole=False, differences=(), failure=str(error)
-            )
         whole = self._totals.gone(frame, self._newest()) is None
-        events = self._count(begun, self._newest(), progress)
-        with self._reads:
-            upto = self._newest()
-            try:
-                running = self._totals.state(frame, upto)
-                found = self._compared(running, self._totals.advance(begun, upto), now)
-            except Exception as error:  # noqa: BLE001 - totals that cannot be read are a difference
-                found = (Difference("running totals", f"cannot be read ({error!r})", "counted"),)
-                self._totals.advance(begun, upto)
-            self._totals.replace(frame, begun)
+        try:
+            counted = self._totals.begin(frame, self._newest(), saved=False)
+            events = self._count(counted, self._newest(), progress)
+            with self._reads:
+                found = self._replaced(frame, counted, now)
+        except Exception as error:  # noqa: BLE001 - what cannot be counted is told beside the others
+            words = str(error) if isinstance(error, StoreError) else _uncounted(frame, error)
+            return Rebuilt(frame.experiment, frame.seed, 0, whole, (), words)
         return Rebuilt(frame.experiment, frame.seed, events, whole, found)
+
+    def _replaced(self, frame: Frame, counted: FrameState, now: datetime) -> tuple[Difference, ...]:
+        upto = self._newest()
+        self._totals.advance(counted, upto)
+        try:
+            found = self._compared(self._totals.state(frame, upto), counted, now)
+        except Exception as error:  # noqa: BLE001 - totals that cannot be read are a difference
+            found = (Difference("running totals", f"cannot be read ({error!r})", "counted"),)
+        self._totals.replace(frame, counted)
+        return found
 
     def verified(self, *, now: datetime, horizon: int, progress: Progress) -> Verified:
         """Look at every row and at all totals."""
@@ -171,10 +173,13 @@ class Recount:
             return [f"{path}: {error}; it is not used, its events are counted again"]
         try:
             counted = self._totals.begin(state.frame, state.processed, saved=False)
+            self._count(counted, state.processed, progress)
+            found = self._compared(state, counted, now)
         except EventsGoneError:
             return [f"{path}: nothing was carried over for it; it is not used"]
-        self._count(counted, state.processed, progress)
-        return _told(state.frame, self._compared(state, counted, now), "saved")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
+            return [_uncounted(state.frame, error)]
+        return _told(state.frame, found, "saved")
 
     def _running_equal(self, frame: Frame, now: datetime, progress: Progress) -> list[str]:
         try:
@@ -186,9 +191,16 @@ class Recount:
                 upto = self._newest()
                 running = self._totals.state(frame, upto)
                 found = self._compared(running, self._totals.advance(counted, upto), now)
-        except StoreError as error:
-            return [f"experiment {frame.experiment}, seed {frame.seed}: {error}"]
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
+            return [_uncounted(frame, error)]
         return _told(frame, found, "running")
+
+
+def _uncounted(frame: Frame, error: Exception) -> str:
+    name = f"experiment {frame.experiment}, seed {frame.seed}"
+    return (
+        f"{name}: it cannot be counted: {error if isinstance(error, StoreError) else repr(error)}"
+    )
 
 
 def _told(frame: Frame, found: tuple[Difference, ...], which: str) -> list[str]:

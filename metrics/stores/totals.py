@@ -128,14 +128,15 @@ class Totals:
         self.drop(frame)
         self.frames[identity(frame)] = state
 
-    def save(self, *, every: int = SAVE_EVERY) -> None:
-        """Save what has counted at least ``every`` events since it was saved.
+    def save(self, *, every: int | None = None) -> None:
+        """Save what has counted at least ``every`` events (`SAVE_EVERY`) since it was saved.
 
         Raises:
             StoreError: Something could not be saved; what follows was not tried.
         """
+        least = SAVE_EVERY if every is None else every
         for key, state in self.frames.items():
-            if state.processed - self._kept_at.get(key, 0) >= max(1, every):
+            if state.processed - self._kept_at.get(key, 0) >= least:
                 self._saved.save(state)
                 self._kept_at[key] = state.processed
 
@@ -226,11 +227,23 @@ class Totals:
             carried[key] = self._saved.carry(state)
         return carried
 
+    def forget(self, unit: str, leaving: Iterable[Stamped]) -> None:
+        """Forget a unit in the running totals, while its events are still in the log.
+
+        Totals that know other units by these events too are let go of, and counted again.
+        """
+        leaving = list(leaving)
+        for key, state in list(self.frames.items()):
+            its = state.frame.unit
+            named = {event.units[its] for _, _, event in leaving if its in event.units}
+            if named == {unit}:
+                state.forget(unit)
+            elif any(state.knows(each) for each in named):
+                del self.frames[key]
+
     def after_forgetting(self, states: Mapping[str, FrameState]) -> None:
-        """Go on from what was carried over; all else is counted from the log again."""
+        """Go on from what was carried over."""
         self._saved.clean()
-        self.frames.clear()
-        self._kept_at.clear()
         self.frames.update((identity(state.frame), state) for state in states.values())
 
     def forget_copies(self) -> None:
