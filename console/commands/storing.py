@@ -100,7 +100,7 @@ def _show_rebuilt(found: dict[str, Any], *, as_json: bool) -> bool:
             say(f"{name}: not counted again: {each['failure']}")
             continue
         since = "" if each["whole"] else " since older events left"
-        count = f"{name}: {each['events']:,} events counted again{since}"
+        count = f"{name}: {_events(each['events'])} counted again{since}"
         if not each["differences"]:
             say(f"{count}; every number is equal")
             continue
@@ -118,7 +118,7 @@ def _show_verified(found: dict[str, Any], *, as_json: bool) -> bool:
         print_json(found)
         return good
     say(
-        f"{found['events']:,} events, {found['quarantined']:,} in quarantine, totals compared with "
+        f"{_events(found['events'])}, {found['quarantined']:,} in quarantine, totals compared with "
         f"a recount: {found['frames']:,}"
     )
     for words in found["findings"]:
@@ -131,9 +131,13 @@ def _show_forgotten(erased: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(erased)
     elif erased["events"] or erased["quarantined"]:
-        say(f"forgotten: {erased['events']:,} events, {erased['quarantined']:,} from quarantine")
+        say(f"forgotten: {_events(erased['events'])}, {erased['quarantined']:,} from quarantine")
     else:
         say("nothing in the store names this unit")
+
+
+def _events(count: int) -> str:
+    return f"{count:,} event{'' if count == 1 else 's'}"
 
 
 @contextmanager

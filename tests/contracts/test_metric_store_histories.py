@@ -152,7 +152,7 @@ def replay_all(seeds, folder, monkeypatch):
 @pytest.mark.parametrize("block", range(6))
 def test_random_histories_give_the_integers_of_the_specification(block, tmp_path, monkeypatch):
     values, _ = replay_all(range(8 * block, 8 * block + 8), tmp_path, monkeypatch)
-    assert values > 5000  # the histories are not empty
+    assert values > 1000  # the histories are not empty
 
 
 def test_the_histories_hold_everything_that_makes_counting_hard(tmp_path, monkeypatch):
