@@ -4,18 +4,18 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from itertools import pairwise
 
-from metrics.catalogue import KpiDefinition
-from metrics.cells import Cell, Reach, Snapshot, Sums
+from metrics.cells import Snapshot
 from metrics.events import EXPOSURE, Event, Rejection, from_micros, to_micros
 from metrics.store import Appended, EventsGoneError, Frame, StoreError
 from metrics.stores.admission import admit
 from metrics.stores.exposures import FrameTimes, exposure_of, of_experiment
 from metrics.stores.forgetting import NEVER, speaks_of, too_old
 from metrics.stores.frames import identity
+from metrics.stores.readable import counted
 from metrics.upkeep import (
     Erasure,
     ErasureKind,
@@ -26,18 +26,8 @@ from metrics.upkeep import (
     in_silence,
     told_gone,
 )
-from metrics.values import microseconds, unit_value
 
 QUARANTINE_KEPT = 10_000
-
-
-@dataclass(slots=True)
-class _Unit:
-    """What a frame knows of one unit."""
-
-    first: int | None = None
-    variants: set[str] = field(default_factory=set[str])
-    events: list[tuple[int, Event]] = field(default_factory=list[tuple[int, Event]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +127,7 @@ class MemoryMetricStore:
             self._check_open()
             upto = self._seq if as_of is None else max(0, min(as_of, self._seq))
             log = self._events_of(frame, upto)
-        units = _units(frame, log)
-        counted = {unit: seen for unit, seen in units.items() if len(seen.variants) == 1}
-        return Snapshot(
-            at=now,
-            watermark=upto,
-            cells={
-                (kpi.key, window): _cells(frame, kpi, window, counted, now)
-                for kpi, windows in frame.kpis
-                for window in windows
-            },
-            reach=_reach(frame, counted),
-            conflicted=sum(len(seen.variants) > 1 for seen in units.values()),
-        )
+        return counted(frame, log, now=now, watermark=upto)
 
     def exposure_counts(
         self, experiment: str, seed: int, *, since: datetime, until: datetime
@@ -326,84 +304,3 @@ class MemoryMetricStore:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreError("the metric store is closed; open it again")
-
-
-def _units(frame: Frame, log: Iterable[Event]) -> dict[str, _Unit]:
-    units: dict[str, _Unit] = {}
-    times = FrameTimes.of(frame)
-    for event in log:
-        unit = event.units.get(frame.unit)
-        if unit is None:
-            continue
-        at = to_micros(event.happened_at)
-        if event.name != EXPOSURE:
-            units.setdefault(unit, _Unit()).events.append((at, event))
-        elif (seen := exposure_of(event, frame)) and times.admits(at):
-            known = units.setdefault(unit, _Unit())
-            known.first = at if known.first is None else min(known.first, at)
-            known.variants.add(seen[1])
-    return units
-
-
-def _cells(
-    frame: Frame,
-    kpi: KpiDefinition,
-    window: timedelta,
-    units: Mapping[str, _Unit],
-    now: datetime,
-) -> tuple[Cell, ...]:
-    times = FrameTimes.of(frame)
-    closed = to_micros(now) - microseconds(window) - times.lag
-    entered: dict[tuple[int, int, int], list[Sums | None]] = {}
-    for unit, seen in units.items():
-        if seen.first is None or seen.first > closed:
-            continue
-        (variant,) = seen.variants
-        value = unit_value(
-            kpi,
-            window,
-            unit=unit,
-            first=seen.first,
-            tolerance=times.tolerance,
-            events=[event for _, event in seen.events],
-        )
-        place = (
-            frame.variants.index(variant),
-            times.phase_of(seen.first),
-            times.cohort_of(seen.first),
-        )
-        entered.setdefault(place, []).append(None if value is None else Sums.of(*value))
-    return tuple(
-        Cell(
-            variant=frame.variants[place[0]],
-            phase=place[1],
-            cohort=place[2],
-            entered=len(values),
-            sums=sum((each for each in values if each is not None), Sums()),
-        )
-        for place, values in sorted(entered.items())
-    )
-
-
-def _reach(frame: Frame, units: Mapping[str, _Unit]) -> dict[str, Reach]:
-    tolerance = FrameTimes.of(frame).tolerance
-    firsts: dict[str, list[int]] = {variant: [] for variant in frame.variants}
-    events: dict[str, list[int]] = {variant: [] for variant in frame.variants}
-    for seen in units.values():
-        (variant,) = seen.variants
-        if seen.first is not None:
-            firsts[variant].append(seen.first)
-            events[variant] += [at for at, _ in seen.events if at >= seen.first - tolerance]
-    newest = max((at for times in events.values() for at in times), default=None)
-    return {
-        variant: Reach(
-            exposed=len(firsts[variant]),
-            events=len(events[variant]),
-            last_exposure_at=from_micros(max(firsts[variant])) if firsts[variant] else None,
-            last_event_at=from_micros(max(events[variant])) if events[variant] else None,
-            exposed_since_last_event=sum(
-                newest is None or first > newest for first in firsts[variant]
-            ),
-        )
-        for variant in frame.variants
-    }

@@ -150,23 +150,25 @@ class Recount:
     def _frames(self, now: datetime, progress: Progress) -> tuple[int, list[str]]:
         """Compare all totals with a recount: in memory, saved, and carried over."""
         found: list[str] = []
-        compared = 0
+        counted: dict[object, FrameState] = {}
         for path in self._saved.all_latest():
-            compared += 1
-            found += self._saved_equal(path, now, progress)
+            found += self._saved_equal(path, now, counted, progress)
         with self._reads:
             running = [state.frame for state in self._totals.frames.values()]
+        compared = {*counted, *(identity(frame) for frame in running)}
         for frame in running:
-            compared += 1
-            found += self._running_equal(frame, now, progress)
+            found += self._running_equal(frame, now, counted.get(identity(frame)), progress)
         for name in self._saved.all_carried():
             try:
                 self._saved.open_carried(name)
             except EventsGoneError as error:
                 found.append(str(error))
-        return compared, found
+        return len(compared), found
 
-    def _saved_equal(self, path: Path, now: datetime, progress: Progress) -> list[str]:
+    def _saved_equal(
+        self, path: Path, now: datetime, done: dict[object, FrameState], progress: Progress
+    ) -> list[str]:
+        """Compare the totals of a file with a recount, which is added to ``done``."""
         try:
             state = self._saved.open(path)
         except (DamagedError, OSError) as error:
@@ -175,15 +177,21 @@ class Recount:
             counted = self._totals.begin(state.frame, state.processed, saved=False)
             self._count(counted, state.processed, progress)
             found = self._compared(state, counted, now)
+            done[identity(state.frame)] = counted
         except EventsGoneError:
             return [f"{path}: nothing was carried over for it; it is not used"]
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
             return [_uncounted(state.frame, error)]
         return _told(state.frame, found, "saved")
 
-    def _running_equal(self, frame: Frame, now: datetime, progress: Progress) -> list[str]:
+    def _running_equal(
+        self, frame: Frame, now: datetime, done: FrameState | None, progress: Progress
+    ) -> list[str]:
+        """Compare running totals with a recount, which goes on from ``done`` if it can."""
         try:
-            counted = self._totals.begin(frame, self._newest(), saved=False)
+            counted = done
+            if counted is None or not counted.accepts(frame):
+                counted = self._totals.begin(frame, self._newest(), saved=False)
             self._count(counted, self._newest(), progress)
             with self._reads:
                 if identity(frame) not in self._totals.frames:
