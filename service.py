@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import cast
 
 import uvicorn
@@ -37,6 +38,7 @@ from metrics.intake import EventCounts
 from metrics.intake import Intake as EventIntake
 from metrics.quarantine_api import quarantine_router
 from metrics.store import MetricStore
+from metrics.store_api import store_router
 from metrics.stores import open_store
 
 __all__ = [
@@ -275,6 +277,9 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
     def engine() -> Engine:
         return running().engine
 
+    def now() -> datetime:
+        return running().clock.now()
+
     def stepped() -> SteppedClock:
         return cast("SteppedClock", running().clock)
 
@@ -282,6 +287,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         admin.router(engine, note_valid),
         events.router(lambda: running().catalogue),
         quarantine_router(lambda: running().events),
+        store_router(lambda: running().store, lambda: engine().frames(), now),
         admin.specs_router(lambda: running().specs_view()),
         admin.copies_router(lambda: running().copies),
         admin.scrape_router(lambda accept: exposition(running().registry, accept)),

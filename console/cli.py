@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console import copies, running, storing
+from console import copies, eventing, running, storing
 from console.arguments import Json, Key, SpecPath, SpecPaths, Url, client_of, example
 from console.numbers import number, whole
 from console.output import DEFAULT_URL, ExitCode, reported, say
@@ -126,6 +126,10 @@ def serve(
         Path | None,
         typer.Option(help="Folder of spec files to follow; what is good in it is applied."),
     ] = None,
+    retain: Annotated[
+        str | None,
+        typer.Option(help="How long events are kept: 90d. Totals of running experiments stay."),
+    ] = None,
 ) -> None:
     """Run the service: API, checks and page.
 
@@ -134,7 +138,7 @@ def serve(
     from console.commands.serving import serve as run
 
     with reported(as_json=False):
-        run(host=host, port=port, data=data, specs=specs)
+        run(host=host, port=port, data=data, specs=specs, retain=retain)
 
 
 @app.command(
@@ -274,6 +278,7 @@ def plan(
 
 
 running.add_to(app)
+eventing.add_to(app)
 storing.add_to(app)
 
 

@@ -1,116 +1,89 @@
-"""The commands about events and the store; ``console.cli`` puts them together."""
+"""The commands that look after the metric store; ``console.cli`` puts them together."""
 
 # ruff: noqa: PLC0415 - help is fast because work is imported when it is done
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from console.arguments import Json, Key, Url, client_of, example
-from console.output import DEFAULT_URL, CommandError, ExitCode, reported
+from console.output import DEFAULT_URL, ExitCode, reported
+
+store = typer.Typer(help="Look after the metric store.", no_args_is_help=True)
+
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Open the files of this folder, while no service runs on it."),
+]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands, in the order in which help lists them."""
-    told = (
-        (events, ("turnback events", "turnback events --markdown > events.md")),
-        (load, ("turnback load orders.parquet", "turnback load exports/ --data turnback-data")),
-        (
-            quarantine,
-            (
-                "turnback quarantine",
-                "turnback quarantine --resubmit 17 --resubmit 18",
-                "turnback quarantine --resubmit-code in_future",
-            ),
-        ),
-    )
-    for command, lines in told:
-        app.command(command.__name__.replace("_", "-"), epilog=example(*lines))(command)
+    app.add_typer(store, name="store")
+    app.command(
+        "forget", epilog=example("turnback forget u-81", "turnback forget u-81 --data data/ --yes")
+    )(forget)
 
 
-def events(
-    *,
-    as_markdown: Annotated[
-        bool, typer.Option("--markdown", help="In full: when, fields, an example, keys.")
-    ] = False,
-    as_json: Json = False,
+@store.command(epilog=example("turnback store rebuild", "turnback store rebuild --data data/"))
+def rebuild(
+    *, data: Data = None, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False
 ) -> None:
-    """List the events an application sends, and what they feed.
+    """Count running experiments again from the log, and compare.
 
-    The tracking plan for developers.
+    What differed is said and replaced by the recount.
     """
-    from console.commands.tracking import run
+    from console.commands import storing
 
     with reported(as_json=as_json):
-        run(as_markdown=as_markdown, as_json=as_json)
-
-
-def load(
-    *,
-    paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="PATH...", help="Event files *.parquet and *.jsonl, or folders."),
-    ],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Open the files of a service that does not run, in this folder."),
-    ] = None,
-    url: Url = DEFAULT_URL,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Load events from files; what is there already is not counted twice.
-
-    Bad events go to quarantine and do not stop the others. An interrupted load is simply started
-    again.
-    """
-    from console.commands.loading import run
-
-    with (
-        reported(as_json=as_json),
-        client_of(url, key) if data is None else nullcontext() as client,
-    ):
-        good = run(paths, client=client, data=data, as_json=as_json)
-    if not good:
-        raise typer.Exit(ExitCode.PROBLEM)
-
-
-def quarantine(
-    *,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many to show.")] = 20,
-    code: Annotated[str | None, typer.Option(help="Only those refused for this reason.")] = None,
-    resubmit: Annotated[
-        list[int] | None,
-        typer.Option(min=1, metavar="NUMBER", help="Send this one again; repeatable."),
-    ] = None,
-    resubmit_code: Annotated[
-        str | None, typer.Option(metavar="CODE", help="Send all of one reason again, up to 1,000.")
-    ] = None,
-    url: Url = DEFAULT_URL,
-    key: Key = None,
-    as_json: Json = False,
-) -> None:
-    """Show which events were refused and why, or send them again.
-
-    An event that counts after all leaves the quarantine; one that is still refused stays.
-    """
-    from console.commands.quarantine import listed
-    from console.commands.quarantine import resubmit as again
-
-    good = True
-    with reported(as_json=as_json), client_of(url, key) as client:
-        if resubmit and resubmit_code is not None:
-            raise CommandError(
-                "--resubmit and --resubmit-code exclude each other",
-                hint="give numbers, or one code",
-                code="usage",
-                exit_code=ExitCode.USAGE,
-            )
-        if resubmit or resubmit_code is not None:
-            good = again(client, resubmit or (), resubmit_code, as_json=as_json)
+        if data is not None:
+            good = storing.rebuild_files(data, as_json=as_json)
         else:
-            listed(client, limit=limit, code=code, as_json=as_json)
+            with client_of(url, key) as client:
+                good = storing.rebuild(client, as_json=as_json)
     if not good:
         raise typer.Exit(ExitCode.PROBLEM)
+
+
+@store.command(epilog=example("turnback store check", "turnback store check --data data/"))
+def check(
+    *, data: Data = None, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False
+) -> None:
+    """Look at everything in the store and say what is wrong; nothing is changed."""
+    from console.commands import storing
+
+    with reported(as_json=as_json):
+        if data is not None:
+            good = storing.check_files(data, as_json=as_json)
+        else:
+            with client_of(url, key) as client:
+                good = storing.check(client, as_json=as_json)
+    if not good:
+        raise typer.Exit(ExitCode.PROBLEM)
+
+
+def forget(
+    *,
+    unit: Annotated[str, typer.Argument(metavar="UNIT", help="Its id, of any unit type.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Forget without asking.")] = False,
+    data: Data = None,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Remove everything about one unit from the store, for good.
+
+    Its events, what was refused of it, and its part of all totals leave. The record that is
+    kept does not name it. Asks first on a terminal.
+    """
+    from console.commands import storing
+
+    with reported(as_json=as_json):
+        if not storing.confirmed(unit, yes=yes):
+            raise typer.Exit(ExitCode.PROBLEM)
+        if data is not None:
+            storing.forget_files(data, unit, as_json=as_json)
+        else:
+            with client_of(url, key) as client:
+                storing.forget(client, unit, as_json=as_json)

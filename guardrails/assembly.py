@@ -17,6 +17,7 @@ from guardrails.service_settings import Settings
 from guardrails.settings import EngineSettings
 from guardrails.specs_folder import SpecsFolder
 from guardrails.telemetry import EngineMetrics
+from guardrails.upkeep import LOOK_EVERY, SAVE_EVERY, Upkeep
 from metrics.catalogue import Catalogue
 from metrics.store import MetricStore
 
@@ -27,7 +28,9 @@ class Assembly:
 
     Attributes:
         settings: What the service is told.
+        clock: Where now comes from.
         control: The control plane.
+        store: The metric store.
         engine: The engine.
         measured: Its measurements, for Prometheus.
         prometheus: Answers named queries, ``None`` where no Prometheus is set up.
@@ -36,7 +39,9 @@ class Assembly:
     """
 
     settings: Settings
+    clock: Clock
     control: ControlPlane
+    store: MetricStore
     engine: Engine
     measured: EngineMetrics
     prometheus: PrometheusClient | None
@@ -61,6 +66,9 @@ class Assembly:
         jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
             "deliveries": (timedelta(seconds=1), self.engine.deliver)
         }
+        upkeep = Upkeep(self.store, self.engine.frames, self.clock, self.settings.retain)
+        jobs["retention"] = (LOOK_EVERY, upkeep.run_due)
+        jobs["totals"] = (SAVE_EVERY, self.store.save)
         if self.settings.checks:
             jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self.engine.run_due)
         self._bell = Bell(jobs)
@@ -124,7 +132,17 @@ def assemble(
         deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
     )
     specs = _followed(settings, engine, clock)
-    return Assembly(settings, control, engine, measured, prometheus, specs, stopping)
+    return Assembly(
+        settings=settings,
+        clock=clock,
+        control=control,
+        store=store,
+        engine=engine,
+        measured=measured,
+        prometheus=prometheus,
+        specs=specs,
+        stopping=stopping,
+    )
 
 
 def _followed(settings: Settings, engine: Engine, clock: Clock) -> SpecsFolder | None:

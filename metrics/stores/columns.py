@@ -41,6 +41,14 @@ class Column:
         self.reserve(size)
         self.size = max(self.size, size)
 
+    def dump(self) -> Ints:
+        """Return what is in it; not a copy."""
+        return self.data[: self.size]
+
+    def restore(self, values: Ints) -> None:
+        """Make these values, which are then its own, all that is in it."""
+        self.data, self.size = values, values.shape[0]
+
 
 @dataclass(slots=True)
 class Gathered:
@@ -137,6 +145,25 @@ class EventColumns:
         if rows.shape[0]:
             self.previous.data[rows[0]] = NONE
         heads.data[unit] = rows[-1] if rows.shape[0] else NONE
+
+    def blank(self, rows: Ints) -> None:
+        """Leave nothing of these events but their places."""
+        for column in self.saved().values():
+            column.data[rows] = 0
+        self.previous.data[rows] = NONE
+
+    def saved(self) -> dict[str, Column]:
+        """Return every column by name, for saving and restoring."""
+        numbers = {f"number {n}": column for n, column in enumerate(self.numbers)}
+        cases = {f"case {n}": column for n, column in enumerate(self.cases)}
+        fixed = {
+            "at": self.at,
+            "name": self.name,
+            "flags": self.flags,
+            "seq": self.seq,
+            "previous": self.previous,
+        }
+        return fixed | numbers | cases
 
     def gather(self, heads: Ints) -> Gathered:
         """Return the events of the chains that start at ``heads``, one chain per owner."""

@@ -36,7 +36,7 @@ def told(path: Path, what: str) -> Generator[None]:
         raise StoreError(f"{path}: {what} ({short(error)})") from error
 
 
-def note(path: Path, error: Exception) -> None:
+def note(path: Path, error: BaseException) -> None:
     """Remember when the engine has given a file up: it must be opened again to be of use.
 
     It does so when it cannot write a checkpoint, for instance on a full disk. What was

@@ -6,7 +6,9 @@ entered units it touches out of the ledger, apply it, book them again. Nothing d
 order of arrival, and the cost depends on the units touched, never on the history.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from metrics.store import Frame
 from metrics.stores.columns import Batch, EventColumns, IdsOf, Ints
 from metrics.stores.evaluate import may_count, unit_values
 from metrics.stores.exposures import FrameTimes, exposure_of
+from metrics.stores.forgetting import nobody
 from metrics.stores.ledger import Ledger
 from metrics.stores.plan import FramePlan, plan_of
 from metrics.stores.units import Units
@@ -43,6 +46,15 @@ def identity(frame: Frame) -> object:
         frame.clock_tolerance,
         tuple((kpi.key, windows) for kpi, windows in frame.kpis),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Dumped:
+    """All that is in a state: numbers of any size, names, and columns by table."""
+
+    facts: Mapping[str, Any]
+    names: Mapping[str, Sequence[str]]
+    columns: Mapping[str, Mapping[str, Ints]]
 
 
 class FrameState:
@@ -128,6 +140,88 @@ class FrameState:
             reach=self._units.reach(),
             conflicted=self._units.conflicted,
         )
+
+    @property
+    def frame(self) -> Frame:
+        """The frame as it was last asked for."""
+        return self._frame
+
+    @property
+    def now(self) -> int | None:
+        """The latest instant it was asked about, in microseconds."""
+        return self._now
+
+    @property
+    def ids_of(self) -> IdsOf:
+        """Looks up event ids by sequence number."""
+        return self._ids_of
+
+    def knows(self, unit: str) -> bool:
+        """Return whether anything was ever read about a unit that was not forgotten."""
+        return unit in self._units.position
+
+    def forget(self, unit: str) -> None:
+        """Let go of a unit; the totals are then those of the other units."""
+        if not self.knows(unit):
+            return
+        position = self._units.position[unit]
+        alone = np.array([position], np.int64)
+        self._book_entered(dict.fromkeys(self._plan.by_window, alone), take_away=True)
+        self._events.blank(self._events.gather(self._head(position)).rows)
+        self._units.forget(unit)
+        used = {int(n) for column in self._events.cases for n in np.unique(column.dump())}
+        for case, number in list(self._cases.items()):
+            if number not in used:
+                del self._cases[case]
+                self._cases[nobody(number)] = number
+
+    def crowded(self, limit: int) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """Return (times, name codes, sequence numbers) of each unit with more events than that."""
+        heads = self._units.head.dump()
+        chains = self._units.saved()["chain"].dump()
+        for position in np.flatnonzero(chains > limit).tolist():
+            events = self._events.gather(heads[position : position + 1])
+            yield events.at, events.name, self._events.seq.data[events.rows]
+
+    def dump(self) -> Dumped:
+        """Return everything from which `restore` makes a state that goes on the same.
+
+        The columns are those of the state: write them before it changes.
+        """
+        names = [""] * len(self._units.position)
+        for name, position in self._units.position.items():
+            names[position] = name
+        cases = [""] * len(self._cases)
+        for case, number in self._cases.items():
+            cases[number - 1] = case
+        return Dumped(
+            facts={
+                "processed": self.processed,
+                "now": self._now,
+                "newest exposure": self._newest_exposure,
+                "units": self._units.dump(),
+                "cells": self._ledger.dump(),
+            },
+            names={"units": names, "cases": cases},
+            columns={
+                "units": {name: each.dump() for name, each in self._units.saved().items()},
+                "events": {name: each.dump() for name, each in self._events.saved().items()},
+            },
+        )
+
+    def restore(self, dumped: Dumped) -> None:
+        """Become what was dumped by a state of the same frame and plan; this one is new."""
+        for column, values in dumped.columns["units"].items():
+            self._units.saved()[column].restore(values)
+        for column, values in dumped.columns["events"].items():
+            self._events.saved()[column].restore(values)
+        facts = dumped.facts
+        self._units.restore(facts["units"], dumped.names["units"])
+        self._ledger.restore(facts["cells"])
+        self._cases = {case: number for number, case in enumerate(dumped.names["cases"], 1)}
+        self._now = facts["now"]
+        self._newest_exposure = facts["newest exposure"]
+        self.processed = facts["processed"]
 
     def _from_scratch(self, now: int | None) -> Ledger:
         ledger = Ledger(self._plan, self._frame.variants)

@@ -1,7 +1,7 @@
 """Cells of a frame, kept up to date by adding and taking away units."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, replace
 from datetime import timedelta
 
 import numpy as np
@@ -63,6 +63,26 @@ class Ledger:
                 cells[place] = new
             else:
                 cells.pop(place, None)
+
+    def dump(self) -> list[list[list[int]]]:
+        """Return all cells as integers; `restore` takes them back."""
+        return [
+            [[*place, cell.entered, *astuple(cell.sums)] for place, cell in cells.items()]
+            for cells in self._cells
+        ]
+
+    def restore(self, dumped: Sequence[Sequence[Sequence[int]]]) -> None:
+        """Become what was dumped."""
+        self._cells = [
+            {
+                (variant, phase, cohort): Cell(
+                    self._variants[variant], phase, cohort, entered, Sums(*sums)
+                )
+                for variant, phase, cohort, entered, *sums in cells
+            }
+            for cells in dumped
+        ]
+        self._sorted = [None for _ in self._cells]
 
     def cells(self, plan: FramePlan) -> dict[tuple[str, timedelta], tuple[Cell, ...]]:
         """Return all cells, sorted."""

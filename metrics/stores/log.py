@@ -1,16 +1,16 @@
 """The durable event log in one DuckDB file. No meaning here, only rows."""
 
+import secrets
 import threading
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
-import msgspec
 import pyarrow as pa
 
-from metrics.events import Event, Rejection, from_micros
+from metrics.events import Event, Rejection
 from metrics.store import StoreError
 from metrics.stores.connection import (
     CHECKPOINT_MB,
@@ -26,49 +26,14 @@ from metrics.stores.connection import (
     short,
     told,
 )
+from metrics.stores.log_rows import Stamped, event, event_table, problem, rejection_table
+from metrics.stores.refused import LAST_NUMBER
 from metrics.stores.schema import prepare
-
-_EVENTS = pa.schema(
-    [
-        ("seq", pa.int64()),
-        ("id", pa.string()),
-        ("happened_at", pa.int64()),
-        ("received_at", pa.int64()),
-        ("name", pa.string()),
-        ("units", pa.string()),
-        ("fields", pa.string()),
-        ("trusted", pa.bool_()),
-    ]
-)
-_QUARANTINE = pa.schema(
-    [
-        ("number", pa.int64()),
-        ("received_at", pa.int64()),
-        ("position", pa.int64()),
-        ("id", pa.string()),
-        ("field", pa.string()),
-        ("reason", pa.string()),
-        ("code", pa.string()),
-        ("event", pa.string()),
-        ("trusted", pa.bool_()),
-    ]
-)
-_LAST_NUMBER = (
-    "SELECT greatest(coalesce(max(number), 0), coalesce("
-    "(SELECT value::BIGINT FROM meta WHERE key = 'quarantine'), 0)) FROM quarantine"
-)
-"""A number that a person was shown never means another event, even after it was released."""
 
 _READ = 20_000
 _PATIENCE = 30.0
 _UNREAD = "events could not be read; check the disk and the memory limit"
-_encode = msgspec.json.Encoder().encode
-_units = msgspec.json.Decoder(dict[str, str]).decode
-_fields = msgspec.json.Decoder(dict[str, str | bool | int]).decode
-
-
-Stamped = tuple[int, int, Event]
-"""Sequence number, time in microseconds, event."""
+T = TypeVar("T")
 
 
 class EventLog:
@@ -87,10 +52,24 @@ class EventLog:
             self._connection = connect(self._path)
             with told(self._path, "the metric store cannot be opened"):
                 prepare(self._connection, self._path)
+            self._closed = False
+            self._opening: str | None = None
+            self._opened_at = self.newest()
         except BaseException:
             release(self._path)
             raise
-        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    def newest(self) -> int:
+        """Return the largest sequence number ever given; those of erased events never return."""
+        return max(
+            self.one("SELECT coalesce(max(seq), 0) FROM events"),
+            self.one("SELECT coalesce(max(value::BIGINT), 0) FROM meta WHERE key = 'sequence'"),
+        )
 
     @property
     def path(self) -> Path:
@@ -131,12 +110,14 @@ class EventLog:
         self._checkpoint_mb = checkpoint_later(connection, self._path, self._checkpoint_mb)
         try:
             connection.execute("BEGIN")
+            opening = self._opening or self._note_opening()
             if events:
-                self._insert("events", _event_table(events, received_at))
+                self._insert("events", event_table(events, received_at))
             if rejections:
-                number = self.one(_LAST_NUMBER)
-                self._insert("quarantine", _rejection_table(rejections, received_at, number))
+                number = self.one(LAST_NUMBER)
+                self._insert("quarantine", rejection_table(rejections, received_at, number))
             connection.execute("COMMIT")
+            self._opening = opening
         except Exception as error:
             note(self._path, error)
             self._roll_back()
@@ -147,14 +128,76 @@ class EventLog:
                 "check free disk space, then send it again"
             ) from error
 
+    def transact(self, what: str, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Return what ``work`` does in one transaction; the caller holds the lock of writers.
+
+        Raises:
+            StoreError: ``what``, and nothing of it was kept.
+        """
+        connection = self._open()
+        with told(self._path, what):
+            connection.execute("BEGIN")
+            try:
+                done = work(connection)
+                connection.execute("COMMIT")
+            except BaseException as error:
+                note(self._path, error)
+                self._roll_back()
+                raise
+        return done
+
+    def opening(self) -> str:
+        """Return the token of the newest opening that wrote; the caller holds the lock."""
+        if self._opening is None:
+            self._opening = self.transact(
+                "the opening could not be recorded", lambda _: self._note_opening()
+            )
+        return self._opening
+
+    def knows(self, opening: str, processed: int) -> bool:
+        """Return whether what an opening had counted up to ``processed`` is in this log.
+
+        A file that was put back from a backup goes on with the numbers after it: totals of the
+        time between are totals of other events.
+        """
+        rows = self.rows("SELECT value FROM meta WHERE key = 'opening'", [])
+        parts = [str(value).split() for (value,) in rows]
+        openings = sorted((int(number), token, int(seq)) for number, token, seq in parts)
+        tokens = [token for _, token, _ in openings]
+        if opening not in tokens:
+            return False
+        later = openings[tokens.index(opening) + 1 :]
+        if later:
+            return processed <= later[0][2]
+        # the newest opening that wrote is this one, or this one has written nothing yet
+        return opening == self._opening or processed <= self._opened_at
+
+    def checkpoint(self) -> None:
+        """Write everything into the main file; if that is not possible now, later."""
+        try:
+            self._open().execute("CHECKPOINT")
+        except duckdb.Error as error:
+            note(self._path, error)
+
     def read(self, after: int, upto: int, *, since: int) -> Iterator[list[Stamped]]:
         """Return the events with after < seq <= upto and since <= happened_at, in chunks."""
-        return self._stamped("seq > ? AND seq <= ? AND happened_at >= ?", (after, upto, since))
+        return self.stamped("seq > ? AND seq <= ? AND happened_at >= ?", (after, upto, since))
+
+    def count(self, after: int, upto: int, *, since: int) -> int:
+        """Return how many events `read` would return."""
+        query = "SELECT count(*) FROM events WHERE seq > ? AND seq <= ? AND happened_at >= ?"
+        ((count,),) = self.rows(query, [after, upto, since])
+        return int(count)
+
+    def read_each(self, upto: int) -> Iterator[list[tuple[int, str]]]:
+        """Return every event's number, and why it cannot be read (empty: it can), in chunks."""
+        for rows in self._chunks("seq <= ?", [upto]):
+            yield [(int(row[0] or 0), problem(row)) for row in rows]
 
     def exposures(self, since: int, until: int) -> Iterable[Event]:
         """Return the exposures with since <= happened_at < until in order of arrival."""
         where = "name = 'exposure' AND happened_at >= ? AND happened_at < ?"
-        for chunk in self._stamped(where, (since, until)):
+        for chunk in self.stamped(where, (since, until)):
             yield from (event for _, _, event in chunk)
 
     def times_of(self, wanted: Sequence[str], since: int, until: int) -> dict[str, list[int]]:
@@ -179,60 +222,11 @@ class EventLog:
         """Return event ids by sequence number."""
         marks = ", ".join("?" * len(seqs))
         query = f"SELECT seq, id FROM events WHERE seq IN ({marks})"  # noqa: S608 - only marks
-        return dict(self._rows(query, list(seqs)))
+        return dict(self.rows(query, list(seqs)))
 
     def ids(self) -> list[tuple[str, int]]:
         """Return every id with its time."""
-        return self._rows("SELECT id, happened_at FROM events", [])
-
-    def rejections(self, limit: int, code: str | None, before: int | None) -> list[Rejection]:
-        """Return the newest rejections, of a code and below a number, newest first."""
-        return self._rejections(
-            "($1 IS NULL OR code = $1) AND ($2 IS NULL OR number < $2) "
-            "ORDER BY number DESC LIMIT $3",
-            [code, before, limit],
-        )
-
-    def held(self, numbers: Sequence[int]) -> list[Rejection]:
-        """Return the rejections of these numbers, ascending."""
-        if not numbers:
-            return []
-        return self._rejections("number IN (SELECT unnest($1)) ORDER BY number", [list(numbers)])
-
-    def release(self, numbers: Sequence[int]) -> int:
-        """Remove rejections; returns how many there were.
-
-        Raises:
-            StoreError: None was removed.
-        """
-        if not numbers:
-            return 0
-        connection = self._open()
-        with told(self._path, "the quarantine could not be changed"):
-            connection.execute("BEGIN")
-            try:
-                last = self.one(_LAST_NUMBER)
-                connection.execute("DELETE FROM meta WHERE key = 'quarantine'")
-                connection.execute("INSERT INTO meta VALUES ('quarantine', ?)", [str(last)])
-                query = "DELETE FROM quarantine WHERE number IN (SELECT unnest(?))"
-                ((gone,),) = connection.execute(query, [list(numbers)]).fetchall()
-                connection.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
-        return int(gone)
-
-    def quarantine_counts(self) -> dict[str, int]:
-        """Return how many rejections there are by code, the most frequent first."""
-        query = "SELECT code, count(*) FROM quarantine GROUP BY code ORDER BY count(*) DESC, code"
-        return dict(self._rows(query, []))
-
-    def _rejections(self, where: str, values: Sequence[object]) -> list[Rejection]:
-        query = (
-            "SELECT position, id, field, reason, code, event, trusted, number FROM quarantine "  # noqa: S608 - our own conditions
-            f"WHERE {where}"
-        )
-        return [Rejection(*row) for row in self._rows(query, values)]
+        return self.rows("SELECT id, happened_at FROM events", [])
 
     def one(self, query: str) -> int:
         """Return the single number a query gives."""
@@ -280,8 +274,12 @@ class EventLog:
             finally:
                 release(self._path)
 
-    def _stamped(self, where: str, values: Sequence[int]) -> Iterator[list[Stamped]]:
+    def stamped(self, where: str, values: Sequence[object]) -> Iterator[list[Stamped]]:
         """Return the events of a condition in order of arrival, in chunks."""
+        for rows in self._chunks(where, values):
+            yield [event(row) for row in rows]
+
+    def _chunks(self, where: str, values: Sequence[object]) -> Iterator[list[Any]]:
         query = (
             "SELECT seq, id, happened_at, name, units, fields, trusted FROM events "  # noqa: S608 - our own conditions
             f"WHERE {where} ORDER BY seq"
@@ -294,9 +292,15 @@ class EventLog:
                     rows = cursor.fetchmany(_READ)
                 if not rows:
                     return
-                yield [_event(row) for row in rows]
+                yield rows
 
-    def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
+    def meta(self, key: str) -> str | None:
+        """Return what the file remembers under a key."""
+        rows = self.rows("SELECT value FROM meta WHERE key = ?", [key])
+        return str(rows[0][0]) if rows else None
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        """Return all rows of a query, read by a cursor of its own."""
         with self.reader() as cursor, told(self._path, _UNREAD):
             return cursor.execute(query, list(values)).fetchall()
 
@@ -304,6 +308,15 @@ class EventLog:
         if self._closed:
             raise StoreError(f"{self._path}: the metric store is closed; open it again")
         return self._connection
+
+    def _note_opening(self) -> str:
+        """Record that this opening writes, and from which number on; in a transaction."""
+        number = self.one("SELECT count(*) FROM meta WHERE key = 'opening'")
+        token = secrets.token_hex(8)
+        self._open().execute(
+            "INSERT INTO meta VALUES ('opening', ?)", [f"{number + 1} {token} {self._opened_at}"]
+        )
+        return token
 
     def _insert(self, table: str, rows: Any) -> None:
         self._connection.register("incoming", rows)
@@ -317,42 +330,3 @@ class EventLog:
             self._connection.execute("ROLLBACK")
         except duckdb.Error:
             return  # the transaction never began, or the engine already ended it
-
-
-def _event(row: Sequence[Any]) -> Stamped:
-    seq, event_id, at, name, units, fields, trusted = row
-    return seq, at, Event(event_id, name, from_micros(at), _units(units), _fields(fields), trusted)
-
-
-def _event_table(events: Sequence[Stamped], received_at: int) -> Any:
-    columns: list[Any] = [
-        [seq for seq, _, _ in events],
-        [event.id for _, _, event in events],
-        [at for _, at, _ in events],
-        [received_at] * len(events),
-        [event.name for _, _, event in events],
-        [_encode(event.units).decode() for _, _, event in events],
-        [_encode(event.fields).decode() for _, _, event in events],
-        [event.trusted for _, _, event in events],
-    ]
-    return _table(columns, _EVENTS)
-
-
-def _rejection_table(rejections: Sequence[Rejection], received_at: int, number: int) -> Any:
-    columns: list[Any] = [
-        list(range(number + 1, number + 1 + len(rejections))),
-        [received_at] * len(rejections),
-        [each.index for each in rejections],
-        [each.id for each in rejections],
-        [each.field for each in rejections],
-        [each.reason for each in rejections],
-        [each.code for each in rejections],
-        [each.event for each in rejections],
-        [each.trusted for each in rejections],
-    ]
-    return _table(columns, _QUARANTINE)
-
-
-def _table(columns: Sequence[Any], schema: Any) -> Any:
-    arrays = [pa.array(values, part.type) for values, part in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)

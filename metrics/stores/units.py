@@ -1,7 +1,9 @@
 """What a frame knows of its units: first exposure, variant, place and reach."""
 
 from bisect import bisect_right, insort
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +11,7 @@ from metrics.cells import Reach
 from metrics.events import from_micros
 from metrics.stores.columns import NONE, Column, Ints
 from metrics.stores.exposures import FrameTimes
+from metrics.stores.forgetting import nobody
 from metrics.stores.ledger import Place
 
 UNEXPOSED = -1
@@ -178,6 +181,76 @@ class Units:
         if distinct.shape[0] == 1:
             return {self.places[int(distinct[0])]: np.arange(positions.shape[0])}
         return {self.places[each]: np.flatnonzero(places == each) for each in distinct.tolist()}
+
+    def forget(self, unit: str) -> None:
+        """Let go of everything about a unit; its position stays empty for good."""
+        position = self.position.pop(unit)
+        self.position[nobody(position)] = position
+        variant = int(self.variant.data[position])
+        if variant >= 0:
+            self._leave(position, variant)
+            self._exposed[variant] -= 1
+            self._events[variant] -= int(self._count.data[position])
+            last = int(self._last.data[position])
+            self._stale = self._stale or last >= self._newest_event[variant] > NEVER
+        elif variant == CONFLICTED:
+            self.conflicted -= 1
+        for column in self.saved().values():
+            column.data[position] = 0
+        self.variant.data[position] = UNEXPOSED
+        self.head.data[position] = NONE
+        self._limit.data[position] = PRUNE_ABOVE
+        self._last.data[position] = self._pruned_last.data[position] = NEVER
+
+    def saved(self) -> dict[str, Column]:
+        """Return every column by name, for saving and restoring."""
+        return {
+            "first": self.first,
+            "variant": self.variant,
+            "place": self.place,
+            "head": self.head,
+            "count": self._count,
+            "last": self._last,
+            "chain": self._chain,
+            "limit": self._limit,
+            "pruned": self._pruned,
+            "pruned last": self._pruned_last,
+        }
+
+    def dump(self) -> dict[str, Any]:
+        """Return what is not in the columns, as JSON has it; `restore` takes it back."""
+        return {
+            "places": self.places,
+            "conflicted": self.conflicted,
+            "newest event": self._newest_event,
+            "newest exposure": self._newest_exposure,
+            "exposed": self._exposed,
+            "events": self._events,
+            "stale": self._stale,
+        }
+
+    def restore(self, facts: Mapping[str, Any], names: Sequence[str]) -> None:
+        """Become what was dumped, the columns being restored already.
+
+        Args:
+            facts: From `dump`.
+            names: The units by position.
+        """
+        self.position = {name: position for position, name in enumerate(names)}
+        self.places = [(each[0], each[1], each[2]) for each in facts["places"]]
+        self._place_of = {place: number for number, place in enumerate(self.places)}
+        self.conflicted = facts["conflicted"]
+        self._newest_event = list(facts["newest event"])
+        self._newest_exposure = list(facts["newest exposure"])
+        self._exposed = list(facts["exposed"])
+        self._events = list(facts["events"])
+        self._stale = facts["stale"]
+        self._waiting = None
+        counted = np.flatnonzero(self.variant.dump() >= 0)
+        firsts = self.first.data[counted]
+        order = np.lexsort((counted, firsts))
+        pairs = zip(firsts[order].tolist(), counted[order].tolist(), strict=True)
+        self._order = [first << _SHIFT | position for first, position in pairs]
 
     def _settle(self, position: int, first: int) -> None:
         self.first.data[position] = first
