@@ -73,13 +73,19 @@ _MEASURE: Final = _record(
             "Largest contribution of one event: a number, or `window` for the length of the "
             "window in hours. Default: none.",
             1800,
-            {"anyOf": [{"type": "number"}, {"const": "window"}]},
+            {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "window"}]},
         ),
         _row(
             "before_close",
             "Only events at least this long before the window closes. Default: all.",
             "30m",
             {"type": "string", "pattern": _LENGTH},
+        ),
+        _row(
+            "after",
+            "Only events later than the first one of this other measure of the KPI. Default: all.",
+            "kept",
+            _TEXT,
         ),
     ],
     required=["event"],
