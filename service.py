@@ -1,6 +1,7 @@
 """The only place where real things are built and wired: settings, services, the application."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from experiments.changes import ChangeFeed
 from experiments.database import ControlPlane
 from experiments.exposures import ExposureBuffer, screen_exposure
 from guardrails.api import Ready
+from guardrails.catalogue_reading import read_catalogue_file
 from guardrails.channels.stopping import WhileRunning
 from guardrails.channels.webhook import WebhookChannel
 from guardrails.clock import Clock, SteppedClock, SystemClock
@@ -44,8 +46,11 @@ from metrics.access import Keys
 from metrics.catalogue import Catalogue, load_catalogue
 from metrics.events import EventLimits
 from metrics.ingest import Ingest
+from metrics.kpis_api import kpis_router
 from metrics.store import MetricStore
 from metrics.stores import open_store
+
+logger = logging.getLogger("turnback.service")
 
 __all__ = [
     "DEMO_START",
@@ -149,27 +154,38 @@ def build(settings: Settings) -> Services:
 
     Raises:
         SettingsError: The settings are not safe to run with.
+        SpecError: The catalogue file has problems.
         StoreError: The files cannot be opened, or another process holds them.
     """
     settings = settings.checked()
+    catalogue = _catalogue(settings)
     settings.data.mkdir(parents=True, exist_ok=True)
     clock = SteppedClock(settings.demo_start) if settings.demo else SystemClock()
     store = open_store(settings.data / "metrics.duckdb")
     try:
-        return _built(settings, clock, store)
+        return _built(settings, clock, store, catalogue)
     except BaseException:
         store.close()
         raise
 
 
-def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
+def _catalogue(settings: Settings) -> Catalogue:
+    """Return the KPIs files may name; what is doubtful in the catalogue file is logged."""
+    if settings.catalogue is None:
+        return load_catalogue()
+    catalogue, warnings = read_catalogue_file(settings.catalogue)
+    for problem in warnings:
+        logger.warning("%s", problem)
+    return catalogue
+
+
+def _built(settings: Settings, clock: Clock, store: MetricStore, catalogue: Catalogue) -> Services:
     keys = Keys.of(
         host=settings.host,
         admin=_secret(settings.admin_key),
         ingest=_secret(settings.ingest_key),
         client=_secret(settings.client_key),
     )
-    catalogue = load_catalogue()
     registry = CollectorRegistry()
     control = ControlPlane(f"sqlite:///{settings.data / 'control.db'}")
     ingest = Ingest(store, clock=clock.now, capacity_events=settings.queue_events)
@@ -270,6 +286,7 @@ def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
             default_unit=settings.default_unit,
             clock_skew=ahead,
             retention=timedelta(days=settings.retention_days),
+            schema=services.catalogue.events,
         ),
         screen=lambda e: screen_exposure(e, services.engine.serving().experiments),
         body_limit=settings.max_body_bytes,
@@ -345,7 +362,8 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
 
     routers = [
         admin.router(engine, note_valid),
-        events.router(lambda: running().store, lambda: running().catalogue),
+        events.router(lambda: running().store),
+        kpis_router(lambda: [kpi.to_json() for kpi in engine().kpis()]),
         admin.specs_router(lambda: running().specs_view()),
         admin.scrape_router(lambda accept: exposition(running().registry, accept)),
     ]

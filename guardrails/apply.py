@@ -26,6 +26,7 @@ from guardrails.changes import Refusal, refusals, renewed
 from guardrails.differences import differences
 from guardrails.layering import own_buckets, reserve
 from guardrails.loaded import Loaded, observe_for
+from guardrails.meanings import keep_meanings
 from guardrails.ramp import Position, position
 from guardrails.repository import forget_monitors, forget_snapshot, load_snapshot
 from guardrails.schedule import Span, span_from, span_of_draft, too_late, waits
@@ -391,6 +392,7 @@ def _revision(session: Session, loaded: Loaded, *, number: int, asked: Applying)
         actor=asked.actor,
         at=asked.now,
     )
+    keep_meanings(session, loaded, number=number)
 
 
 def _note(

@@ -28,6 +28,7 @@ from guardrails.apply import Applying, apply_file
 from guardrails.channels.log import LogChannel
 from guardrails.clock import Clock
 from guardrails.loaded import Loaded
+from guardrails.meanings import ListedKpi, adopt_meanings, goes_on, listed, moved
 from guardrails.outbox import deliver_due
 from guardrails.planning.measured import Measured, measured_of
 from guardrails.present import Known, experiment_view, explanation, transition_view
@@ -101,6 +102,8 @@ class Engine:
         )
         self._ring = Ring(control, store, self._shelf, self.settings, self._follow)
         control.create()
+        with control.transaction() as session:
+            adopt_meanings(session, self._shelf.load)
         self._facts: object = None
         self._served = ServedConfig("", {})
         self._refresh()
@@ -154,8 +157,24 @@ class Engine:
                 exposed=self._exposed,
             )
             before = load_experiment(session, loaded.key)
+            loaded = self._shelf.for_run(session, loaded, source=source)
             view = apply_file(session, loaded, before=before, asked=asked)
-        return replace(view, dry_run=dry_run)
+            warnings = (*view.warnings, *self._moved(session, before, loaded))
+        return replace(view, warnings=warnings, dry_run=dry_run)
+
+    def _moved(
+        self, session: Session, before: ExperimentRecord | None, loaded: Loaded
+    ) -> tuple[str, ...]:
+        """Return which KPIs of a run that goes on keep a meaning the catalogue has no more."""
+        if before is None or not goes_on(before, loaded.spec.experiment.seed):
+            return ()
+        return moved(self._shelf.load(session, before), self._catalogue)
+
+    def kpis(self) -> tuple[ListedKpi, ...]:
+        """Return every KPI that a file may name or that a run uses, core ones first."""
+        with self._control.reading() as session:
+            running = self._shelf.not_over(session)
+        return tuple(listed(self._catalogue, load_catalogue(), running))
 
     def _exposed(self, key: str, seed: int) -> frozenset[str]:
         return frozenset(self._store.exposed_units(key, seed))

@@ -105,13 +105,23 @@ def load(
     catalogue: Catalogue,
     show_core: bool,
     queries: Mapping[str, str] | None = None,
+    kept: Mapping[str, KpiDefinition] | None = None,
 ) -> Loaded:
     """Parse a file and make it ready.
+
+    Args:
+        text: The file.
+        source: Its name, for problems.
+        catalogue: KPIs known beside those of the file.
+        show_core: Whether the core KPIs are measured for display.
+        queries: PromQL by name, from the service's settings.
+        kept: KPIs of the catalogue as they were when the file was applied: it names these alone.
 
     Raises:
         SpecError: With every problem of the file.
     """
-    spec = load_spec(text, source=source, catalogue=catalogue)
+    names = catalogue if kept is None else Catalogue(kept, catalogue.events)
+    spec = load_spec(text, source=source, catalogue=names)
     return prepare(spec, catalogue, show_core=show_core, queries=queries)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from experiments.layers import BUCKETS, width
-from experiments.lifecycle import State, possible
+from experiments.lifecycle import OVER, State, possible
 from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
 from guardrails.decide import frozen_words
 from guardrails.loaded import Loaded
@@ -43,6 +43,7 @@ class Known:
     suspended: bool
     trouble: str | None
     now: datetime
+    meanings: Sequence[str] = ()
 
 
 def experiment_view(known: Known) -> ExperimentView:
@@ -242,6 +243,7 @@ def _attention(known: Known) -> tuple[str, ...]:
         words.append("the engine is suspended: it watches and acts on nothing")
     if known.trouble is not None:
         words.append(known.trouble)
+    words += known.meanings if State(known.record.state) not in OVER else ()
     words += [
         f"{t.variant} was turned back but is still being shown"
         for t in known.treatments.values()

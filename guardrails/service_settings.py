@@ -79,6 +79,9 @@ class Settings(BaseSettings):
         default_factory=dict, description="Notification channels: name to URL."
     )
     specs: Path | None = Field(None, description="Folder of spec files that is followed.")
+    catalogue: Path | None = Field(
+        None, description="File with KPIs and events of one's own, added to the built-in ones."
+    )
     specs_seconds: float = Field(2.0, gt=0, description="Time between looks at that folder.")
     holdout: Annotated[float, BeforeValidator(_share)] = Field(
         0.0, description="Share of all units kept out of new experiments, such as 5%."

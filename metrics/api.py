@@ -1,11 +1,11 @@
-"""Events in over HTTP; quarantine and KPI definitions out.
+"""Events in over HTTP; quarantine out.
 
 ``POST /api/v1/events`` is a plain ASGI endpoint: it must keep up with the store.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
@@ -32,7 +32,6 @@ from metrics.asgi import (
     respond,
     unpack,
 )
-from metrics.catalogue import Catalogue, KpiDefinition
 from metrics.events import (
     Event,
     EventLimits,
@@ -323,23 +322,8 @@ def routes(intake: Intake) -> list[Route]:
     return [Route(PATH, EventsEndpoint(intake))]
 
 
-def kpi_to_json(kpi: KpiDefinition) -> Mapping[str, Any]:
-    """Return what people are shown of a KPI's definition."""
-    return {
-        "key": kpi.key,
-        "title": kpi.title,
-        "title_zh": kpi.title_zh,
-        "kind": kpi.kind,
-        "better": kpi.better,
-        "unit": kpi.unit,
-        "trust": kpi.trust,
-        "words": kpi.words,
-        "windows": [{"length": w.length, "weight": w.weight} for w in kpi.windows],
-    }
-
-
-def router(store: Callable[[], MetricStore], catalogue: Callable[[], Catalogue]) -> APIRouter:
-    """Return the routes for people: quarantine and KPI definitions."""
+def router(store: Callable[[], MetricStore]) -> APIRouter:
+    """Return the route for people: quarantine."""
     api = APIRouter(prefix="/api/v1", tags=["metrics"])
 
     @api.get("/quarantine", summary="The newest events that were refused, newest first")
@@ -347,10 +331,5 @@ def router(store: Callable[[], MetricStore], catalogue: Callable[[], Catalogue])
         found = [msgspec.to_builtins(r) for r in store().quarantined(limit=limit)]
         return Response(msgspec.json.encode({"quarantine": found}), media_type="application/json")
 
-    @api.get("/kpis", summary="Every KPI of the catalogue, in words")
-    def kpis() -> Response:
-        found = [kpi_to_json(kpi) for kpi in catalogue()]
-        return Response(msgspec.json.encode({"kpis": found}), media_type="application/json")
-
-    _ = (quarantine, kpis)
+    _ = quarantine
     return api

@@ -9,7 +9,12 @@ from typing import Any
 import typer
 
 from console.client import ServiceClient
-from console.commands.specs import Checked, check_files, problem_lines
+from console.commands.specs import (
+    Checked,
+    catalogue_and_warnings,
+    check_files,
+    problem_lines,
+)
 from console.output import CommandError, ExitCode, print_json, say, warn
 from experiments.errors import Severity
 
@@ -29,14 +34,21 @@ class Answer:
 
 
 def run(
-    paths: Sequence[Path], *, client: ServiceClient, dry_run: bool, yes: bool, as_json: bool
+    paths: Sequence[Path],
+    *,
+    client: ServiceClient,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    catalogue: Path | None = None,
 ) -> bool:
     """Show what files change, ask, and apply them; return whether none was refused.
 
     Raises:
         CommandError: A file has problems, here or for the service: nothing was applied.
+        SpecError: The catalogue file has problems.
     """
-    files = check_files(paths)
+    files = check_files(paths, catalogue_and_warnings(catalogue)[0])
     _refuse_faulty([(f, problem_lines(f.problems)) for f in files if not f.good])
     planned = [_send(file, client, dry_run=True) for file in files]
     _refuse_faulty(

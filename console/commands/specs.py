@@ -10,11 +10,13 @@ import msgspec
 from console.client import ServiceClient
 from console.output import CommandError, ExitCode, print_json, say, warn
 from experiments.errors import Problem, Severity, SpecError
+from guardrails.catalogue_reading import read_catalogue_file
 from guardrails.language.spec_explain import explained, explanation_lines
 from guardrails.problems import and_more, told
 from guardrails.spec_file import SpecFile, json_schema, load_spec
 from guardrails.spec_paths import NotRegularError, name_of, read_spec, spec_paths, spec_text
 from guardrails.spec_set import check_together
+from metrics.catalogue import Catalogue, load_catalogue
 
 _HANDED_OVER = frozenset({("/", "dev"), ("/", "proc")})
 """Where a shell's pipes are: ``/dev/stdin``, ``/dev/fd/63``."""
@@ -24,12 +26,16 @@ _REGULAR = "give a file; to read a pipe, give /dev/stdin"
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One file: its text, what it says, and its problems (warnings included)."""
+    """One file: its text, what it says, and its problems (warnings included).
+
+    ``kpis`` is how many there are with a catalogue file, 0 of any other.
+    """
 
     file: str
     text: str
     spec: SpecFile | None
     problems: tuple[Problem, ...]
+    kpis: int = 0
 
     @property
     def good(self) -> bool:
@@ -38,7 +44,12 @@ class Checked:
 
 
 def validate(
-    paths: Sequence[Path], *, explain: bool, live: ServiceClient | None, as_json: bool
+    paths: Sequence[Path],
+    *,
+    explain: bool,
+    live: ServiceClient | None,
+    as_json: bool,
+    catalogue: Path | None = None,
 ) -> bool:
     """Check files and print every problem of all of them; return whether all are good.
 
@@ -47,8 +58,23 @@ def validate(
         explain: Say what every key and default of the good ones means.
         live: Asked too, where given.
         as_json: Print one JSON object instead of words.
+        catalogue: File with more KPIs than the built-in ones; checked too.
+
+    Raises:
+        CommandError: A path does not exist or holds no spec file, or nothing is to be checked.
+        SpecError: The catalogue file has problems.
     """
-    files = check_files(paths)
+    if not paths and catalogue is None:
+        raise CommandError(
+            "there is nothing to check",
+            hint="give spec files or folders of them, or --catalogue FILE",
+            code="usage",
+            exit_code=ExitCode.USAGE,
+        )
+    known, warnings = catalogue_and_warnings(catalogue)
+    files = check_files(paths, known)
+    if catalogue is not None:
+        files = [Checked(name_of(catalogue), "", None, warnings, len(known)), *files]
     if live is None:
         _report(files, explain=explain, as_json=as_json)
         return all(file.good for file in files)
@@ -66,13 +92,26 @@ def validate(
     return all(file.good for file in asked)
 
 
-def check_files(paths: Sequence[Path]) -> list[Checked]:
+def catalogue_and_warnings(path: Path | None) -> tuple[Catalogue, tuple[Problem, ...]]:
+    """Return the KPIs that files may name, and what is doubtful in the catalogue file.
+
+    Raises:
+        SpecError: The file has problems.
+    """
+    return (load_catalogue(), ()) if path is None else read_catalogue_file(path)
+
+
+def check_files(paths: Sequence[Path], catalogue: Catalogue | None = None) -> list[Checked]:
     """Read and check files, each alone and all together.
+
+    Args:
+        paths: Files, or folders of files.
+        catalogue: KPIs they may name; the built-in ones by default.
 
     Raises:
         CommandError: A path does not exist, or holds no spec file.
     """
-    files = [_checked(path) for path in _files(paths)]
+    files = [_checked(path, catalogue) for path in _files(paths)]
     together = check_together({f.file: f.spec for f in files if f.spec is not None})
     return [
         Checked(f.file, f.text, f.spec, (*f.problems, *(p for p in together if p.file == f.file)))
@@ -131,11 +170,11 @@ def read_text(path: Path) -> str:
     return text
 
 
-def _checked(path: Path) -> Checked:
+def _checked(path: Path, catalogue: Catalogue | None) -> Checked:
     file, text = name_of(path), ""
     try:
         text = read_text(path)
-        spec = load_spec(text, source=file)
+        spec = load_spec(text, source=file, catalogue=catalogue)
     except SpecError as error:
         return Checked(file, text, None, error.problems)
     return Checked(file, text, spec, spec.warnings)
@@ -143,7 +182,7 @@ def _checked(path: Path) -> Checked:
 
 def _asked(file: Checked, service: ServiceClient) -> Checked:
     """Add what the service finds beside the problems that are known."""
-    if not file.good:
+    if not file.good or file.kpis:
         return file
     answer = service.post("/api/v1/validate", text=file.text, source=file.file)
     problems = msgspec.convert(answer["problems"], tuple[Problem, ...])
@@ -160,6 +199,8 @@ def _report(
         return
     for file in files if not quiet else ():
         warn_problems(file.problems)
+        if file.good and file.kpis:
+            say(f"{file.file}: ok (a catalogue, {file.kpis} KPIs with the built-in ones)")
         if file.good and file.spec is not None:
             _say_good(file.file, file.spec, here)
             if explain:
