@@ -10,6 +10,7 @@ from experiments.layers import BUCKETS, width
 from experiments.lifecycle import OVER, State, possible
 from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
 from guardrails.decide import frozen_words
+from guardrails.denominators import shifts
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding, Outcome
 from guardrails.present_guardrails import guardrail_views
@@ -53,6 +54,7 @@ def experiment_view(known: Known) -> ExperimentView:
     goal = spec.goal
     drafted = record.state == "draft"
     planned = not drafted or record.starts_at is not None
+    shifted = shifts(known.loaded, body, known.treatments)
     standing = standing_of(
         record,
         known.loaded,
@@ -90,7 +92,12 @@ def experiment_view(known: Known) -> ExperimentView:
         kpis=_kpis(known, body),
         transitions=tuple(transition_view(t) for t in known.transitions),
         rollbacks=_rollbacks(known.treatments),
-        attention=(*_attention(known), *wanted(record, known.loaded, standing, known.now)),
+        denominators=shifted,
+        attention=(
+            *_attention(known),
+            *(s.words for s in shifted),
+            *wanted(record, known.loaded, standing, known.now),
+        ),
         starts_at=record.starts_at,
         layer=layer_view(record, known.loaded),
         holdout=record.holdout,
