@@ -70,8 +70,10 @@ _MEASURE: Final = _record(
         _row("sum", "Number field to add up. Default: events are counted.", "seconds", _TEXT),
         _row(
             "cap",
-            "Largest contribution of one event: a number, or `window` for the length of the "
-            "window in hours. Default: none.",
+            "Largest contribution of one event: a number chosen before the run, such as the 99.9th "
+            "percentile of last month, or `window` for the length of the window in hours. Of a "
+            "capped mean the value without caps and the share of units capped are shown too. "
+            "Default: none.",
             1800,
             {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "window"}]},
         ),
