@@ -1,7 +1,6 @@
 """The only place where real things are built and wired: settings, services, the application."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from experiments.changes import ChangeFeed
 from experiments.database import ControlPlane
 from experiments.exposures import ExposureBuffer, screen_exposure
 from guardrails.api import Ready
-from guardrails.catalogue_reading import read_catalogue_file
+from guardrails.catalogue_reading import service_catalogue
 from guardrails.channels.stopping import WhileRunning
 from guardrails.channels.webhook import WebhookChannel
 from guardrails.clock import Clock, SteppedClock, SystemClock
@@ -43,14 +42,12 @@ from guardrails.telemetry import (
     exposition,
 )
 from metrics.access import Keys
-from metrics.catalogue import Catalogue, load_catalogue
+from metrics.catalogue import Catalogue
 from metrics.events import EventLimits
 from metrics.ingest import Ingest
 from metrics.kpis_api import kpis_router
 from metrics.store import MetricStore
 from metrics.stores import open_store
-
-logger = logging.getLogger("turnback.service")
 
 __all__ = [
     "DEMO_START",
@@ -158,7 +155,7 @@ def build(settings: Settings) -> Services:
         StoreError: The files cannot be opened, or another process holds them.
     """
     settings = settings.checked()
-    catalogue = _catalogue(settings)
+    catalogue = service_catalogue(settings.catalogue)
     settings.data.mkdir(parents=True, exist_ok=True)
     clock = SteppedClock(settings.demo_start) if settings.demo else SystemClock()
     store = open_store(settings.data / "metrics.duckdb")
@@ -167,16 +164,6 @@ def build(settings: Settings) -> Services:
     except BaseException:
         store.close()
         raise
-
-
-def _catalogue(settings: Settings) -> Catalogue:
-    """Return the KPIs files may name; what is doubtful in the catalogue file is logged."""
-    if settings.catalogue is None:
-        return load_catalogue()
-    catalogue, warnings = read_catalogue_file(settings.catalogue)
-    for problem in warnings:
-        logger.warning("%s", problem)
-    return catalogue
 
 
 def _built(settings: Settings, clock: Clock, store: MetricStore, catalogue: Catalogue) -> Services:

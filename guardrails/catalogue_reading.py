@@ -4,6 +4,7 @@ It has the keys of ``metrics/catalogue.yaml``, ``events`` and ``kpis``, and adds
 ones. It is checked like a spec file: every problem at once, at its place.
 """
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from guardrails.language.kpis import tell_at
 from guardrails.spec_paths import NotRegularError, name_of, read_spec, spec_text
 from metrics.catalogue import Catalogue, CatalogueError, load_catalogue
 from metrics.catalogue_file import catalogue_of, doubts_of
+
+logger = logging.getLogger("turnback.catalogue")
 
 _REGULAR = "give a file, such as catalogue.yaml"
 
@@ -67,6 +70,20 @@ def read_catalogue_file(path: Path) -> tuple[Catalogue, tuple[Problem, ...]]:
     if isinstance(text, Problem):
         raise SpecError([text])
     return read_catalogue(text, source=name)
+
+
+def service_catalogue(path: Path | None) -> Catalogue:
+    """Return the KPIs that files may name in a service; what is doubtful in them is logged.
+
+    Raises:
+        SpecError: The catalogue file has problems.
+    """
+    if path is None:
+        return load_catalogue()
+    catalogue, warnings = read_catalogue_file(path)
+    for problem in warnings:
+        logger.warning("%s", problem)
+    return catalogue
 
 
 def _for_a_catalogue(problem: Problem) -> Problem:
