@@ -182,12 +182,12 @@ def kpis(
 
 
 @app.command(epilog=example("turnback schema > turnback.schema.json"))
-def schema() -> None:
+def schema(*, catalogue: CatalogueFile = None) -> None:
     """Print the JSON Schema of spec files, for editors."""
     from console.commands.specs import schema as run
 
     with reported(as_json=True):
-        run()
+        run(catalogue)
 
 
 @app.command(

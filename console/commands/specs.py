@@ -236,6 +236,10 @@ def _result(file: Checked, *, explain: bool) -> dict[str, Any]:
     return result
 
 
-def schema() -> None:
-    """Print the JSON Schema of a spec file."""
-    print_json(json_schema())
+def schema(catalogue: Path | None = None) -> None:
+    """Print the JSON Schema of a spec file, which offers the KPIs of a catalogue file too.
+
+    Raises:
+        SpecError: The catalogue file has problems.
+    """
+    print_json(json_schema(catalogue_and_warnings(catalogue)[0]))

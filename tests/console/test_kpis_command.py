@@ -102,7 +102,9 @@ def test_a_faulty_catalogue_file_is_told_with_its_lines(tmp_path):
 
 def test_validate_knows_the_kpis_of_a_catalogue_file(tmp_path, our):
     spec = tmp_path / "spec.yaml"
-    spec.write_text(SPEC.replace("satisfaction, max_drop: 3%", "help_rate, max_rise: 3%"), encoding="utf-8")
+    spec.write_text(
+        SPEC.replace("satisfaction, max_drop: 3%", "help_rate, max_rise: 3%"), encoding="utf-8"
+    )
     without = CliRunner().invoke(cli.app, ["validate", str(spec)])
     assert (without.exit_code, "there is no KPI `help_rate`" in without.stderr) == (1, True)
     known = CliRunner().invoke(cli.app, ["validate", str(spec), "--catalogue", our])
@@ -112,6 +114,13 @@ def test_validate_knows_the_kpis_of_a_catalogue_file(tmp_path, our):
         cli.app, ["validate", str(spec)], env={"TURNBACK_CATALOGUE": our}
     )
     assert by_variable.exit_code == 0
+
+
+def test_editors_are_offered_the_kpis_of_a_catalogue_file(our):
+    plain, ours = (
+        CliRunner().invoke(cli.app, ["schema", *more]).stdout for more in ([], ["--catalogue", our])
+    )
+    assert ("help_rate" in plain, "help_rate" in ours) == (False, True)
 
 
 def test_validate_without_anything_to_check_says_what_to_give():
