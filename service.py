@@ -20,6 +20,7 @@ from experiments.changes import ChangeFeed
 from experiments.exposures import ExposureBuffer, screen_exposure
 from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
+from guardrails.catalogue_reading import service_catalogue
 from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.copies import Copies, require_match
 from guardrails.engine import Engine
@@ -32,10 +33,11 @@ from guardrails.telemetry import (
     exposition,
 )
 from metrics.access import Keys
-from metrics.catalogue import Catalogue, load_catalogue
+from metrics.catalogue import Catalogue
 from metrics.ingest import Ingest
 from metrics.intake import EventCounts
 from metrics.intake import Intake as EventIntake
+from metrics.kpis_api import kpis_router
 from metrics.quarantine_api import quarantine_router
 from metrics.store import MetricStore
 from metrics.store_api import store_router
@@ -112,7 +114,7 @@ class Services:
             ingest=self.ingest,
             store=self.store,
             now=self.clock.now,
-            limits=self.settings.event_limits(),
+            limits=self.settings.event_limits(self.catalogue.events),
             screen=lambda e: screen_exposure(e, self.engine.serving().experiments),
             counts=self.counts,
         )
@@ -137,21 +139,23 @@ def build(settings: Settings) -> Services:
 
     Raises:
         SettingsError: The settings are not safe to run with.
+        SpecError: The catalogue file has problems.
         StoreError: The files cannot be opened, or another process holds them.
     """
     settings = settings.checked()
+    catalogue = service_catalogue(settings.catalogue)
     settings.data.mkdir(parents=True, exist_ok=True)
     clock = SteppedClock(settings.demo_start) if settings.demo else SystemClock()
     store = open_store(settings.data / "metrics.duckdb")
     try:
-        return _built(settings, clock, store)
+        return _built(settings, clock, store, catalogue)
     except BaseException:
         store.close()
         raise
 
 
-def _built(settings: Settings, clock: Clock, store: MetricStore) -> Services:
-    catalogue, keys = load_catalogue(), settings.keys()
+def _built(settings: Settings, clock: Clock, store: MetricStore, catalogue: Catalogue) -> Services:
+    keys = settings.keys()
     ingest = Ingest(store, clock=clock.now, capacity_events=settings.queue_events)
     exposures = ExposureBuffer(
         ingest.submit,
@@ -285,8 +289,8 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
 
     routers = [
         admin.router(engine, note_valid),
-        events.router(lambda: running().catalogue),
         quarantine_router(lambda: running().events),
+        kpis_router(lambda: [kpi.to_json() for kpi in engine().kpis()]),
         store_router(lambda: running().store, lambda: engine().frames(), now),
         admin.specs_router(lambda: running().specs_view()),
         admin.copies_router(lambda: running().copies),

@@ -22,6 +22,14 @@ Variant = Annotated[
     typer.Argument(metavar="VARIANT", help="Treatment; may be left out when there is one."),
 ]
 Reason = Annotated[str, typer.Option(help="Why; it is recorded.")]
+CatalogueFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--catalogue",
+        envvar="TURNBACK_CATALOGUE",
+        help="File with KPIs and events of your own, added to the built-in ones.",
+    ),
+]
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.")]
 SpecPaths = Annotated[
     list[Path],

@@ -10,7 +10,16 @@ from typing import Annotated
 import typer
 
 from console import copies, eventing, running, storing
-from console.arguments import Json, Key, SpecPath, SpecPaths, Url, client_of, example
+from console.arguments import (
+    CatalogueFile,
+    Json,
+    Key,
+    SpecPath,
+    SpecPaths,
+    Url,
+    client_of,
+    example,
+)
 from console.numbers import number, whole
 from console.output import DEFAULT_URL, ExitCode, reported, say
 from console.usage import Commands
@@ -130,6 +139,7 @@ def serve(
         str | None,
         typer.Option(help="How long events are kept: 90d. Totals of running experiments stay."),
     ] = None,
+    catalogue: CatalogueFile = None,
 ) -> None:
     """Run the service: API, checks and page.
 
@@ -138,7 +148,14 @@ def serve(
     from console.commands.serving import serve as run
 
     with reported(as_json=False):
-        run(host=host, port=port, data=data, specs=specs, retain=retain)
+        run(
+            host=host,
+            port=port,
+            data=data,
+            specs=specs,
+            retain=retain,
+            catalogue=catalogue,
+        )
 
 
 @app.command(
@@ -146,11 +163,15 @@ def serve(
         "turnback validate examples/three-step-cancel.yaml",
         "turnback validate specs/ --explain",
         "turnback validate specs/ --live",
+        "turnback validate specs/ --catalogue our-kpis.yaml",
     )
 )
 def validate(
     *,
-    specs: SpecPaths,
+    specs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]...", help="Spec files, or folders of them."),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say what every key and default means.")
     ] = False,
@@ -158,29 +179,64 @@ def validate(
         bool,
         typer.Option("--live", help="Ask the service too: is all there, would it be applied?"),
     ] = False,
+    catalogue: CatalogueFile = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
     """Check spec files; every problem with its line.
 
-    All problems of all files are told at once, and what the files may not say together.
+    All problems of all files are told at once, and what the files may not say together. A
+    catalogue file is checked with them, or alone.
     """
     from console.commands.specs import validate as run
 
     with reported(as_json=as_json), client_of(url, key) if live else nullcontext() as client:
-        good = run(specs, explain=explain, live=client, as_json=as_json)
+        good = run(specs or [], explain=explain, live=client, catalogue=catalogue, as_json=as_json)
     if not good:
         raise typer.Exit(ExitCode.PROBLEM)
 
 
+@app.command(
+    epilog=example(
+        "turnback kpis",
+        "turnback kpis refund_hours",
+        "turnback kpis --catalogue our-kpis.yaml",
+        "turnback kpis --live",
+    )
+)
+def kpis(
+    *,
+    kpi: Annotated[str | None, typer.Argument(metavar="KPI", help="One KPI in full.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="All of them with their events and formulas.")
+    ] = False,
+    catalogue: CatalogueFile = None,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Ask the service: its catalogue, and the KPIs of its files."),
+    ] = False,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """List every KPI, or one in full: what it counts, over which windows, by which formula.
+
+    Without a service it lists the built-in KPIs and those of a catalogue file.
+    """
+    from console.commands.kpis import run
+
+    with reported(as_json=as_json), client_of(url, key) if live else nullcontext() as client:
+        run(kpi, catalogue=catalogue, live=client, as_json=as_json, full=full)
+
+
 @app.command(epilog=example("turnback schema > turnback.schema.json"))
-def schema() -> None:
+def schema(*, catalogue: CatalogueFile = None) -> None:
     """Print the JSON Schema of spec files, for editors."""
     from console.commands.specs import schema as run
 
     with reported(as_json=True):
-        run()
+        run(catalogue)
 
 
 @app.command(
@@ -197,6 +253,7 @@ def apply(
         bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply without asking.")] = False,
+    catalogue: CatalogueFile = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: Json = False,
@@ -209,7 +266,14 @@ def apply(
     from console.commands.applying import run
 
     with reported(as_json=as_json), client_of(url, key) as client:
-        good = run(specs, client=client, dry_run=dry_run, yes=yes, as_json=as_json)
+        good = run(
+            specs,
+            client=client,
+            dry_run=dry_run,
+            yes=yes,
+            catalogue=catalogue,
+            as_json=as_json,
+        )
     if not good:
         raise typer.Exit(ExitCode.PROBLEM)
 
@@ -252,6 +316,7 @@ def plan(
             help="Simulated paths, 100 to 100000.",
         ),
     ] = 4000,
+    catalogue: CatalogueFile = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: Json = False,
@@ -273,6 +338,7 @@ def plan(
             seed=seed,
             paths=paths,
             chart=chart,
+            catalogue=catalogue,
             as_json=as_json,
         )
 
@@ -320,13 +386,23 @@ def backtest(
     data: Annotated[
         Path | None, typer.Option(help="Keep the two files of the run in this new folder.")
     ] = None,
+    catalogue: CatalogueFile = None,
     as_json: Json = False,
 ) -> None:
     """Replay recorded events through checks and rollback."""
     from console.commands.backtesting import run
 
     with reported(as_json=as_json):
-        run(spec, events, every=every, seed=seed, plant=plant, data=data, as_json=as_json)
+        run(
+            spec,
+            events,
+            every=every,
+            seed=seed,
+            plant=plant,
+            data=data,
+            catalogue=catalogue,
+            as_json=as_json,
+        )
 
 
 copies.add_to(app)

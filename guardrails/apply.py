@@ -25,6 +25,7 @@ from guardrails.beginning import (
 from guardrails.differences import differences
 from guardrails.going_on import go_on
 from guardrails.loaded import Loaded
+from guardrails.meanings import goes_on, keep_meanings
 from guardrails.views import ApplyView
 
 
@@ -50,6 +51,9 @@ def apply_file(
         words = _create(session, loaded, asked)
         return ApplyView(loaded.key, "created", 1, words, warnings)
     current = asked.load(before)
+    if goes_on(before, loaded.spec.experiment.seed):
+        loaded = asked.keep(loaded, current)
+        warnings = (*warnings, *asked.moved(current))
     if current.spec.sha256 == loaded.spec.sha256:
         over = State(before.state) in OVER
         words = (f"it is {before.state}: raise `seed` to run it again",) if over else ()
@@ -136,6 +140,7 @@ def _revision(session: Session, loaded: Loaded, *, number: int, asked: Applying)
         actor=asked.actor,
         at=asked.now,
     )
+    keep_meanings(session, loaded, number=number)
 
 
 def _note(

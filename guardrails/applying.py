@@ -16,6 +16,9 @@ class Applying:
         holdout: Share of all units the service keeps out of runs that begin now.
         load: Returns the newest revision of any experiment.
         exposed: Returns the units exposed so far of an experiment and seed.
+        keep: Returns a file as it changes its run, given the newest revision of that: KPIs the
+            run has named keep their meaning.
+        moved: Returns in words which KPIs of a revision mean something else by now.
     """
 
     source: str
@@ -24,6 +27,8 @@ class Applying:
     holdout: float
     load: Callable[[ExperimentRecord], Loaded]
     exposed: Callable[[str, int], Collection[str]]
+    keep: Callable[[Loaded, Loaded], Loaded]
+    moved: Callable[[Loaded], tuple[str, ...]]
 
     def unit_of(self, record: ExperimentRecord) -> str:
         """Return the unit type of an experiment."""

@@ -26,6 +26,7 @@ from guardrails.settings import EngineSettings
 from guardrails.spec_file import SpecFile, load_spec
 from guardrails.ticks import floor_to
 from guardrails.views import ExperimentView, TransitionView
+from metrics.catalogue import Catalogue
 from metrics.cells import MICRO
 from metrics.events import EXPOSURE, Event, exposure
 from metrics.plant import Plant
@@ -110,6 +111,7 @@ def backtest(
     store: MetricStore | None = None,
     control: ControlPlane | None = None,
     show_core: bool = False,
+    catalogue: Catalogue | None = None,
 ) -> BacktestResult:
     """Replay ``events`` and return how the experiment of ``spec`` ended.
 
@@ -126,12 +128,15 @@ def backtest(
         store: Where events go; closed at the end. A temporary file by default.
         control: Where states go; closed at the end. A database in memory by default.
         show_core: Whether the twelve core KPIs are measured too, for display.
+        catalogue: KPIs known beside those of the file; the built-in ones by default.
 
     Raises:
         SpecError: The file has problems.
         BacktestError: There is no exposure to start from, or the planted variant is unknown.
     """
-    loaded = load_spec(_overridden(spec, source, every=every, seed=seed), source=source)
+    load_spec(spec, source=source, catalogue=catalogue)  # its problems, at its own lines
+    text = _overridden(spec, every=every, seed=seed)
+    loaded = load_spec(text, source=source, catalogue=catalogue)
     if plant is not None and plant.variant not in loaded.experiment.treatments:
         raise BacktestError(
             f"nothing can be planted in {plant.variant!r}",
@@ -143,16 +148,24 @@ def backtest(
     with TemporaryDirectory(prefix="turnback-") as folder:
         metrics = store or open_store(Path(folder) / "metrics.duckdb")
         try:
-            replay = _Replay(loaded, metrics, plane, in_order, started, plant, show_core=show_core)
+            replay = _Replay(
+                loaded,
+                metrics,
+                plane,
+                in_order,
+                started,
+                plant,
+                show_core=show_core,
+                catalogue=catalogue,
+            )
             return replay.run(every)
         finally:
             plane.close()
             metrics.close()
 
 
-def _overridden(text: str, source: str, *, every: timedelta, seed: int | None) -> str:
-    """Return the file with another ``check_every`` and ``seed``; its problems are found first."""
-    load_spec(text, source=source)
+def _overridden(text: str, *, every: timedelta, seed: int | None) -> str:
+    """Return the file with another ``check_every`` and ``seed``."""
     yaml = YAML()
     document = yaml.load(text)
     document["check_every"] = f"{int(every.total_seconds())}s"
@@ -192,6 +205,7 @@ class _Replay:
     started: datetime
     plant: Plant | None
     show_core: bool = field(kw_only=True)
+    catalogue: Catalogue | None = field(kw_only=True)
     met: dict[str, str] = field(default_factory=dict[str, str])
     delayed: list[tuple[datetime, str, Event]] = field(
         default_factory=list[tuple[datetime, str, Event]]
@@ -205,7 +219,13 @@ class _Replay:
     def run(self, every: timedelta) -> BacktestResult:
         clock = SteppedClock(self.started)
         settings = EngineSettings(show_core=self.show_core)
-        engine = Engine(control=self.control, store=self.store, clock=clock, settings=settings)
+        engine = Engine(
+            control=self.control,
+            store=self.store,
+            clock=clock,
+            settings=settings,
+            catalogue=self.catalogue,
+        )
         applied = engine.apply(self.spec.text, source="backtest", actor="backtest")
         self._note(self.started, "start", "; ".join(applied.words))
         said = ""

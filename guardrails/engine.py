@@ -5,23 +5,20 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from threading import RLock
 
 from sqlmodel import Session
 
 from experiments.database import ControlPlane
 from experiments.errors import Problem, StaleWriteError
-from experiments.lifecycle import OVER, Move
+from experiments.lifecycle import Move
 from experiments.repository import (
     ChangedMeanwhileError,
     ExperimentRecord,
     TransitionRecord,
     experiment_keys,
     load_experiment,
-    load_phases,
-    load_revisions,
-    load_transitions,
-    newest_revisions,
     served_facts,
 )
 from guardrails.actions import Asked, approve, change_state, resume, roll_back
@@ -29,11 +26,11 @@ from guardrails.apply import apply_file
 from guardrails.applying import Applying
 from guardrails.channels.log import LogChannel
 from guardrails.clock import Clock
+from guardrails.engine_reading import Reading
 from guardrails.loaded import Loaded
+from guardrails.meanings import adopt_meanings
 from guardrails.outbox import deliver_due
-from guardrails.planning.measured import Measured, measured_of
-from guardrails.present import Known, experiment_view, revision_view, transition_view
-from guardrails.present_explained import explanation
+from guardrails.present import transition_view
 from guardrails.questions import Answers
 from guardrails.rehearsal import Draft, Load, Rehearsed, rehearse
 from guardrails.ring import STARTED, Ring
@@ -44,20 +41,17 @@ from guardrails.validation import drafted, refuse_unknown_queries, unknown_chann
 from guardrails.views import (
     ApplyView,
     CheckReport,
-    ExperimentView,
-    Explanation,
-    RevisionView,
     TransitionView,
 )
 from metrics.catalogue import Catalogue, load_catalogue
-from metrics.store import Frame, MetricStore
+from metrics.store import MetricStore
 
 __all__ = ["Engine", "ServedConfig"]
 
 logger = logging.getLogger("turnback.engine")
 
 
-class Engine:
+class Engine(Reading):
     """Applies files, runs checks, turns treatments back and says why.
 
     One object per store. Several engines on one control plane do no harm: every tick has an
@@ -106,6 +100,8 @@ class Engine:
         )
         self._ring = Ring(control, store, self._shelf, self.settings, self._follow)
         control.create()
+        with control.transaction() as session:
+            adopt_meanings(session, self._shelf.load)
         self._facts: object = None
         self._served = ServedConfig("", {})
         self._refresh()
@@ -159,6 +155,8 @@ class Engine:
             holdout=self.settings.holdout,
             load=load,
             exposed=self._exposed,
+            keep=partial(self._shelf.keep, source=source),
+            moved=self._shelf.moved,
         )
 
     def _exposed(self, key: str, seed: int) -> frozenset[str]:
@@ -295,71 +293,6 @@ class Engine:
         """End an experiment for good: everybody gets control, checks end."""
         return self.move(key, Move.STOP, reason=reason, actor=actor)
 
-    def experiments(self) -> tuple[ExperimentView, ...]:
-        """Return every experiment, oldest first."""
-        with self._control.reading() as session:
-            keys = experiment_keys(session)
-        return tuple(self.experiment(key) for key in keys)
-
-    def experiment(self, key: str) -> ExperimentView:
-        """Return everything shown of one experiment.
-
-        Raises:
-            UnknownExperimentError: No such experiment.
-        """
-        return experiment_view(self._all_of(key))
-
-    def transitions(self, key: str) -> tuple[TransitionView, ...]:
-        """Return every change of state of an experiment, oldest first.
-
-        Raises:
-            UnknownExperimentError: No such experiment.
-        """
-        with self._control.reading() as session:
-            self._shelf.known(session, key)
-            return tuple(transition_view(t) for t in load_transitions(session, key))
-
-    def measured(self, key: str) -> Measured:
-        """Return what is known of control's KPIs and the traffic, for the plan of another run.
-
-        Raises:
-            UnknownExperimentError: No such experiment.
-        """
-        with self._control.reading() as session:
-            record, loaded = self._shelf.known(session, key)
-            phases = load_phases(session, key, record.seed)
-        frame = loaded.frame(record, phases)
-        return measured_of(loaded, record, self._store.snapshot(frame, now=self._clock.now()))
-
-    def frames(self) -> tuple[Frame, ...]:
-        """Return what the store is asked at every check of the experiments that run."""
-        with self._control.reading() as session:
-            return self._shelf.frames(session)
-
-    def revisions(self, key: str) -> tuple[RevisionView, ...]:
-        """Return every applied file of an experiment, oldest first.
-
-        Raises:
-            UnknownExperimentError: No such experiment.
-        """
-        with self._control.reading() as session:
-            self._shelf.known(session, key)
-            return tuple(map(revision_view, load_revisions(session, key)))
-
-    def newest(self) -> Mapping[str, RevisionView]:
-        """Return the newest applied file of every experiment that is not over, by key."""
-        with self._control.reading() as session:
-            return {key: revision_view(r) for key, r in newest_revisions(session, OVER).items()}
-
-    def explain(self, key: str) -> Explanation:
-        """Say what happened and why, in words, from stored evidence.
-
-        Raises:
-            UnknownExperimentError: No such experiment.
-        """
-        known = self._all_of(key)
-        return explanation(known, experiment_view(known), now=self._clock.now())
-
     def seed_of(self, key: str) -> int | None:
         """Return the seed an experiment's exposures count for now, ``None`` when unknown."""
         compiled = self._served.experiments.get(key)
@@ -379,14 +312,6 @@ class Engine:
     def _told(self, channel: str, result: str) -> None:
         for hook in self._hooks:
             hook.on_notification(channel, result)
-
-    def _all_of(self, key: str) -> Known:
-        return self._shelf.everything(
-            key,
-            suspended=self.settings.suspended,
-            trouble=self._ring.trouble.get(key),
-            now=self._clock.now(),
-        )
 
     def _tell(self) -> None:
         if self._deliver_inline:

@@ -11,6 +11,7 @@ from guardrails.judge_query import QueryWatch, plan_queries
 from guardrails.levels import AnyComparison, cohort_length, plan_comparisons
 from guardrails.rules import Guardrail, PromQL
 from guardrails.spec_file import SpecFile, load_spec
+from metrics.caps import beside
 from metrics.catalogue import Catalogue, KpiDefinition
 from metrics.store import Frame
 
@@ -22,7 +23,7 @@ class Loaded:
     Attributes:
         spec: The file.
         comparisons: Every comparison of every guardrail and treatment.
-        kpis: Definitions by key: those the file names and those shown.
+        kpis: Definitions by key: those the file names, what their caps hide, and those shown.
         measured: (definition, windows) asked of the store at every check.
         rules: What decisions must know of each guardrail.
         steps: The ramp.
@@ -105,13 +106,23 @@ def load(
     catalogue: Catalogue,
     show_core: bool,
     queries: Mapping[str, str] | None = None,
+    kept: Mapping[str, KpiDefinition] | None = None,
 ) -> Loaded:
     """Parse a file and make it ready.
+
+    Args:
+        text: The file.
+        source: Its name, for problems.
+        catalogue: KPIs known beside those of the file.
+        show_core: Whether the core KPIs are measured for display.
+        queries: PromQL by name, from the service's settings.
+        kept: KPIs of the catalogue as they were when the file was applied: it names these alone.
 
     Raises:
         SpecError: With every problem of the file.
     """
-    spec = load_spec(text, source=source, catalogue=catalogue)
+    names = catalogue if kept is None else Catalogue(kept, catalogue.events)
+    spec = load_spec(text, source=source, catalogue=names)
     return prepare(spec, catalogue, show_core=show_core, queries=queries)
 
 
@@ -133,7 +144,8 @@ def prepare(
     named = queries or {}
     comparisons = plan_comparisons(spec)
     shown = {d.key: d for d in catalogue.core} if show_core else {}
-    kpis = {**shown, **spec.kpis}
+    hidden = {more.key: more for kpi in spec.kpis.values() for more in beside(kpi)}
+    kpis = {**shown, **spec.kpis, **hidden}
     return Loaded(
         spec=spec,
         comparisons=comparisons,
@@ -166,4 +178,5 @@ def _measured(
     windows = {key: {w.length for w in kpi.windows} for key, kpi in kpis.items()}
     for key in {c.kpi for c in comparisons}:
         windows[key] = {w.length for c in comparisons if c.kpi == key for w in c.windows}
+        windows |= {more.key: windows[key] for more in beside(kpis[key])}
     return tuple((kpi, tuple(sorted(windows[key]))) for key, kpi in kpis.items())

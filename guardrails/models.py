@@ -65,6 +65,16 @@ class MonitorRow(SQLModel, table=True):
     finding: dict[str, Any] = json_column()
 
 
+class MeaningRow(SQLModel, table=True):
+    """What the catalogue's KPIs meant when a revision was applied, written as in a catalogue."""
+
+    __tablename__: ClassVar[Any] = "meaning"
+
+    experiment: str = Field(primary_key=True, foreign_key="experiment.key")
+    number: int = Field(primary_key=True)
+    kpis: dict[str, Any] = json_column()
+
+
 class SnapshotRow(SQLModel, table=True):
     """What the newest check saw of all KPIs, for display: exact integers, never rows."""
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from experiments.layers import BUCKETS, width
-from experiments.lifecycle import State, possible
+from experiments.lifecycle import OVER, State, possible
 from experiments.repository import (
     ExperimentRecord,
     RevisionRecord,
@@ -14,6 +14,7 @@ from experiments.repository import (
     TreatmentRecord,
 )
 from guardrails.decide import frozen_words
+from guardrails.denominators import shifts
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding
 from guardrails.present_guardrails import guardrail_views
@@ -45,6 +46,7 @@ class Known:
     suspended: bool
     trouble: str | None
     now: datetime
+    meanings: Sequence[str] = ()
 
 
 def experiment_view(known: Known) -> ExperimentView:
@@ -55,6 +57,7 @@ def experiment_view(known: Known) -> ExperimentView:
     planned = not drafted or record.starts_at is not None
     began = not drafted and not _stopped_as_draft(known)
     ends_at, observe_until = _ends(known) if planned else (None, None)
+    shifted = shifts(known.loaded, body, known.treatments)
     standing = standing_of(
         record,
         known.loaded,
@@ -92,7 +95,12 @@ def experiment_view(known: Known) -> ExperimentView:
         kpis=_kpis(known, body),
         transitions=tuple(transition_view(t) for t in known.transitions),
         rollbacks=_rollbacks(known.treatments),
-        attention=(*_attention(known), *wanted(record, known.loaded, standing, known.now)),
+        denominators=shifted,
+        attention=(
+            *_attention(known),
+            *(s.words for s in shifted),
+            *wanted(record, known.loaded, standing, known.now),
+        ),
         starts_at=record.starts_at,
         layer=layer_view(record, known.loaded),
         holdout=record.holdout,
@@ -291,6 +299,7 @@ def _attention(known: Known) -> tuple[str, ...]:
         words.append("the engine is suspended: it watches and acts on nothing")
     if known.trouble is not None:
         words.append(known.trouble)
+    words += known.meanings if State(known.record.state) not in OVER else ()
     words += [
         f"{t.variant} was turned back but is still being shown"
         for t in known.treatments.values()

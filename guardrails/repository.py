@@ -261,9 +261,13 @@ def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
     kpis: list[dict[str, Any]] = []
     for (kpi, window), cells in snapshot.cells.items():
         totals: dict[str, tuple[int, Sums]] = {}
+        phases: dict[str, dict[int, tuple[int, Sums]]] = {}
         for cell in cells:
             entered, sums = totals.get(cell.variant, (0, Sums()))
             totals[cell.variant] = (entered + cell.entered, sums + cell.sums)
+            mine = phases.setdefault(cell.variant, {})
+            entered, sums = mine.get(cell.phase, (0, Sums()))
+            mine[cell.phase] = (entered + cell.entered, sums + cell.sums)
         kpis.extend(
             {
                 "kpi": kpi,
@@ -273,6 +277,11 @@ def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
                 "n": sums.n,
                 "y": str(sums.y),
                 "x": str(sums.x),
+                # by phase: units entered, units with a denominator, its sum and squares
+                "denominators": {
+                    str(phase): [e, s.n, str(s.x), str(s.xx)]
+                    for phase, (e, s) in phases[variant].items()
+                },
             }
             for variant, (entered, sums) in totals.items()
         )

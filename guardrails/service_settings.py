@@ -1,5 +1,6 @@
 """What the service is told from outside, and which settings are refused."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from experiments.errors import TurnbackError
 from experiments.language.amounts import parse_amount, parse_duration
 from metrics.access import LOOPBACK, Keys
+from metrics.catalogue import FieldType
 from metrics.events import EventLimits
 
 DEMO_START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -96,6 +98,9 @@ class Settings(BaseSettings):
         default_factory=dict, description="Notification channels: name to URL."
     )
     specs: Path | None = Field(None, description="Folder of spec files that is followed.")
+    catalogue: Path | None = Field(
+        None, description="File with KPIs and events of one's own, added to the built-in ones."
+    )
     specs_seconds: float = Field(2.0, gt=0, description="Time between looks at that folder.")
     holdout: Annotated[float, BeforeValidator(_share)] = Field(
         0.0, description="Share of all units kept out of new experiments, such as 5%."
@@ -124,8 +129,8 @@ class Settings(BaseSettings):
             client=_secret(self.client_key),
         )
 
-    def event_limits(self) -> EventLimits:
-        """Return what is accepted of events."""
+    def event_limits(self, schema: Mapping[str, Mapping[str, FieldType]]) -> EventLimits:
+        """Return what is accepted of events, given their field types."""
         # the demo's clock stands at the start of the hour whose events are being sent
         ahead = timedelta(days=2) if self.demo else timedelta(seconds=self.clock_skew_seconds)
         return EventLimits(
@@ -134,6 +139,7 @@ class Settings(BaseSettings):
             retention=self.retain,
             max_text=self.max_text_chars,
             max_fields=self.max_event_fields,
+            schema=schema,
         )
 
     def checked(self) -> "Settings":

@@ -7,7 +7,7 @@ from sqlmodel import Session
 
 from experiments.database import ControlPlane
 from experiments.errors import UnknownExperimentError
-from experiments.lifecycle import CHECKED, State
+from experiments.lifecycle import CHECKED, OVER, State
 from experiments.repository import (
     ExperimentRecord,
     experiment_keys,
@@ -18,6 +18,7 @@ from experiments.repository import (
     load_treatments,
 )
 from guardrails.loaded import Loaded, load
+from guardrails.meanings import Meanings, kept_meanings, moved, named
 from guardrails.present import Known
 from guardrails.repository import load_findings, load_monitors, load_snapshot
 from guardrails.served import Standing
@@ -49,26 +50,56 @@ class Shelf:
         self._queries = queries or {}
         self._loaded: dict[tuple[str, int], Loaded] = {}
 
-    def parse(self, text: str, *, source: str) -> Loaded:
+    def parse(self, text: str, *, source: str, catalogue: Catalogue | None = None) -> Loaded:
         """Make a text ready that is no revision yet.
+
+        Args:
+            text: The file.
+            source: Its name, for problems.
+            catalogue: KPIs it may name; those of the service by default.
 
         Raises:
             SpecError: With every problem of the file.
         """
+        return self._load(text, source, catalogue or self._catalogue, None)
+
+    def _load(self, text: str, source: str, catalogue: Catalogue, kept: Meanings | None) -> Loaded:
         return load(
             text,
             source=source,
-            catalogue=self._catalogue,
+            catalogue=catalogue,
             show_core=self._show_core,
             queries=self._queries,
+            kept=kept,
         )
+
+    def keep(self, loaded: Loaded, current: Loaded, *, source: str) -> Loaded:
+        """Return a file as it changes a run: KPIs the run has named keep their meaning.
+
+        Args:
+            loaded: The file.
+            current: The newest revision of the run.
+            source: Its name, for problems.
+        """
+        kept = named(current)
+        if all(loaded.spec.kpis.get(key, kpi) == kpi for key, kpi in kept.items()):
+            return loaded
+        still = {key: kpi for key, kpi in kept.items() if key not in loaded.spec.own}
+        return self.parse(
+            loaded.spec.text, source=source, catalogue=self._catalogue.including(still)
+        )
+
+    def moved(self, loaded: Loaded) -> tuple[str, ...]:
+        """Return in words which KPIs of a revision mean something else by now."""
+        return moved(loaded, self._catalogue)
 
     def load(self, session: Session, record: ExperimentRecord) -> Loaded:
         """Return the newest revision of an experiment."""
         held = self._loaded.get((record.key, record.revision))
         if held is None:
             row = load_revision(session, record.key, record.revision)
-            held = self.parse(row.text, source=row.source)
+            kept = kept_meanings(session, record.key, record.revision)
+            held = self._load(row.text, row.source, self._catalogue, kept)
             self._loaded[record.key, record.revision] = held
         return held
 
@@ -88,6 +119,11 @@ class Shelf:
             hint = f"known: {', '.join(known)}" if known else "no file was applied yet"
             raise UnknownExperimentError(f"no experiment named {key!r}", hint=hint)
         return record, self.load(session, record)
+
+    def not_over(self, session: Session) -> list[Loaded]:
+        """Return the newest revision of every experiment that is not over."""
+        found = [self.known(session, key) for key in experiment_keys(session)]
+        return [loaded for record, loaded in found if State(record.state) not in OVER]
 
     def standings(self, session: Session) -> list[Standing]:
         """Return every experiment as it is to be served."""
@@ -128,4 +164,5 @@ class Shelf:
                 suspended=suspended,
                 trouble=trouble,
                 now=now,
+                meanings=moved(loaded, self._catalogue),
             )

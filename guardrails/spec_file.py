@@ -58,6 +58,7 @@ class SpecFile:
         warnings: What is accepted but should be known, in the order of the file.
         sets: Names of the sets that guardrails come from, by the guardrails' ids; those that
             the file writes itself are not in it.
+        own: Keys of the KPIs that the file defines; the others are of the catalogue.
     """
 
     experiment: ExperimentSpec
@@ -67,6 +68,7 @@ class SpecFile:
     sha256: str
     warnings: tuple[Problem, ...] = ()
     sets: Mapping[str, str] = field(default_factory=dict[str, str])
+    own: frozenset[str] = frozenset()
 
 
 def load_spec(
@@ -109,6 +111,7 @@ def load_spec(
         sha256=sha256(text.encode()).hexdigest(),
         warnings=_in_order(report.problems),
         sets={c.guardrail.id: c.of.name for c in chosen if c.guardrail and c.of},
+        own=frozenset(kpis.own),
     )
 
 

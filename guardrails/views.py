@@ -44,6 +44,26 @@ class KpiView:
 
 
 @dataclass(frozen=True, slots=True)
+class DenominatorView:
+    """A KPI whose denominator differs between control and a treatment, proven at every look.
+
+    ``control`` and ``treatment`` are the mean denominators per unit entered, ``*_having`` the
+    shares of units that have one; ``evidence`` 1 is proof at a level of its own, apart from alpha.
+    """
+
+    kpi: str
+    title: str
+    variant: str
+    window: timedelta
+    control: float
+    treatment: float
+    control_having: float
+    treatment_having: float
+    evidence: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class GuardrailView:
     """The newest finding of one guardrail and treatment.
 
@@ -191,6 +211,7 @@ class ExperimentView:
     ramp: tuple[RampStepView, ...] = ()
     waiting: str = ""
     actions: tuple[str, ...] = ()
+    denominators: tuple[DenominatorView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,15 @@
-"""Events in over HTTP; KPI definitions out.
+"""Events in over HTTP.
 
 ``POST /api/v1/events`` is a plain ASGI endpoint: it must keep up with the store.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 
@@ -31,7 +30,6 @@ from metrics.asgi import (
     respond,
     unpack,
 )
-from metrics.catalogue import Catalogue, KpiDefinition
 from metrics.events import Event, MalformedBodyError, Rejection, decode_events
 from metrics.ingest import QueueFullError
 from metrics.intake import Intake, Sorted
@@ -258,31 +256,3 @@ def _extra(error: RequestError | AccessError) -> Headers:
 def routes(intake: Intake, door: Door) -> list[Route]:
     """Return the events route."""
     return [Route(PATH, EventsEndpoint(intake, door))]
-
-
-def kpi_to_json(kpi: KpiDefinition) -> Mapping[str, Any]:
-    """Return what people are shown of a KPI's definition."""
-    return {
-        "key": kpi.key,
-        "title": kpi.title,
-        "title_zh": kpi.title_zh,
-        "kind": kpi.kind,
-        "better": kpi.better,
-        "unit": kpi.unit,
-        "trust": kpi.trust,
-        "words": kpi.words,
-        "windows": [{"length": w.length, "weight": w.weight} for w in kpi.windows],
-    }
-
-
-def router(catalogue: Callable[[], Catalogue]) -> APIRouter:
-    """Return the routes for people: KPI definitions."""
-    api = APIRouter(prefix="/api/v1", tags=["metrics"])
-
-    @api.get("/kpis", summary="Every KPI of the catalogue, in words")
-    def kpis() -> Response:
-        found = [kpi_to_json(kpi) for kpi in catalogue()]
-        return Response(msgspec.json.encode({"kpis": found}), media_type="application/json")
-
-    _ = kpis
-    return api

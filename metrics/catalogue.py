@@ -25,12 +25,19 @@ class CatalogueError(ValueError):
     Attributes:
         path: Where, for instance ``kpis.save_rate.windows``.
         message: What is wrong, what was given and what to do.
+        more: What else is wrong with the same description.
     """
 
-    def __init__(self, path: str, message: str) -> None:
+    def __init__(self, path: str, message: str, *, more: "tuple[CatalogueError, ...]" = ()) -> None:
         super().__init__(f"{path}: {message}" if path else message)
         self.path = path
         self.message = message
+        self.more = more
+
+    @property
+    def every(self) -> "tuple[CatalogueError, ...]":
+        """This and all the others."""
+        return (self, *self.more)
 
 
 class Kind(StrEnum):
@@ -111,6 +118,7 @@ class Measure:
         cap: Largest contribution of one event, 1e-6.
         cap_window: The largest contribution is the window's length in hours instead.
         before_close: Only events at least this long before the window closes.
+        after: Name of another measure: only events later than the first one it counts.
     """
 
     name: str
@@ -120,6 +128,7 @@ class Measure:
     cap: int | None = None
     cap_window: bool = False
     before_close: timedelta | None = None
+    after: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

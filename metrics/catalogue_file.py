@@ -1,13 +1,8 @@
-"""Reads the catalogue's YAML: every problem says where it is and what to write instead."""
+"""Reads a catalogue: every problem says where it is and what to write instead, all at once."""
 
-import difflib
-import re
-from collections.abc import Collection, Mapping
-from datetime import timedelta
-from decimal import ROUND_HALF_EVEN, Decimal
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
-from typing import TypeVar, cast
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -16,35 +11,45 @@ from metrics.catalogue import (
     Better,
     Catalogue,
     CatalogueError,
-    Condition,
     FieldType,
     Kind,
     KpiDefinition,
     Measure,
     Test,
     Trust,
-    Window,
 )
-from metrics.cells import MICRO
+from metrics.catalogue_parts import (
+    NAME,
+    Findings,
+    Given,
+    check_keys,
+    choice_of,
+    duration,
+    mapping_of,
+    measure_of,
+    nearest,
+    text_of,
+    windows_of,
+)
 from metrics.formula import Formula, FormulaError, Scale, parse_formula
 
-Given = Mapping[str, object]
-E = TypeVar("E", bound=StrEnum)
+__all__ = [
+    "catalogue_of",
+    "doubts_of",
+    "duration",
+    "kpi_of",
+    "nearest",
+    "parse_catalogue",
+    "scales_of",
+]
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_KEY = re.compile(r"[a-z][a-z0-9_]*")
+Events = Mapping[str, Mapping[str, FieldType]]
+
+_NEARLY = 0.85  # help_opened is no case_opened, cancel_finshed is cancel_finished
 _KPI_KEYS = (
     *("title", "title_zh", "kind", "better", "windows", "trust", "words", "unit", "core"),
     *("measures", "per", "each", "value", "over"),
 )
-_MEASURE_KEYS = ("event", "where", "sum", "cap", "before_close")
-_WEIGHT_ERROR = 1e-9
-
-
-def nearest(word: str, known: Collection[str]) -> str:
-    """Return a hint to the nearest known word, or the list of them."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known))}"
 
 
 def parse_catalogue(text: str) -> Catalogue:
@@ -57,61 +62,135 @@ def parse_catalogue(text: str) -> Catalogue:
         loaded: object = YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise CatalogueError("", f"no YAML: {error}") from error
-    whole = _mapping(loaded, "")
-    _known(whole, ("events", "kpis"), "")
-    events = {
-        name: MappingProxyType(
-            {
-                key: _choice(FieldType, kind, f"events.{name}.{key}")
-                for key, kind in _mapping(types or {}, f"events.{name}").items()
-            }
-        )
-        for name, types in _mapping(whole.get("events", {}), "events").items()
-    }
-    kpis = {
-        key: kpi_of(key, _mapping(given, f"kpis.{key}"), path=f"kpis.{key}")
-        for key, given in _mapping(whole.get("kpis", {}), "kpis").items()
-    }
+    return catalogue_of(mapping_of(loaded, ""))
+
+
+def catalogue_of(whole: Given, *, onto: Catalogue | None = None) -> Catalogue:
+    """Return the catalogue that a file describes.
+
+    Args:
+        whole: What the file says: ``events`` and ``kpis``.
+        onto: Catalogue it adds to. A KPI of the same key, or a field with another type, is an
+            error: one word has one meaning.
+
+    Raises:
+        CatalogueError: Says where and what is wrong, with every other problem.
+    """
+    found = Findings()
+    check_keys(whole, ("events", "kpis"), "", found)
+    base = onto if onto is not None else Catalogue({}, {})
+    events = dict(base.events)
+    none: Given = {}
+    for name, types in found.take(_part, whole, "events", otherwise=none).items():
+        fields = found.take(_fields, name, types, base, otherwise=MappingProxyType({}))
+        events[name] = MappingProxyType({**events.get(name, {}), **fields})
+    kpis = dict(base.kpis)
+    for key, given in found.take(_part, whole, "kpis", otherwise=none).items():
+        kpi = found.take(_entry, key, given, otherwise=None)
+        if key in base:
+            found.add(f"kpis.{key}", "is the key of a built-in KPI; give yours another key")
+        elif kpi is not None:
+            kpis[key] = kpi
+    found.tell()
     return Catalogue(MappingProxyType(kpis), MappingProxyType(events))
 
 
+def _part(whole: Given, name: str) -> Given:
+    given = whole.get(name)
+    return {} if given is None else mapping_of(given, name)
+
+
+def _entry(key: str, given: object) -> KpiDefinition | None:
+    return kpi_of(key, mapping_of(given, f"kpis.{key}"), path=f"kpis.{key}")
+
+
+def _fields(name: str, given: object, base: Catalogue) -> Mapping[str, FieldType]:
+    path, found = f"events.{name}", Findings()
+    fields: dict[str, FieldType] = {}
+    for key, kind in mapping_of(given or {}, path).items():
+        known = base.events.get(name, {}).get(key)
+        fields[key] = found.take(
+            choice_of, FieldType, kind, f"{path}.{key}", otherwise=FieldType.TEXT
+        )
+        if known is not None and fields[key] is not known:
+            found.add(
+                f"{path}.{key}", f"is {known.value} in the built-in catalogue; it cannot change"
+            )
+    found.tell()
+    return fields
+
+
 def kpi_of(key: str, given: Given, *, path: str) -> KpiDefinition:
-    """Return one KPI; ``path`` is where it stands, for messages."""
-    if not _KEY.fullmatch(key):
-        raise CatalogueError(path, f"{key!r} must be lower-case letters, digits and _")
-    _known(given, _KPI_KEYS, path)
-    measures = tuple(
-        _measure(name, _mapping(each, f"{path}.measures.{name}"), f"{path}.measures.{name}")
-        for name, each in _mapping(given.get("measures"), f"{path}.measures").items()
-    )
-    each = _mapping(given.get("each", {}), f"{path}.each")
+    """Return one KPI; ``path`` is where it stands, for messages.
+
+    Raises:
+        CatalogueError: With everything that is wrong with it.
+    """
+    found = Findings()
+    if not NAME.fullmatch(key):
+        found.add(path, f"{key[:64]!r} must be lower-case letters, digits and _, at most 64")
+    check_keys(given, _KPI_KEYS, path, found)
+
+    def text(name: str, default: str = "") -> str:
+        given_or_default = given.get(name, default or None)
+        return found.take(text_of, given_or_default, f"{path}.{name}", otherwise=key)
+
+    title = text("title", key)
+    measures = found.take(_measures, given.get("measures"), f"{path}.measures", otherwise=())
+    none: tuple[tuple[str, str], ...] = ()
     kpi = KpiDefinition(
         key=key,
-        title=_text(given.get("title", key), f"{path}.title"),
-        title_zh=_text(given.get("title_zh", given.get("title", key)), f"{path}.title_zh"),
-        kind=_choice(Kind, given.get("kind"), f"{path}.kind"),
-        better=_choice(Better, given.get("better"), f"{path}.better"),
-        windows=_windows(given.get("windows"), f"{path}.windows"),
-        trust=_choice(Trust, given.get("trust", "server"), f"{path}.trust"),
-        words=_text(given.get("words", given.get("title", key)), f"{path}.words"),
-        unit=_text(given.get("unit", "count"), f"{path}.unit"),
+        title=title,
+        title_zh=text("title_zh", title),
+        kind=found.take(choice_of, Kind, given.get("kind"), f"{path}.kind", otherwise=Kind.MEAN),
+        better=found.take(
+            choice_of, Better, given.get("better"), f"{path}.better", otherwise=Better.EITHER
+        ),
+        windows=found.take(windows_of, given.get("windows"), f"{path}.windows", otherwise=()),
+        trust=found.take(
+            choice_of, Trust, given.get("trust", "server"), f"{path}.trust", otherwise=Trust.SERVER
+        ),
+        words=text("words", title),
+        unit=text("unit", "count"),
         measures=measures,
-        value=_text(given.get("value"), f"{path}.value"),
-        over=_text(given["over"], f"{path}.over") if "over" in given else None,
-        per=_text(given["per"], f"{path}.per") if "per" in given else None,
-        each=tuple((name, _text(formula, f"{path}.each.{name}")) for name, formula in each.items()),
+        value=text("value"),
+        over=text("over") if "over" in given else None,
+        per=text("per") if "per" in given else None,
+        each=found.take(_each, given.get("each"), f"{path}.each", otherwise=none),
         core=given.get("core", False) is True,
     )
-    _check_formulas(kpi, path)
+    _check_structure(kpi, path, found)
+    parts = tuple(f"{path}.{part}" for part in ("measures", "value", "over", "each"))
+    if not any(error.path.startswith(parts) for error in found.errors):
+        _check_formulas(kpi, path, found)
+    found.tell()
     return kpi
 
 
-def duration(text: object, path: str) -> timedelta:
-    """Return a duration written like ``90s``, ``30m``, ``6h``, ``14d`` or ``2w``."""
-    match = re.fullmatch(r"(\d+)([smhdw])", text) if isinstance(text, str) else None
-    if match is None or int(match[1]) == 0:
-        raise CatalogueError(path, f"expected a duration such as 30m, 6h or 14d, got {text!r}")
-    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+def _measures(given: object, path: str) -> tuple[Measure, ...]:
+    if given is None:
+        raise CatalogueError(path, "is missing; write for instance {opened: {event: help_opened}}")
+    found, measures = Findings(), list[Measure]()
+    for name, each in mapping_of(given, path).items():
+        measure = found.take(measure_of, name, each, f"{path}.{name}", otherwise=None)
+        if measure is not None:
+            measures.append(measure)
+    names = [measure.name for measure in measures]
+    for measure in measures:
+        if measure.after is not None and measure.after not in names and not found.errors:
+            found.add(
+                f"{path}.{measure.name}.after",
+                f"{measure.after!r} is no measure of this KPI{nearest(measure.after, names)}",
+            )
+    found.tell()
+    return tuple(measures)
+
+
+def _each(given: object, path: str) -> tuple[tuple[str, str], ...]:
+    if given is None:
+        return ()
+    named = mapping_of(given, path).items()
+    return tuple((name, text_of(formula, f"{path}.{name}")) for name, formula in named)
 
 
 def scales_of(kpi: KpiDefinition) -> dict[str, Scale]:
@@ -124,139 +203,81 @@ def scales_of(kpi: KpiDefinition) -> dict[str, Scale]:
     return scales
 
 
-def _check_formulas(kpi: KpiDefinition, path: str) -> None:
-    scales = scales_of(kpi)
+def _check_structure(kpi: KpiDefinition, path: str, found: Findings) -> None:
     if bool(kpi.per) != bool(kpi.each):
-        raise CatalogueError(path, "`per` (a field) and `each` (numbers per case) go together")
+        found.add(path, "`per` (a field) and `each` (numbers per case) go together; write both")
+    wrong = {error.path for error in found.errors}
+    if f"{path}.kind" in wrong:
+        return
+    if kpi.over is not None and kpi.kind is Kind.MEAN:
+        found.add(f"{path}.over", "a mean counts every unit; use kind: ratio")
+    elif kpi.over is None and kpi.kind is Kind.RATIO:
+        found.add(f"{path}.over", "a ratio needs a denominator; write a formula of measures")
+
+
+def _check_formulas(kpi: KpiDefinition, path: str, found: Findings) -> None:
+    scales = scales_of(kpi)
     totals = dict(scales)
     for name, text in kpi.each:
         if name in scales:
-            raise CatalogueError(f"{path}.each.{name}", "a measure has this name already")
-        totals[name] = _formula(text, scales, f"{path}.each.{name}").scale
-    _formula(kpi.value, totals, f"{path}.value")
+            found.add(f"{path}.each.{name}", "a measure has this name already; rename one")
+        formula = found.take(_formula, text, scales, f"{path}.each.{name}", otherwise=None)
+        totals[name] = formula.scale if formula is not None else Scale.COUNT
+    found.take(_formula, kpi.value, totals, f"{path}.value", otherwise=None)
     if kpi.over is not None:
-        if kpi.kind is Kind.MEAN:
-            raise CatalogueError(f"{path}.over", "a mean counts every unit; use kind: ratio")
-        _formula(kpi.over, totals, f"{path}.over")
-    elif kpi.kind is Kind.RATIO:
-        raise CatalogueError(f"{path}.over", "a ratio needs a denominator")
+        found.take(_formula, kpi.over, totals, f"{path}.over", otherwise=None)
 
 
-def _formula(text: str, scales: Mapping[str, Scale], path: str) -> Formula:
+def _formula(text: str, scales: Mapping[str, Scale], path: str) -> Formula | None:
     try:
         return parse_formula(text, scales)
     except FormulaError as error:
         raise CatalogueError(path, str(error)) from error
 
 
-def _measure(name: str, given: Given, path: str) -> Measure:
-    if not _KEY.fullmatch(name) or name in ("window", "min", "max", "and", "or"):
-        raise CatalogueError(path, f"{name!r} cannot be a measure's name; use letters and _")
-    _known(given, _MEASURE_KEYS, path)
-    cap = given.get("cap")
-    summed = _text(given["sum"], f"{path}.sum") if "sum" in given else None
-    if cap is not None and summed is None:
-        raise CatalogueError(f"{path}.cap", "only a sum has a cap; add `sum: FIELD`")
-    return Measure(
-        name=name,
-        event=_text(given.get("event"), f"{path}.event"),
-        where=tuple(
-            _condition(field, test, f"{path}.where.{field}")
-            for field, test in _mapping(given.get("where", {}), f"{path}.where").items()
-        ),
-        field=summed,
-        cap=None if cap is None or cap == "window" else _micros(cap, f"{path}.cap"),
-        cap_window=cap == "window",
-        before_close=duration(given["before_close"], f"{path}.before_close")
-        if "before_close" in given
-        else None,
-    )
+def doubts_of(kpi: KpiDefinition, events: Events, path: str) -> Iterator[CatalogueError]:
+    """Yield what a KPI asks of events that it cannot mean, given the fields they have.
+
+    Events and fields that are not described are allowed (applications may send any); but a name
+    that is nearly a known one, and a field of another type, would count nothing without a word.
+    """
+    for measure in kpi.measures:
+        at = f"{path}.measures.{measure.name}"
+        fields = events.get(measure.event)
+        if fields is None:
+            hint = _near_miss(measure.event, events)
+            if hint:
+                yield CatalogueError(f"{at}.event", f"no event {measure.event!r} is known{hint}")
+            continue
+        if measure.field is not None:
+            yield from _doubt(measure.field, fields, FieldType.NUMBER, f"{at}.sum")
+        for condition in measure.where:
+            wanted = _type_of(condition.test, condition.values)
+            yield from _doubt(condition.field, fields, wanted, f"{at}.where.{condition.field}")
 
 
-def _condition(field: str, given: object, path: str) -> Condition:
-    if isinstance(given, dict):
-        match cast("dict[str, object]", given):
-            case {"not": "unit", **rest} if not rest:
-                return Condition(field, Test.OTHER_THAN_UNIT)
-            case {"above": value, **rest} if not rest:
-                return Condition(field, Test.ABOVE, (_micros(value, path),))
-            case {"present": True, **rest} if not rest:
-                return Condition(field, Test.PRESENT)
-            case {"present": False, **rest} if not rest:
-                return Condition(field, Test.ABSENT)
-            case _:
-                raise CatalogueError(
-                    path,
-                    "expected a value, a list of values, {above: NUMBER}, {not: unit} "
-                    f"or {{present: true}}, got {given!r}",
-                )
-    values = cast("list[object]", given) if isinstance(given, list) else [given]
-    return Condition(field, Test.IS, tuple(_exact(value, path) for value in values))
+def _doubt(
+    name: str, fields: Mapping[str, FieldType], wanted: FieldType | None, path: str
+) -> Iterator[CatalogueError]:
+    known = fields.get(name)
+    if known is None and (hint := _near_miss(name, fields)):
+        yield CatalogueError(path, f"the event has no field {name!r}{hint}")
+    elif known is not None and wanted is not None and known is not wanted:
+        yield CatalogueError(
+            path, f"{name} is {known.value}, and this asks for a {wanted.value}; nothing matches"
+        )
 
 
-def _exact(value: object, path: str) -> str | bool | int:
-    return value if isinstance(value, str | bool) else _micros(value, path)
+def _near_miss(name: str, known: Mapping[str, object]) -> str:
+    close = get_close_matches(name, list(known), n=1, cutoff=_NEARLY)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _micros(value: object, path: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise CatalogueError(path, f"expected a number, got {value!r}")
-    return int((Decimal(repr(value)) * MICRO).to_integral_value(ROUND_HALF_EVEN))
-
-
-def _windows(given: object, path: str) -> tuple[Window, ...]:
-    if isinstance(given, list):
-        lengths = [duration(each, path) for each in cast("list[object]", given)]
-        windows = [Window(length, 1 / len(lengths)) for length in lengths]
-    else:
-        windows = [
-            Window(duration(length, path), _share(weight, f"{path}.{length}"))
-            for length, weight in _mapping(given, path).items()
-        ]
-    if not windows or abs(sum(window.weight for window in windows) - 1) > _WEIGHT_ERROR:
-        raise CatalogueError(path, "the weights of the windows must sum to 100%")
-    if len({window.length for window in windows}) < len(windows):
-        raise CatalogueError(path, "a window is named twice")
-    return tuple(sorted(windows, key=lambda window: window.length))
-
-
-def _share(given: object, path: str) -> float:
-    if isinstance(given, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)%", given)):
-        share = float(match[1]) / 100
-    elif isinstance(given, int | float) and not isinstance(given, bool):
-        share = float(given)
-    else:
-        raise CatalogueError(path, f"expected a share such as 50%, got {given!r}")
-    if not 0 < share <= 1:
-        raise CatalogueError(path, f"a share lies between 0% and 100%, got {given!r}")
-    return share
-
-
-def _choice(choices: type[E], given: object, path: str) -> E:
-    known = [choice.value for choice in choices]
-    if not isinstance(given, str) or given not in known:
-        hint = nearest(given, known) if isinstance(given, str) else f"; known: {', '.join(known)}"
-        raise CatalogueError(path, f"got {given!r}{hint}")
-    return choices(given)
-
-
-def _text(given: object, path: str) -> str:
-    if not isinstance(given, str) or not given.strip():
-        raise CatalogueError(path, f"expected text, got {given!r}")
-    return given.strip()
-
-
-def _mapping(given: object, path: str) -> Given:
-    if not isinstance(given, Mapping):
-        raise CatalogueError(path, f"expected a mapping, got {given!r}")
-    mapping = cast("Mapping[object, object]", given)
-    for key in mapping:
-        if not isinstance(key, str):
-            raise CatalogueError(path, f"expected text as a key, got {key!r}; quote it")
-    return cast("Given", mapping)
-
-
-def _known(given: Given, known: Collection[str], path: str) -> None:
-    for key in given:
-        if key not in known:
-            raise CatalogueError(path, f"unknown key {key!r}{nearest(key, known)}")
+def _type_of(test: Test, values: tuple[str | bool | int, ...]) -> FieldType | None:
+    if test is Test.ABOVE:
+        return FieldType.NUMBER
+    if test is not Test.IS or len({type(value) for value in values}) != 1:
+        return None
+    if isinstance(values[0], bool):
+        return FieldType.BOOLEAN
+    return FieldType.TEXT if isinstance(values[0], str) else FieldType.NUMBER

@@ -19,6 +19,8 @@ import numpy as np
 from metrics.cells import MICRO
 
 LARGEST_LITERAL = 1_000_000
+LONGEST = 500
+"""Most characters of a formula."""
 
 
 class FormulaError(ValueError):
@@ -97,6 +99,10 @@ def parse_formula(text: str, scales: Mapping[str, Scale]) -> Formula:
     Raises:
         FormulaError: Says which part is not understood, and what is.
     """
+    if len(text) > LONGEST:
+        raise FormulaError(
+            f"a formula has at most {LONGEST} characters, this one {len(text):,}; use fewer terms"
+        )
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError) as error:

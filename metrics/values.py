@@ -158,13 +158,20 @@ def _totals(
     kpi: KpiDefinition, unit: str, end: int, hours: int, events: Sequence[Event]
 ) -> dict[str, int]:
     totals = {"window": hours}
-    for measure in kpi.measures:
-        totals[measure.name] = sum(
-            _contribution(measure, hours, event)
+    matching = {
+        measure.name: [
+            (to_micros(event.happened_at), _contribution(measure, hours, event))
             for event in events
-            if event.name == measure.event
-            and selects(measure, event.fields, unit)
-            and in_time(measure, to_micros(event.happened_at), end)
+            if event.name == measure.event and selects(measure, event.fields, unit)
+        ]
+        for measure in kpi.measures
+    }
+    for measure in kpi.measures:
+        before = [at for at, _ in matching[measure.after]] if measure.after is not None else None
+        totals[measure.name] = sum(
+            value
+            for at, value in matching[measure.name]
+            if in_time(measure, at, end) and (before is None or (before and at > min(before)))
         )
     return totals
 

@@ -27,6 +27,15 @@ def data_dir() -> Path:
     return folder
 
 
+def golden_dir() -> Path:
+    """Return the folder with other people's reference numbers, or skip with the reason."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "golden"
+    folder = Path(os.environ.get("TURNBACK_GOLDEN", default))
+    if not folder.is_dir():
+        pytest.skip(f"reference numbers not found in {folder}; set TURNBACK_GOLDEN to their folder")
+    return folder
+
+
 def at(hours: float) -> datetime:
     """Return the instant this many hours after START."""
     return START + timedelta(hours=hours)

@@ -10,7 +10,13 @@ import msgspec
 import typer
 
 from console.client import ServiceClient
-from console.commands.specs import Checked, check_files, problem_lines, rehearsed
+from console.commands.specs import (
+    Checked,
+    catalogue_and_warnings,
+    check_files,
+    problem_lines,
+    rehearsed,
+)
 from console.output import CommandError, ExitCode, print_json, say, warn
 from experiments.errors import Problem, Severity
 from guardrails.problems import and_more
@@ -31,14 +37,21 @@ class Answer:
 
 
 def run(
-    paths: Sequence[Path], *, client: ServiceClient, dry_run: bool, yes: bool, as_json: bool
+    paths: Sequence[Path],
+    *,
+    client: ServiceClient,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    catalogue: Path | None = None,
 ) -> bool:
     """Show what files change, ask, and apply them; return whether none was refused.
 
     Raises:
         CommandError: A file has problems, here or for the service: nothing was applied.
+        SpecError: The catalogue file has problems.
     """
-    files = check_files(paths)
+    files = check_files(paths, catalogue_and_warnings(catalogue)[0])
     _refuse_faulty([(f, problem_lines(f.problems)) for f in files if not f.good])
     told = rehearsed(files, client)
     planned = [_rehearsed(file, one) for file, one in zip(files, told, strict=True)]

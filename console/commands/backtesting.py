@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from console.commands.specs import read_text
+from console.commands.specs import catalogue_and_warnings, read_text
 from console.output import CommandError, ExitCode, print_json, say, warn
 from console.tables import add, show, table
 from experiments.database import ControlPlane
 from guardrails.backtest import BacktestResult, backtest
 from guardrails.views import GuardrailView
 from guardrails.words import duration
+from metrics.catalogue import FieldType, load_catalogue
 from metrics.events import Event, EventLimits, Rejection, parse_event
 from metrics.importers.files import EventFileError, read_events
 from metrics.plant import Plant, PlantError
@@ -37,17 +38,26 @@ def run(
     plant: str | None,
     data: Path | None,
     as_json: bool,
+    catalogue: Path | None = None,
 ) -> None:
     """Replay a file of events and print the timeline and the final table, or one object."""
     interval = _interval(every)
     planted = _plant(plant)
     text = read_text(spec)
-    recorded, rejected = load_events(events)
+    known, _ = catalogue_and_warnings(catalogue)
+    recorded, rejected = load_events(events, known.events)
     stores = _kept(data) if data is not None else {}
     logging.getLogger("turnback").addHandler(logging.NullHandler())  # the timeline tells it
     try:
         result = backtest(
-            text, recorded, every=interval, seed=seed, plant=planted, source=str(spec), **stores
+            text,
+            recorded,
+            every=interval,
+            seed=seed,
+            plant=planted,
+            source=str(spec),
+            catalogue=known,
+            **stores,
         )
     except StoreError as error:
         raise CommandError(str(error), code="store") from error
@@ -61,13 +71,23 @@ def run(
     _show(result)
 
 
-def load_events(path: Path) -> tuple[tuple[Event, ...], tuple[Rejection, ...]]:
+def load_events(
+    path: Path, schema: Mapping[str, Mapping[str, FieldType]] | None = None
+) -> tuple[tuple[Event, ...], tuple[Rejection, ...]]:
     """Return the good events of a file, and why the others are none; of any age.
+
+    Args:
+        path: The file.
+        schema: Field types of events; those of the built-in catalogue by default.
 
     Raises:
         CommandError: The file cannot be read at all.
     """
-    limits = EventLimits(clock_skew=timedelta(0), retention=timedelta(days=3_000_000))
+    limits = EventLimits(
+        clock_skew=timedelta(0),
+        retention=timedelta(days=3_000_000),
+        schema=load_catalogue().events if schema is None else schema,
+    )
     good: list[Event] = []
     bad: list[Rejection] = []
     try:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from console.client import ServiceClient, experiment_path
-from console.commands.specs import read_text
+from console.commands.specs import catalogue_and_warnings, read_text
 from console.output import CommandError, ExitCode, print_json, say, warn
 from console.plan_chart import write_chart
 from console.tables import add, show, table
@@ -38,6 +38,7 @@ def run(
     paths: int,
     chart: Path | None,
     as_json: bool,
+    catalogue: Path | None = None,
 ) -> None:
     """Plan the run of a spec file and print it.
 
@@ -46,7 +47,9 @@ def run(
         BaselineError: A baseline makes no sense.
         SpecError: The file has problems.
     """
-    spec = load_spec(read_text(path), source=str(path))
+    spec = load_spec(
+        read_text(path), source=str(path), catalogue=catalogue_and_warnings(catalogue)[0]
+    )
     given = parse_baselines(baselines, spec.kpis)
     rate, known = (None, {}) if measured is None else _measured(measured, client)
     traffic = _traffic(units_per_day, rate, measured)

@@ -19,15 +19,23 @@ def serve(
     data: Path | None,
     specs: Path | None = None,
     retain: str | None = None,
+    catalogue: Path | None = None,
 ) -> None:
     """Run the service and say when it is ready; options win over ``TURNBACK_*`` variables.
 
     Raises:
+        SpecError: The catalogue file has problems.
         CommandError: A setting is wrong, or the files cannot be opened.
         AddressError: The port is taken, or the address is not this machine's.
     """
-    given: dict[str, Any] = {"host": host, "port": port, "data": data, "specs": specs}
-    given["retain"] = retain
+    given: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "data": data,
+        "specs": specs,
+        "retain": retain,
+        "catalogue": catalogue,
+    }
     options = {name: value for name, value in given.items() if value is not None}
     try:
         settings = service.Settings(**options)

@@ -1,7 +1,7 @@
 """``validate`` and ``schema``: spec files before they reach a running service."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ from console.client import ServiceClient
 from console.output import CommandError, ExitCode, print_json, say, warn
 from console.tables import columns
 from experiments.errors import Problem, Severity, SpecError
+from guardrails.catalogue_reading import read_catalogue_file
 from guardrails.language.spec_explain import WIDTH, explained, explanation_lines
 from guardrails.problems import and_more, told
 from guardrails.spec_file import SpecFile, json_schema, load_spec
 from guardrails.spec_paths import NotRegularError, name_of, read_spec, spec_paths, spec_text
 from guardrails.spec_set import check_together
+from metrics.catalogue import Catalogue, load_catalogue
 
 _HANDED_OVER = frozenset({("/", "dev"), ("/", "proc")})
 """Where a shell's pipes are: ``/dev/stdin``, ``/dev/fd/63``."""
@@ -25,12 +27,16 @@ _REGULAR = "give a file; to read a pipe, give /dev/stdin"
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One file: its text, what it says, and its problems (warnings included)."""
+    """One file: its text, what it says, and its problems (warnings included).
+
+    ``kpis`` is how many there are with a catalogue file, 0 of any other.
+    """
 
     file: str
     text: str
     spec: SpecFile | None
     problems: tuple[Problem, ...]
+    kpis: int = 0
 
     @property
     def good(self) -> bool:
@@ -39,7 +45,12 @@ class Checked:
 
 
 def validate(
-    paths: Sequence[Path], *, explain: bool, live: ServiceClient | None, as_json: bool
+    paths: Sequence[Path],
+    *,
+    explain: bool,
+    live: ServiceClient | None,
+    as_json: bool,
+    catalogue: Path | None = None,
 ) -> bool:
     """Check files and print every problem of all of them; return whether all are good.
 
@@ -48,8 +59,23 @@ def validate(
         explain: Say what every key and default of the good ones means.
         live: Asked what applying the files would do, where given.
         as_json: Print one JSON object instead of words.
+        catalogue: File with more KPIs than the built-in ones; checked too.
+
+    Raises:
+        CommandError: A path does not exist or holds no spec file, or nothing is to be checked.
+        SpecError: The catalogue file has problems.
     """
-    files = check_files(paths)
+    if not paths and catalogue is None:
+        raise CommandError(
+            "there is nothing to check",
+            hint="give spec files or folders of them, or --catalogue FILE",
+            code="usage",
+            exit_code=ExitCode.USAGE,
+        )
+    known, warnings = catalogue_and_warnings(catalogue)
+    files = check_files(paths, known)
+    if catalogue is not None:
+        files = [Checked(name_of(catalogue), "", None, warnings, len(known)), *files]
     if live is None:
         _report(files, explain=explain, as_json=as_json)
         return all(file.good for file in files)
@@ -67,13 +93,26 @@ def validate(
     return all(file.good for file in asked)
 
 
-def check_files(paths: Sequence[Path]) -> list[Checked]:
+def catalogue_and_warnings(path: Path | None) -> tuple[Catalogue, tuple[Problem, ...]]:
+    """Return the KPIs that files may name, and what is doubtful in the catalogue file.
+
+    Raises:
+        SpecError: The file has problems.
+    """
+    return (load_catalogue(), ()) if path is None else read_catalogue_file(path)
+
+
+def check_files(paths: Sequence[Path], catalogue: Catalogue | None = None) -> list[Checked]:
     """Read and check files, each alone and all together.
+
+    Args:
+        paths: Files, or folders of files.
+        catalogue: KPIs they may name; the built-in ones by default.
 
     Raises:
         CommandError: A path does not exist, or holds no spec file.
     """
-    files = [_checked(path) for path in _files(paths)]
+    files = [_checked(path, catalogue) for path in _files(paths)]
     together = check_together({f.file: f.spec for f in files if f.spec is not None})
     return [
         Checked(f.file, f.text, f.spec, (*f.problems, *(p for p in together if p.file == f.file)))
@@ -132,11 +171,11 @@ def read_text(path: Path) -> str:
     return text
 
 
-def _checked(path: Path) -> Checked:
+def _checked(path: Path, catalogue: Catalogue | None) -> Checked:
     file, text = name_of(path), ""
     try:
         text = read_text(path)
-        spec = load_spec(text, source=file)
+        spec = load_spec(text, source=file, catalogue=catalogue)
     except SpecError as error:
         return Checked(file, text, None, error.problems)
     return Checked(file, text, spec, spec.warnings)
@@ -158,10 +197,10 @@ def rehearsed(files: Sequence[Checked], service: ServiceClient) -> list[dict[str
 
 def _asked(files: Sequence[Checked], service: ServiceClient) -> list[Checked]:
     """Add what the service finds beside the problems that are known."""
-    good = [file for file in files if file.good]
+    good = [file for file in files if file.good and not file.kpis]
     found = {one["source"]: _problems(one) for one in rehearsed(good, service)}
     more = {f.file: [p for p in found.get(f.file, ()) if p not in f.problems] for f in files}
-    return [Checked(f.file, f.text, f.spec, (*f.problems, *more[f.file])) for f in files]
+    return [replace(file, problems=(*file.problems, *more[file.file])) for file in files]
 
 
 def _problems(one: dict[str, Any]) -> tuple[Problem, ...]:
@@ -177,6 +216,8 @@ def _report(
         return
     for file in files if not quiet else ():
         warn_problems(file.problems)
+        if file.good and file.kpis:
+            say(f"{file.file}: ok (a catalogue, {file.kpis} KPIs with the built-in ones)")
         if file.good and file.spec is not None:
             _say_good(file.file, file.spec, here)
             if explain:
@@ -212,6 +253,10 @@ def _result(file: Checked, *, explain: bool) -> dict[str, Any]:
     return result
 
 
-def schema() -> None:
-    """Print the JSON Schema of a spec file."""
-    print_json(json_schema())
+def schema(catalogue: Path | None = None) -> None:
+    """Print the JSON Schema of a spec file, which offers the KPIs of a catalogue file too.
+
+    Raises:
+        SpecError: The catalogue file has problems.
+    """
+    print_json(json_schema(catalogue_and_warnings(catalogue)[0]))

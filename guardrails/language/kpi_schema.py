@@ -70,16 +70,24 @@ _MEASURE: Final = _record(
         _row("sum", "Number field to add up. Default: events are counted.", "seconds", _TEXT),
         _row(
             "cap",
-            "Largest contribution of one event: a number, or `window` for the length of the "
-            "window in hours. Default: none.",
+            "Largest contribution of one event: a number chosen before the run, such as the 99.9th "
+            "percentile of last month, or `window` for the length of the window in hours. Of a "
+            "capped mean the value without caps and the share of units capped are shown too. "
+            "Default: none.",
             1800,
-            {"anyOf": [{"type": "number"}, {"const": "window"}]},
+            {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "window"}]},
         ),
         _row(
             "before_close",
             "Only events at least this long before the window closes. Default: all.",
             "30m",
             {"type": "string", "pattern": _LENGTH},
+        ),
+        _row(
+            "after",
+            "Only events later than the first one of this other measure of the KPI. Default: all.",
+            "kept",
+            _TEXT,
         ),
     ],
     required=["event"],

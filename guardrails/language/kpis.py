@@ -1,17 +1,18 @@
 """The KPIs a spec file may name: those of the catalogue and its own. Pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from experiments.errors import Severity
 from experiments.language.reading import (
     Item,
     Key,
     Place,
     Record,
     Refusal,
-    ToldError,
+    Report,
     ValueType,
     given,
     near,
@@ -19,8 +20,9 @@ from experiments.language.reading import (
 from experiments.language.source import ListNode, MappingNode, Mark, Node, is_faulty, to_json
 from guardrails.language.kpi_schema import KPIS_SCHEMA
 from metrics.catalogue import Catalogue, CatalogueError, KpiDefinition, parse_kpi
+from metrics.catalogue_file import doubts_of
 
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_QUOTED: Final = re.compile(r"(?<!\w)'([^' ]+)'")
 _STEP: Final = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
 
 
@@ -71,6 +73,8 @@ def kpi_book(record: Record, catalogue: Catalogue) -> KpiBook:
             item.place.problem(
                 item.at, "is the key of a KPI of the catalogue", "give yours another key"
             )
+        for doubt in doubts_of(item.value, catalogue.events, item.place.path):
+            tell_at(node, item.place.report, doubt, under="kpis", severity=Severity.WARNING)
     return KpiBook(catalogue, own, frozenset(written - set(own)))
 
 
@@ -82,46 +86,71 @@ def _read_kpis(node: Node, place: Place) -> dict[str, Item]:
         here = place.key(entry.key)
         if entry.faulty or is_faulty(entry.value):
             continue
-        if not _NAME.fullmatch(entry.key):
-            here.problem(entry.at, "is no key for a KPI", "use letters, digits and `_`")
-            continue
         try:
             found[entry.key] = Item(_definition(entry.key, entry.value, here), entry.at, here)
-        except ToldError:
-            continue
+        except CatalogueError as error:
+            for each in error.every:
+                at = entry.at if each.path == here.path else None
+                tell_at(entry.value, place.report, each, under=here.path, at=at)
     return found
 
 
 def _definition(key: str, node: Node, place: Place) -> KpiDefinition:
     if not isinstance(node, MappingNode):
-        place.problem(
-            node.at, f"a KPI must be keys and values, {given(node)}", "write kind, better and so on"
+        raise CatalogueError(
+            place.path,
+            f"a KPI must be keys and values, {given(node)}; write kind, better and so on",
         )
-        raise ToldError
-    try:
-        return parse_kpi(key, to_json(node))
-    except CatalogueError as error:
-        steps = error.path.removeprefix(place.path).lstrip(".")
-        at = _locate(node, _STEP.findall(steps))
-        message, _, hint = error.message.partition("; ")
-        Place(place.report, error.path or place.path).problem(at, message, hint)
-        raise ToldError from error
+    return parse_kpi(key, to_json(node))
 
 
-def _locate(node: Node, steps: Iterable[tuple[str, str]]) -> Mark:
-    """Return where a path leads, or the last place on it that exists."""
-    current: Node = node
-    for key, index in steps:
+def tell_at(
+    node: Node | None,
+    report: Report,
+    error: CatalogueError,
+    *,
+    under: str,
+    at: Mark | None = None,
+    severity: Severity = Severity.ERROR,
+) -> None:
+    """Tell a problem of a catalogue at its place in a file.
+
+    Args:
+        node: What stands under the path ``under``.
+        report: Takes the problem.
+        error: Its path begins with ``under``.
+        under: Path of ``node``, empty for the whole file.
+        at: Where it stands, when that is known.
+        severity: Whether it refuses the file.
+    """
+    steps = error.path.removeprefix(under).lstrip(".")
+    of_key = error.message.startswith("unknown key")
+    where = at or (_locate(node, steps, of_key=of_key) if node is not None else Mark(1, 1))
+    message, _, hint = _QUOTED.sub(r"`\1`", error.message).partition("; ")
+    report.add(where, error.path, message, hint, severity=severity)
+
+
+def _locate(node: Node, path: str, *, of_key: bool) -> Mark:
+    """Return where a path leads, or the last place on it that exists.
+
+    Args:
+        node: Where the path begins.
+        path: Keys with dots and list places; a key that holds a dot is not followed.
+        of_key: Whether the last key is told instead of its value.
+    """
+    current, at = node, node.at
+    for key, index in _STEP.findall(path):
         if isinstance(current, MappingNode):
-            following = current.get(key or index)
+            entry = next((e for e in current.entries if e.key == (key or index)), None)
+            if entry is None:
+                break
+            current, at = entry.value, entry.at if of_key else entry.value.at
         elif isinstance(current, ListNode) and index and int(index) < len(current.items):
-            following = current.items[int(index)]
+            current = current.items[int(index)]
+            at = current.at
         else:
-            following = None
-        if following is None:
             break
-        current = following
-    return current.at
+    return at
 
 
 KPIS_KEY: Final = Key(

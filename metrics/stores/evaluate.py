@@ -109,8 +109,10 @@ def _totals(
     """Return every measure, added up by ``groups`` (one group number per event)."""
     totals: dict[str, Array] = {"window": np.full(count, plan.hours, dtype)}
     for measure in plan.measures:
-        rows = picked[measure.code]
-        rows = rows[(events.flags[rows] & measure.bit) != 0]
+        rows = _matching(measure, events, picked)
+        if measure.after is not None:
+            first = _first(plan.measures[measure.after], events, picked, groups, count)
+            rows = rows[events.at[rows] > first[groups[rows]]]
         if measure.before_close is not None:
             rows = rows[events.at[rows] <= ends[events.owner[rows]] - measure.before_close]
         if measure.column is None:
@@ -121,6 +123,21 @@ def _totals(
             np.add.at(sums, groups[rows], _numbers(measure, plan, events, rows).astype(dtype))
             totals[measure.name] = sums
     return totals
+
+
+def _matching(measure: MeasurePlan, events: Gathered, picked: Mapping[int, Ints]) -> Ints:
+    rows = picked[measure.code]
+    return rows[(events.flags[rows] & measure.bit) != 0]
+
+
+def _first(
+    measure: MeasurePlan, events: Gathered, picked: Mapping[int, Ints], groups: Ints, count: int
+) -> Ints:
+    """Return when the first event of a measure happened, by group; later than all without one."""
+    rows = _matching(measure, events, picked)
+    first = np.full(count, np.iinfo(np.int64).max, np.int64)
+    np.minimum.at(first, groups[rows], events.at[rows])
+    return first
 
 
 def _numbers(measure: MeasurePlan, plan: KpiPlan, events: Gathered, rows: Ints) -> Ints:

@@ -30,7 +30,10 @@ Predicate = Callable[[Mapping[str, FieldValue], str], bool]
 
 @dataclass(frozen=True, slots=True)
 class MeasurePlan:
-    """Where a measure finds its events: name code, bit, and number column (``None``: count)."""
+    """Where a measure finds its events: name code, bit, and number column (``None``: count).
+
+    ``after`` is the place among the KPI's measures of the one whose first event must come before.
+    """
 
     name: str
     code: int
@@ -39,6 +42,7 @@ class MeasurePlan:
     cap: int | None
     cap_window: bool
     before_close: int | None
+    after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +134,7 @@ def _plan(kpis: tuple[tuple[KpiDefinition, tuple[int, ...]], ...]) -> FramePlan:
     case_fields: list[str] = []
     plans: list[KpiPlan] = []
     for kpi, windows in kpis:
-        measures = tuple(_measure(measure, kpi.trust, names) for measure in kpi.measures)
+        measures = tuple(_measure(measure, kpi, names) for measure in kpi.measures)
         if kpi.per is not None:
             if kpi.per not in case_fields:
                 case_fields.append(kpi.per)
@@ -166,7 +170,7 @@ def _plan(kpis: tuple[tuple[KpiDefinition, tuple[int, ...]], ...]) -> FramePlan:
     )
 
 
-def _measure(measure: Measure, trust: Trust, names: dict[str, NamePlan]) -> MeasurePlan:
+def _measure(measure: Measure, kpi: KpiDefinition, names: dict[str, NamePlan]) -> MeasurePlan:
     plan = names.setdefault(measure.event, NamePlan(code=len(names) + 1))
     column = None
     if measure.field is not None:
@@ -174,12 +178,17 @@ def _measure(measure: Measure, trust: Trust, names: dict[str, NamePlan]) -> Meas
     return MeasurePlan(
         name=measure.name,
         code=plan.code,
-        bit=_bit(measure, trust, plan),
+        bit=_bit(measure, kpi.trust, plan),
         column=column,
         cap=measure.cap,
         cap_window=measure.cap_window,
         before_close=None if measure.before_close is None else microseconds(measure.before_close),
+        after=None if measure.after is None else _place(measure.after, kpi),
     )
+
+
+def _place(name: str, kpi: KpiDefinition) -> int:
+    return [measure.name for measure in kpi.measures].index(name)
 
 
 def _bit(measure: Measure, trust: Trust, plan: NamePlan) -> int:

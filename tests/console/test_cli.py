@@ -98,8 +98,18 @@ def test_help_lists_every_command():
     assert result.exit_code == 0
     listed = [line.split()[0] for line in result.stdout.split("Commands:")[1].splitlines() if line]
     assert listed == [
-        *["demo", "serve", "validate", "schema", "apply", "plan", "status", "explain", "revisions"],
-        *["start", "approve", "pause", "resume", "roll-back", "stop", "events", "load"],
+        *["demo", "serve", "validate", "kpis", "schema", "apply", "plan", "status", "explain"],
+        *[
+            "revisions",
+            "start",
+            "approve",
+            "pause",
+            "resume",
+            "roll-back",
+            "stop",
+            "events",
+            "load",
+        ],
         *["quarantine", "forget", "backtest", "backup", "export", "import", "store"],
     ]
 
@@ -238,7 +248,7 @@ def test_whatever_is_given_is_refused_in_the_one_shape(command, exit_code, words
     ("command", "words", "asks"),
     [
         (["status", "--nope"], "--nope", "turnback status"),
-        (["validate"], "PATH...", "turnback validate"),
+        (["apply"], "PATH...", "turnback apply"),
         (["plan", GOOD, "--paths", "many"], "--paths", "turnback plan"),
         (["demo", "--scenario", "flood"], "'flood'", "turnback demo"),
         (["import", "online-retail", "data"], "--out", "turnback import online-retail"),

@@ -116,6 +116,60 @@ def test_a_flow_still_open_when_the_window_closes_is_not_abandoned(store):
     assert value_of(store, "flow_dwell_seconds", timedelta(hours=1)) == (1, 0, 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("last_step", "value"),
+    [
+        pytest.param(0.4, (1, 1, 700, 1), id="a step 36 minutes before the window closes"),
+        pytest.param(0.6, (1, 0, 0, 0), id="a step 24 minutes before it closes: still going on"),
+    ],
+)
+def test_a_flow_is_abandoned_half_an_hour_after_its_last_step(store, last_step, value):
+    put(
+        store,
+        exposed(0),
+        event("s1", "cancel_started", 0),
+        event("l1", "cancel_step_left", 0.1, step="points_lost", seconds=300),
+        event("l2", "cancel_step_left", last_step, step="coupon", seconds=400),
+    )
+    assert value_of(store, "flow_dwell_seconds", timedelta(hours=1)) == value
+
+
+def test_a_second_flow_that_is_finished_leaves_the_first_abandoned(store):
+    put(
+        store,
+        exposed(0),
+        event("s1", "cancel_started", 0),
+        event("l1", "cancel_step_left", 0.05, step="points_lost", seconds=100),
+        event("s2", "cancel_started", 0.4),
+        event("l2", "cancel_step_left", 0.6, step="points_lost", seconds=50),
+        event("f2", "cancel_finished", 0.7, outcome="kept", seconds=80),
+    )
+    assert value_of(store, "flow_dwell_seconds", timedelta(hours=1)) == (1, 1, 80 + 70, 2)
+
+
+@pytest.mark.parametrize(
+    ("history", "value"),
+    [
+        pytest.param([("start", 0), ("kept", 1), ("start", 30)], (1, 1, 1, 1), id="came back"),
+        pytest.param([("start", 0), ("start", 1), ("kept", 2)], (1, 1, 0, 1), id="kept at last"),
+        pytest.param([("start", 0), ("kept", 1)], (1, 1, 0, 1), id="kept and stayed"),
+        pytest.param([("start", 0), ("start", 9)], (1, 0, 0, 0), id="never kept"),
+        pytest.param([("kept", 5), ("start", 5)], (1, 1, 0, 1), id="at the same instant"),
+        pytest.param(
+            [("kept", 9), ("start", 5), ("kept", 1)], (1, 1, 1, 1), id="whatever the order sent"
+        ),
+        pytest.param([("kept", 1), ("start", 169)], (1, 1, 0, 1), id="after the window"),
+    ],
+)
+def test_an_attempt_after_keeping_the_order_is_a_reattempt(store, history, value):
+    names = {"start": "cancel_started", "kept": "cancel_finished"}
+    put(store, exposed(0))
+    for number, (what, when) in enumerate(history):
+        fields = {"outcome": "kept"} if what == "kept" else {}
+        put(store, event(f"h{number}", names[what], when, **fields))
+    assert value_of(store, "cancel_reattempt_rate") == value
+
+
 def test_time_in_the_flow_is_capped_and_a_finished_flow_explains_its_steps(store):
     put(
         store,

@@ -14,6 +14,7 @@ from metrics.catalogue import (
     load_catalogue,
     parse_kpi,
 )
+from metrics.catalogue_file import doubts_of
 from metrics.cells import MICRO
 from metrics.formula import FormulaError, Scale, parse_formula
 
@@ -115,16 +116,18 @@ def changed(**changes):
 @pytest.mark.parametrize(
     ("given", "path", "message"),
     [
-        (changed(kinds="mean"), "kpis.k", "unknown key 'kinds'; did you mean 'kind'"),
+        (changed(kinds="mean"), "kpis.k.kinds", "unknown key 'kinds'; did you mean 'kind'"),
         (changed(kind="average"), "kpis.k.kind", "got 'average'"),
-        (changed(better=None), "kpis.k.better", "got None"),
+        (changed(better=None), "kpis.k.better", "is missing; write one of higher, lower, either"),
         (changed(windows={"1h": "60%", "1d": "50%"}), "kpis.k.windows", "sum to 100%"),
-        (changed(windows={"60": "100%"}), "kpis.k.windows", "a duration such as 30m"),
+        (changed(windows={"60": "100%"}), "kpis.k.windows.60", "a duration such as 30m"),
+        (changed(windows={"99999d": "100%"}), "kpis.k.windows.99999d", "at most ten years"),
+        (changed(windows=None), "kpis.k.windows", "is missing; write for instance {1h: 50%"),
         (changed(windows=["1h", "60m"]), "kpis.k.windows", "named twice"),
         (changed(windows={"1h": "half"}), "kpis.k.windows.1h", "a share such as 50%"),
-        (changed(windows={"0h": "100%"}), "kpis.k.windows", "a duration"),
-        (changed(measures=None), "kpis.k.measures", "expected a mapping, got None"),
-        (changed(measures={"seen": {}}), "kpis.k.measures.seen.event", "expected text"),
+        (changed(windows={"0h": "100%"}), "kpis.k.windows.0h", "a duration"),
+        (changed(measures=None), "kpis.k.measures", "is missing; write for instance {opened"),
+        (changed(measures={"seen": {}}), "kpis.k.measures.seen.event", "is missing"),
         (changed(measures={"window": {"event": "e"}}), "kpis.k.measures.window", "cannot be"),
         (
             changed(measures={"seen": {"event": "e", "where": {"a": {"below": 3}}}}),
@@ -136,6 +139,34 @@ def changed(**changes):
             "kpis.k.measures.seen.cap",
             "only a sum has a cap",
         ),
+        *(
+            (
+                changed(measures={"seen": {"event": "e", "sum": "f", "cap": cap}}),
+                "kpis.k.measures.seen.cap",
+                words,
+            )
+            for cap, words in [
+                (-3, "a number above 0, or `window`; got -3"),
+                (float("nan"), "expected a number of at most 9,000,000,000,000; got nan"),
+                ("windows", "expected a number of at most 9,000,000,000,000; got 'windows'"),
+            ]
+        ),
+        (
+            changed(measures={"seen": {"event": "e", "where": {"a": []}}}),
+            "kpis.k.measures.seen.where.a",
+            "is an empty list, which nothing matches",
+        ),
+        (
+            changed(measures={"seen": {"event": "e", "where": {"a": None}}}),
+            "kpis.k.measures.seen.where.a",
+            "write {present: false}",
+        ),
+        (
+            changed(measures={"seen": {"event": "e", "after": "sen"}}),
+            "kpis.k.measures.seen.after",
+            "'sen' is no measure of this KPI; did you mean 'seen'",
+        ),
+        (changed(value="seen" + " + seen" * 100), "kpis.k.value", "at most 500 characters"),
         (changed(value="sen > 0"), "kpis.k.value", "'sen' is no measure; there are seen, window"),
         (changed(value="seen >"), "kpis.k.value", "is no formula"),
         (changed(value="__import__('os')"), "kpis.k.value", "is not understood"),
@@ -150,6 +181,60 @@ def test_a_wrong_entry_says_where_and_what(given, path, message):
         parse_kpi("k", given)
     assert caught.value.path == path
     assert message in caught.value.message
+
+
+def test_everything_wrong_with_an_entry_is_told_at_once():
+    given = {
+        "kind": "average",
+        "better": "up",
+        "windows": {"1h": "50%", "soon": "half"},
+        "measures": {"seen": {"event": "e", "where": {"a": {"below": 3}}, "cap": 2}},
+        "value": "seen > 0",
+        "titel": "Seen",
+    }
+    with pytest.raises(CatalogueError) as caught:
+        parse_kpi("k", given)
+    assert [error.path for error in caught.value.every] == [
+        "kpis.k.titel",
+        "kpis.k.measures.seen.cap",
+        "kpis.k.measures.seen.where.a",
+        "kpis.k.kind",
+        "kpis.k.better",
+        "kpis.k.windows.soon",
+        "kpis.k.windows.soon",
+    ]
+
+
+def test_names_that_nearly_fit_and_types_that_cannot_are_doubted():
+    catalogue = load_catalogue()
+    measures = {
+        "a": {"event": "cancel_finshed"},
+        "b": {"event": "cancel_finished", "sum": "second"},
+        "c": {"event": "cancel_finished", "where": {"outcome": 3}},
+        "d": {"event": "complaint_filed", "where": {"repeat": "true"}},
+        "e": {"event": "cancel_finished", "sum": "reason"},
+        "f": {"event": "help_opened", "where": {"page": "faq"}},
+    }
+    kpi = parse_kpi("k", {**GOOD, "measures": measures, "value": "a > 0"})
+    found = {e.path: e.message for e in doubts_of(kpi, catalogue.events, "k")}
+    assert found == {
+        "k.measures.a.event": (
+            "no event 'cancel_finshed' is known; did you mean 'cancel_finished'?"
+        ),
+        "k.measures.b.sum": "the event has no field 'second'; did you mean 'seconds'?",
+        "k.measures.c.where.outcome": (
+            "outcome is text, and this asks for a number; nothing matches"
+        ),
+        "k.measures.d.where.repeat": (
+            "repeat is boolean, and this asks for a text; nothing matches"
+        ),
+        "k.measures.e.sum": "reason is text, and this asks for a number; nothing matches",
+    }
+
+
+def test_no_shipped_kpi_is_doubtful():
+    catalogue = load_catalogue()
+    assert [d for kpi in catalogue for d in doubts_of(kpi, catalogue.events, kpi.key)] == []
 
 
 def test_text_that_is_no_yaml_says_so():

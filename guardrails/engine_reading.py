@@ -1,0 +1,115 @@
+"""What can be read of experiments: views, revisions, transitions, explanations."""
+
+from collections.abc import Mapping
+
+from experiments.database import ControlPlane
+from experiments.lifecycle import OVER
+from experiments.repository import (
+    experiment_keys,
+    load_phases,
+    load_revisions,
+    load_transitions,
+    newest_revisions,
+)
+from guardrails.clock import Clock
+from guardrails.meanings import ListedKpi, listed
+from guardrails.planning.measured import Measured, measured_of
+from guardrails.present import Known, experiment_view, revision_view, transition_view
+from guardrails.present_explained import explanation
+from guardrails.ring import Ring
+from guardrails.settings import EngineSettings
+from guardrails.shelf import Shelf
+from guardrails.views import ExperimentView, Explanation, RevisionView, TransitionView
+from metrics.catalogue import Catalogue, load_catalogue
+from metrics.store import Frame, MetricStore
+
+
+class Reading:
+    """The reading half of the engine: changes nothing, waits for no lock. Safe from any thread."""
+
+    settings: EngineSettings
+    _control: ControlPlane
+    _store: MetricStore
+    _clock: Clock
+    _catalogue: Catalogue
+    _shelf: Shelf
+    _ring: Ring
+
+    def experiments(self) -> tuple[ExperimentView, ...]:
+        """Return every experiment, oldest first."""
+        with self._control.reading() as session:
+            keys = experiment_keys(session)
+        return tuple(self.experiment(key) for key in keys)
+
+    def experiment(self, key: str) -> ExperimentView:
+        """Return everything shown of one experiment.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+        """
+        return experiment_view(self._all_of(key))
+
+    def transitions(self, key: str) -> tuple[TransitionView, ...]:
+        """Return every change of state of an experiment, oldest first.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+        """
+        with self._control.reading() as session:
+            self._shelf.known(session, key)
+            return tuple(transition_view(t) for t in load_transitions(session, key))
+
+    def measured(self, key: str) -> Measured:
+        """Return what is known of control's KPIs and the traffic, for the plan of another run.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+        """
+        with self._control.reading() as session:
+            record, loaded = self._shelf.known(session, key)
+            phases = load_phases(session, key, record.seed)
+        frame = loaded.frame(record, phases)
+        return measured_of(loaded, record, self._store.snapshot(frame, now=self._clock.now()))
+
+    def frames(self) -> tuple[Frame, ...]:
+        """Return what the store is asked at every check of the experiments that run."""
+        with self._control.reading() as session:
+            return self._shelf.frames(session)
+
+    def revisions(self, key: str) -> tuple[RevisionView, ...]:
+        """Return every applied file of an experiment, oldest first.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+        """
+        with self._control.reading() as session:
+            self._shelf.known(session, key)
+            return tuple(map(revision_view, load_revisions(session, key)))
+
+    def newest(self) -> Mapping[str, RevisionView]:
+        """Return the newest applied file of every experiment that is not over, by key."""
+        with self._control.reading() as session:
+            return {key: revision_view(r) for key, r in newest_revisions(session, OVER).items()}
+
+    def explain(self, key: str) -> Explanation:
+        """Say what happened and why, in words, from stored evidence.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+        """
+        known = self._all_of(key)
+        return explanation(known, experiment_view(known), now=self._clock.now())
+
+    def kpis(self) -> tuple[ListedKpi, ...]:
+        """Return every KPI that a file may name or that a run uses, core ones first."""
+        with self._control.reading() as session:
+            running = self._shelf.not_over(session)
+        return tuple(listed(self._catalogue, load_catalogue(), running))
+
+    def _all_of(self, key: str) -> Known:
+        return self._shelf.everything(
+            key,
+            suspended=self.settings.suspended,
+            trouble=self._ring.trouble.get(key),
+            now=self._clock.now(),
+        )
