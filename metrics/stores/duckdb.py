@@ -10,9 +10,10 @@ from metrics.events import Event, Rejection, to_micros
 from metrics.store import Appended, Frame, StoreError
 from metrics.stores.admission import REUSE, admit
 from metrics.stores.exposures import of_experiment
-from metrics.stores.frames import FrameState, Row, identity
+from metrics.stores.frames import FrameState, identity
 from metrics.stores.log import EventLog
 from metrics.stores.recent import EVERYTHING, RecentIds
+from metrics.stores.rows import EventRows, Rows, Stamped
 
 RECENT_IDS = 300_000
 TAIL_EVENTS = 10_000
@@ -42,7 +43,7 @@ class DuckDBMetricStore:
         except BaseException:
             self._log.close()
             raise
-        self._tail: list[Row] = []  # the newest rows, the last one has seq == self._seq
+        self._tail: list[Stamped] = []  # the newest rows, the last one has seq == self._seq
         self._frames: dict[object, FrameState] = {}
 
     def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:
@@ -102,7 +103,7 @@ class DuckDBMetricStore:
             try:
                 state = self._state(key, frame, upto)
                 for chunk in self._rows(state, upto):
-                    state.ingest(chunk, chunk[-1][0])
+                    state.ingest(chunk, chunk.newest)
                 state.processed = max(state.processed, upto)
                 return state.snapshot(to_micros(now))
             except BaseException as error:
@@ -174,7 +175,7 @@ class DuckDBMetricStore:
             self._frames[key] = state
         return state
 
-    def _rows(self, state: FrameState, upto: int) -> Iterator[list[Row]]:
+    def _rows(self, state: FrameState, upto: int) -> Iterator[Rows]:
         """Return the rows a state needs to reach ``upto``, from memory when they are recent."""
         after = state.processed
         if after >= upto:
@@ -183,7 +184,7 @@ class DuckDBMetricStore:
             oldest = self._seq - len(self._tail)  # the seq before the first of the tail
             rows = self._tail[after - oldest : upto - oldest] if after >= oldest else None
         if rows is not None:
-            yield rows
+            yield EventRows(rows)
         else:
             yield from self._log.read(after, upto, since=state.earliest)
 

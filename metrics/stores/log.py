@@ -12,6 +12,7 @@ import pyarrow as pa
 from metrics.events import Event, Rejection, from_micros
 from metrics.store import StoreError
 from metrics.stores.connection import claim, connect, release, told
+from metrics.stores.rows import LogRows, Stamped
 from metrics.stores.schema import prepare
 
 _EVENTS = pa.schema(
@@ -39,14 +40,11 @@ _QUARANTINE = pa.schema(
     ]
 )
 _READ = 20_000
+_READ_ROWS = 65_536
 _UNREAD = "events could not be read; check the disk and the memory limit"
 _encode = msgspec.json.Encoder().encode
 _units = msgspec.json.Decoder(dict[str, str]).decode
 _fields = msgspec.json.Decoder(dict[str, str | bool | int]).decode
-
-
-Stamped = tuple[int, int, Event]
-"""Sequence number, time in microseconds, event."""
 
 
 class EventLog:
@@ -92,9 +90,26 @@ class EventLog:
                 "check free disk space, then send it again"
             ) from error
 
-    def read(self, after: int, upto: int, *, since: int) -> Iterator[list[Stamped]]:
-        """Return the events with after < seq <= upto and since <= happened_at, in chunks."""
-        return self._stamped("seq > ? AND seq <= ? AND happened_at >= ?", (after, upto, since))
+    def read(self, after: int, upto: int, *, since: int) -> Iterator[LogRows]:
+        """Return the events with after < seq <= upto and since <= happened_at, in chunks.
+
+        In no order: sorting a whole log would cost more memory than there is.
+        """
+        cursor = self.cursor()
+        query = (
+            "SELECT seq, happened_at, name, units, fields, trusted FROM events "
+            "WHERE seq > ? AND seq <= ? AND happened_at >= ?"
+        )
+        with told(self._path, _UNREAD):
+            found = cursor.sql(query, params=[after, upto, since])
+            chunks = iter(found.to_arrow_reader(_READ_ROWS))
+        while True:
+            with told(self._path, _UNREAD):
+                chunk = next(chunks, None)
+            if chunk is None:
+                return
+            if chunk.num_rows:
+                yield LogRows(chunk)
 
     def exposures(self, since: int, until: int) -> Iterable[Event]:
         """Return the exposures with since <= happened_at < until in order of arrival."""

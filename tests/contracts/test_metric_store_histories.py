@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from metrics.catalogue import Trust, load_catalogue
@@ -30,7 +31,7 @@ def test_a_robots_events_do_not_pile_up(tmp_path):
         put(engine, exposed(0.5), event("late", "satisfaction_rated", 0.6, score=5))
     assert store.snapshot(frame, now=LATE) == reference.snapshot(frame, now=LATE)
     (state,) = store._frames.values()
-    assert state._events.gather(state._head(0)).rows.size < 1100
+    assert state._events.gather(np.array([0])).rows.size < 1100
     store.close()
 
 

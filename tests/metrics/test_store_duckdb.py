@@ -155,16 +155,15 @@ def test_a_check_reads_only_what_is_new(tmp_path, monkeypatch):
     booked = []
     book = state._book
 
-    def count(ledger, window, positions, *, take_away):
+    def count(ledger, kpi, positions, *, take_away):
         booked.append(positions.shape[0])
-        book(ledger, window, positions, take_away=take_away)
+        book(ledger, kpi, positions, take_away=take_away)
 
     monkeypatch.setattr(state, "_book", count)
     monkeypatch.setattr(store._log, "read", None)  # the log is not touched
     store.append(history(2000, 2003), received_at=START)
     store.snapshot(frame(), now=now + timedelta(minutes=3))
-    windows = len(state._plan.by_window)
-    assert sum(booked) <= 3 * windows
+    assert sum(booked) <= 3 * len(state._plan.kpis)
     store.close()
 
 
@@ -208,9 +207,9 @@ def tied(unit, count):
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("metrics.stores.frames", "unit_values"),
+        ("metrics.stores.frames", "total_values"),
         ("metrics.stores.ledger.Ledger", "book"),
-        ("metrics.stores.columns.EventColumns", "gather"),
+        ("metrics.stores.ledger", "add_up"),
     ],
 )
 def test_a_failure_in_the_middle_of_a_snapshot_leaves_no_trace(
