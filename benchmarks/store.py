@@ -46,7 +46,9 @@ def measure_load(folder: Path, seconds: float) -> None:
         http.httpx.post(f"{url}/api/v1/experiments", content=http.SPEC).raise_for_status()
         exposed = http.drive(host, port, http.exposures(), seconds=None)
         before, _ = http.checks_of(host, port)
+        spent, driven = http.processor(pid), time.process_time()
         load = http.drive(host, port, (http.body_of(made, n) for n in count()), seconds=seconds)
+        spent, driven = http.processor(pid) - spent, time.process_time() - driven
         checks, average = http.checks_of(host, port)
         memory = resident(pid)
     with_restart = time.perf_counter()
@@ -68,6 +70,11 @@ def measure_load(folder: Path, seconds: float) -> None:
         f"    all of them kept {kept:,} (with {exposed.accepted:,} exposures); {checks - before} "
         f"checks meanwhile, {1000 * average:.0f} ms each; {memory:.2f} GiB; opened again in "
         f"{opened:.1f} s"
+    )
+    print(
+        f"    processor time  {1e6 * spent / load.accepted:9.1f} us an event in the service, "
+        f"{1e6 * driven / load.accepted:.1f} in the generator; they had "
+        f"{(spent + driven) / load.seconds:.2f} cores"
     )
     print(f"    decoding alone  {alone:9,.0f}/s  all of it is {load.rate / alone:.0%} of that")
     print(f"    bulk append     {bulk:9,.0f}/s  all of it is {load.rate / bulk:.0%} of that")

@@ -22,7 +22,7 @@ from store_history import ARMS, KINDS, WORDS
 from experiments.assignment import Serving, compile_experiment
 from guardrails.spec_file import load_spec
 from metrics.catalogue import load_catalogue
-from metrics.events import Event, EventLimits, decode_events, parse_event, to_micros
+from metrics.events import Event, EventLimits, read_events, to_micros
 from metrics.stores.connection import CHECKPOINT_THRESHOLD
 from metrics.stores.log import _event_table
 from metrics.stores.schema import STEPS
@@ -209,6 +209,12 @@ def _more(connection: socket.socket) -> bytes:
     return part
 
 
+def processor(pid: int) -> float:
+    """Return the seconds of processor time a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def checks_of(host: str, port: int) -> tuple[int, float]:
     """Return how many checks ran and how long they took on average."""
     text = httpx.get(f"http://{host}:{port}/metrics", timeout=30).text
@@ -231,11 +237,7 @@ def decoding(made: list[bytes], batches: int) -> tuple[float, list[Event]]:
     events: list[Event] = []
     begun = time.perf_counter()
     for body in bodies:
-        raw = decode_events(body, ndjson=False)
-        events += [
-            parse_event(each, index=index, now=now, limits=limits, trusted=True)
-            for index, each in enumerate(raw)
-        ]
+        events += read_events(body, ndjson=False, now=now, limits=limits, trusted=True) or []
     return len(events) / (time.perf_counter() - begun), events
 
 

@@ -34,6 +34,7 @@ from metrics.asgi import (
 )
 from metrics.catalogue import Catalogue, KpiDefinition
 from metrics.events import (
+    EXPOSURE,
     Event,
     EventLimits,
     MalformedBodyError,
@@ -41,6 +42,7 @@ from metrics.events import (
     as_json,
     decode_events,
     parse_event,
+    read_events,
 )
 from metrics.ingest import Ingest, QueueFullError
 from metrics.store import Appended, MetricStore, StoreError
@@ -223,32 +225,51 @@ class EventsEndpoint:
     ) -> tuple[list[tuple[int, Event]], list[Rejection]]:
         """Return the events to append with their index, and what is wrong with the others."""
         intake = self._intake
+        now = intake.now()
+        read: Sequence[Event | Rejection] | None = read_events(
+            body, ndjson=ndjson, now=now, limits=intake.limits, trusted=trusted
+        )
+        if read is None:
+            read = self._closer(body, now, ndjson=ndjson, trusted=trusted)
+        self._check_count(len(read))
+        events: list[tuple[int, Event]] = []
+        rejected: list[Rejection] = []
+        for index, parsed in enumerate(read):
+            if isinstance(parsed, Rejection):
+                rejected.append(parsed)
+                continue
+            # only of exposures can an experiment know more
+            screened = intake.screen(parsed) if parsed.name == EXPOSURE else parsed
+            if isinstance(screened, Event):
+                events.append((index, screened))
+            else:
+                rejected.append(replace(screened, index=index, event=as_json(parsed)))
+        return events, rejected
+
+    def _closer(
+        self, body: bytes, now: datetime, *, ndjson: bool, trusted: bool
+    ) -> Sequence[Event | Rejection]:
+        """Return what becomes of every event of a body that is not good throughout."""
         try:
             raw = decode_events(body, ndjson=ndjson)
         except MalformedBodyError as error:
             raise RequestError(400, "malformed_body", str(error)) from None
-        if len(raw) > intake.batch_limit:
+        self._check_count(len(raw))
+        limits = self._intake.limits
+        return [
+            parse_event(item, index=index, now=now, limits=limits, trusted=trusted)
+            for index, item in enumerate(raw)
+        ]
+
+    def _check_count(self, count: int) -> None:
+        most = self._intake.batch_limit
+        if count > most:
             raise RequestError(
                 413,
                 "too_many_events",
-                f"{len(raw)} events in one request; at most {intake.batch_limit} are taken",
+                f"{count} events in one request; at most {most} are taken",
                 "send smaller batches",
             )
-        now = intake.now()
-        events: list[tuple[int, Event]] = []
-        rejected: list[Rejection] = []
-        for index, item in enumerate(raw):
-            parsed = parse_event(item, index=index, now=now, limits=intake.limits, trusted=trusted)
-            if isinstance(parsed, Event):
-                event = parsed
-                parsed = intake.screen(event)
-                if isinstance(parsed, Rejection):
-                    parsed = replace(parsed, index=index, event=as_json(event))
-            if isinstance(parsed, Event):
-                events.append((index, parsed))
-            else:
-                rejected.append(parsed)
-        return events, rejected
 
     async def _append(
         self, events: Sequence[tuple[int, Event]], rejected: list[Rejection]

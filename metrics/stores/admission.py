@@ -35,6 +35,8 @@ def admit(
         known: Times (microseconds) of stored events by id, at least for the ids and the
             24 h around the times of the batch.
     """
+    if not known and len({event.id for event in events}) == len(events):
+        return Admission(tuple(zip(events, at_times, strict=True)), (), ())  # all of them new
     accepted: list[tuple[Event, int]] = []
     rejected: list[Rejection] = []
     repeated: list[int] = []

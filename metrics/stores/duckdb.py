@@ -150,9 +150,7 @@ class DuckDBMetricStore:
 
     def _known(self, events: Sequence[Event], times: Sequence[int]) -> Mapping[str, Iterable[int]]:
         """Return the stored times of a batch's ids, from memory or by one look-up."""
-        known: dict[str, Iterable[int]] = {
-            event.id: stored for event in events if (stored := self._recent.get(event.id))
-        }
+        known: dict[str, Iterable[int]] = dict(self._recent.known(event.id for event in events))
         if times and min(times) - REUSE < self._recent.horizon:
             old = [
                 (event.id, at)

@@ -1,6 +1,6 @@
 """Ids of recent events in memory, so that most batches need no look-up in the log."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 HOUR = 3_600_000_000
 EVERYTHING = -(2**62)
@@ -12,26 +12,48 @@ class RecentIds:
     def __init__(self, capacity: int, horizon: int) -> None:
         self.horizon = horizon
         self._capacity = capacity
-        self._times: dict[str, tuple[int, ...]] = {}
+        self._times: dict[str, int | tuple[int, ...]] = {}  # nearly every id has one time
         self._hours: dict[int, list[str]] = {}
 
     def get(self, event_id: str) -> tuple[int, ...]:
         """Return the times stored under an id; complete only from the horizon on."""
-        return self._times.get(event_id, ())
+        times = self._times.get(event_id, ())
+        return (times,) if isinstance(times, int) else times
+
+    def known(self, ids: Iterable[str]) -> dict[str, tuple[int, ...]]:
+        """Return the times of those ids that are stored."""
+        return {event_id: self.get(event_id) for event_id in self._times.keys() & ids}
 
     def add(self, events: Iterable[tuple[str, int]]) -> None:
         """Remember events that have become durable."""
-        for event_id, at in events:
-            if at < self.horizon:
-                continue
-            self._times[event_id] = (*self._times.get(event_id, ()), at)
-            self._hours.setdefault(at // HOUR, []).append(event_id)
+        kept = [each for each in events if each[1] >= self.horizon]
+        before = len(self._times)
+        again = self.known(event_id for event_id, _ in kept)
+        self._times.update(kept)
+        if len(self._times) != before + len(kept):
+            self._add_again(kept, again)
+        hour, of_hour = None, list[str]()
+        for event_id, at in kept:
+            if at // HOUR != hour:
+                hour = at // HOUR
+                of_hour = self._hours.setdefault(hour, [])
+            of_hour.append(event_id)
         while len(self._times) > self._capacity and len(self._hours) > 1:
             self._forget(min(self._hours))
 
+    def _add_again(
+        self, events: Sequence[tuple[str, int]], again: dict[str, tuple[int, ...]]
+    ) -> None:
+        """Note all times of ids that were stored before, or are given twice."""
+        times: dict[str, tuple[int, ...]] = dict(again)
+        for event_id, at in events:
+            times[event_id] = (*times.get(event_id, ()), at)
+        for event_id, every in times.items():
+            self._times[event_id] = every
+
     def _forget(self, hour: int) -> None:
         for event_id in self._hours.pop(hour):
-            kept = tuple(at for at in self._times.get(event_id, ()) if at // HOUR != hour)
+            kept = tuple(at for at in self.get(event_id) if at // HOUR != hour)
             if kept:
                 self._times[event_id] = kept
             else:
