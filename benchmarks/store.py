@@ -44,7 +44,9 @@ def measure_load(folder: Path, seconds: float) -> None:
     with http.service(folder / "data") as (host, port, pid):
         url = f"http://{host}:{port}"
         http.httpx.post(f"{url}/api/v1/experiments", content=http.SPEC).raise_for_status()
-        exposed = http.drive(host, port, http.exposures(), seconds=None)
+        exposed = http.drive(
+            host, port, http.exposures(1 if seconds < 5 else http.ROUNDS), seconds=None
+        )
         before, _ = http.checks_of(host, port)
         spent, driven = http.processor(pid), time.process_time()
         load = http.drive(host, port, (http.body_of(made, n) for n in count()), seconds=seconds)

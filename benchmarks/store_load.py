@@ -124,15 +124,15 @@ def body_of(made: list[bytes], number: int) -> bytes:
     return body.replace(b"##", b"%02d" % (number // TEMPLATES % ROUNDS))
 
 
-def exposures() -> Iterator[bytes]:
-    """Return bodies with the first exposures of all units, dealt as the service deals them."""
+def exposures(turns: int) -> Iterator[bytes]:
+    """Return bodies with first exposures of units in some turns, dealt as the service does it."""
     compiled = compile_experiment(
         load_spec(SPEC, source="bench.yaml", catalogue=load_catalogue()).experiment,
         Serving("running"),
     )
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     for template in range(TEMPLATES):
-        for turn in range(ROUNDS):
+        for turn in range(turns):
             events = []
             for number in range(BATCH):
                 unit = f"order-{template:04d}-{number:04d}-{turn:02d}"
