@@ -21,7 +21,7 @@ from metrics.stores.ledger import Ledger
 from metrics.stores.plan import FramePlan, KpiPlan, WindowPlan, plan_of
 from metrics.stores.reading import Reader
 from metrics.stores.rows import Rows
-from metrics.stores.totals import LARGE, Totals
+from metrics.stores.unit_totals import LARGE, UnitTotals
 from metrics.stores.units import Changes, Units
 
 CHUNK = 65_536
@@ -59,7 +59,7 @@ class FrameState:
         self._events = EventColumns(
             len(self._plan.names) + 1, self._plan.number_columns, self._plan.case_fields
         )
-        self._totals = Totals(self._plan)
+        self._totals = UnitTotals(self._plan)
         self._ledger = Ledger(self._plan, frame.variants)
         self._now: int | None = None
 

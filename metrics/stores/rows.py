@@ -22,6 +22,8 @@ Fields = Mapping[str, Sequence[FieldValue | None]]
 class Rows(Protocol):
     """Some log rows, at least one; nothing is read of an event before it is asked for."""
 
+    def __len__(self) -> int: ...
+
     @property
     def seq(self) -> Ints:
         """Sequence numbers."""
@@ -67,6 +69,9 @@ class EventRows:
         self._events: tuple[Event, ...] = events
         self.trusted = np.array([event.trusted for event in self._events], np.bool_)
 
+    def __len__(self) -> int:
+        return len(self._events)
+
     @property
     def newest(self) -> int:
         """The largest sequence number."""
@@ -102,6 +107,9 @@ class LogRows:
         self._names = columns.column("name").dictionary_encode()
         self._units = columns.column("units")
         self._fields = columns.column("fields")
+
+    def __len__(self) -> int:
+        return self.seq.shape[0]
 
     @property
     def newest(self) -> int:

@@ -1,7 +1,7 @@
 """Running totals per unit and window: what a unit's value follows from, without its events.
 
 They hold for units whose events fit: no more than 20 of a name count, and no number is so large
-that 20 of them exceed 64 bits. The few others are told apart (`Totals.unfit`) and valued from
+that 20 of them exceed 64 bits. The few others are told apart (`UnitTotals.unfit`) and valued from
 their events.
 """
 
@@ -20,7 +20,7 @@ LARGE = 2**57
 _MOST = 255
 
 
-class Totals:
+class UnitTotals:
     """One column per total and window, one row per unit; counts stop at 255."""
 
     def __init__(self, plan: FramePlan) -> None:
