@@ -1,11 +1,10 @@
 """The only place where real things are built and wired: settings, services, the application."""
 
 import asyncio
-import gc
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Event
 from typing import cast
 
@@ -41,11 +40,13 @@ from guardrails.telemetry import (
     build_version,
     exposition,
 )
+from guardrails.upkeep import LOOK_EVERY, SAVE_EVERY, Upkeep
 from metrics.access import Keys
 from metrics.catalogue import Catalogue, load_catalogue
 from metrics.events import EventLimits
-from metrics.ingest import Ingest
+from metrics.ingest import Ingest, settle
 from metrics.store import MetricStore
+from metrics.store_api import store_router
 from metrics.stores import open_store
 
 __all__ = [
@@ -111,6 +112,9 @@ class Services:
         jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
             "deliveries": (timedelta(seconds=1), self.engine.deliver)
         }
+        upkeep = Upkeep(self.store, self.engine.frames, self.clock, self.settings.retain)
+        jobs["retention"] = (LOOK_EVERY, upkeep.run_due)
+        jobs["totals"] = (SAVE_EVERY, self.store.save)
         if self.settings.checks:
             jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self.engine.run_due)
         self.bell = Bell(jobs)
@@ -270,7 +274,7 @@ def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
         limits=EventLimits(
             default_unit=settings.default_unit,
             clock_skew=ahead,
-            retention=timedelta(days=settings.retention_days),
+            retention=settings.retain,
         ),
         screen=lambda e: screen_exposure(e, services.engine.serving().experiments),
         body_limit=settings.max_body_bytes,
@@ -341,12 +345,16 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
     def engine() -> Engine:
         return running().engine
 
+    def now() -> datetime:
+        return running().clock.now()
+
     def stepped() -> SteppedClock:
         return cast("SteppedClock", running().clock)
 
     routers = [
         admin.router(engine, note_valid),
         events.router(lambda: running().store, lambda: running().catalogue),
+        store_router(lambda: running().store, lambda: engine().frames(), now),
         admin.specs_router(lambda: running().specs_view()),
         admin.scrape_router(lambda accept: exposition(running().registry, accept)),
     ]
@@ -377,18 +385,6 @@ def server(
     return admin.QuietServer(app, settings.host, settings.port, ready=ready)
 
 
-def _settle() -> None:
-    """Look for unreachable cycles less often, and never among what is here to stay.
-
-    Thousands of events a second are made and let go without any; looking through all of them
-    and of the program for some, as often as Python does, stops everything for tens of
-    milliseconds.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-
-
 def serve(
     settings: Settings,
     *,
@@ -410,8 +406,7 @@ def serve(
     services = build(settings)
     try:
         with admin.listening(settings.host, settings.port) as sockets:
-            port = int(sockets[0].getsockname()[1])
-            url = f"http://{admin.address_of(settings.host, port)}"
+            url = f"http://{admin.address_of(settings.host, int(sockets[0].getsockname()[1]))}"
 
             def begun() -> None:
                 if ready is not None:
@@ -419,7 +414,7 @@ def serve(
                     ready(Ready(url, settings.data, known, settings.specs))
 
             app = create_app(settings, services=services, pages=pages)
-            _settle()
+            settle()
             server(app, settings, ready=begun).run(sockets)
     finally:
         services.close()

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console import running
+from console import running, storing
 from console.arguments import Json, Key, SpecPath, SpecPaths, Url, client_of, example
 from console.output import DEFAULT_URL, ExitCode, reported
 
@@ -88,6 +88,10 @@ def serve(
         Path | None,
         typer.Option(help="Folder of spec files to follow; what is good in it is applied."),
     ] = None,
+    retain: Annotated[
+        str | None,
+        typer.Option(help="How long events are kept: 90d. Totals of running experiments stay."),
+    ] = None,
 ) -> None:
     """Run the service: API, checks and page.
 
@@ -96,7 +100,7 @@ def serve(
     from console.commands.serving import serve as run
 
     with reported(as_json=False):
-        run(host=host, port=port, data=data, specs=specs)
+        run(host=host, port=port, data=data, specs=specs, retain=retain)
 
 
 @app.command(
@@ -225,6 +229,7 @@ def plan(
 
 
 running.add_to(app)
+storing.add_to(app)
 
 
 @importers.command(

@@ -1,6 +1,8 @@
 """A running service, as the command line sees it."""
 
 import getpass
+import json
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -67,20 +69,43 @@ class ServiceClient:
         headers = {"Content-Type": "application/yaml"}
         return self._ask("POST", path, content=text.encode(), headers=headers, params=params)
 
+    def long(self, path: str, progress: Callable[[str, int, int], None]) -> Any:
+        """Return the result of a POST that tells how far it is, a JSON object a line.
+
+        Raises:
+            CommandError: Nobody answers, the service refuses, or it ends without a result.
+        """
+        try:
+            with self._http.stream("POST", path) as response:
+                if not response.is_success:
+                    response.read()
+                    raise _refusal(response)
+                for line in response.iter_lines():
+                    told = _line(line, self.url)
+                    if "progress" not in told:
+                        break
+                    at = told["progress"]
+                    progress(at["what"], at["done"], at["total"])
+                else:
+                    told = {}
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+            raise _no_address(self.url) from error
+        except httpx.HTTPError as error:
+            raise _unreachable(self.url, error) from error
+        if "result" in told:
+            return told["result"]
+        error = told.get("error") or {"message": "the service ended before the work was done"}
+        raise CommandError(
+            error["message"], hint=error.get("hint") or "", code=error.get("code") or "cut_short"
+        )
+
     def _ask(self, method: str, path: str, **kwargs: Any) -> Any:
         try:
             response = self._http.request(method, path, **kwargs)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise _no_address(self.url) from error
         except httpx.HTTPError as error:
-            raise CommandError(
-                f"no service answers at {self.url} ({str(error) or type(error).__name__})",
-                hint=(
-                    "start one with `turnback serve`, or say where it is with --url or TURNBACK_URL"
-                ),
-                code="unreachable",
-                exit_code=ExitCode.UNREACHABLE,
-            ) from error
+            raise _unreachable(self.url, error) from error
         if response.is_success:
             return _body(response, self.url)
         raise _refusal(response)
@@ -113,6 +138,22 @@ def _no_address(url: str) -> CommandError:
     )
 
 
+def _unreachable(url: str, error: httpx.HTTPError) -> CommandError:
+    return CommandError(
+        f"no service answers at {url} ({str(error) or type(error).__name__})",
+        hint="start one with `turnback serve`, or say where it is with --url or TURNBACK_URL",
+        code="unreachable",
+        exit_code=ExitCode.UNREACHABLE,
+    )
+
+
+def _line(text: str, url: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise _not_ours(url) from error
+
+
 def _header_safe(key: str) -> str:
     """Return a key that a header can carry; errors never show it."""
     if key.isascii() and key.isprintable() and key == key.strip():
@@ -139,12 +180,16 @@ def _body(response: httpx.Response, url: str) -> Any:
     try:
         return response.json()
     except ValueError as error:
-        raise CommandError(
-            f"{url} answered, but not as Turnback does",
-            hint="is it the address of another service? say the right one with --url",
-            code="not_turnback",
-            exit_code=ExitCode.UNREACHABLE,
-        ) from error
+        raise _not_ours(url) from error
+
+
+def _not_ours(url: str) -> CommandError:
+    return CommandError(
+        f"{url} answered, but not as Turnback does",
+        hint="is it the address of another service? say the right one with --url",
+        code="not_turnback",
+        exit_code=ExitCode.UNREACHABLE,
+    )
 
 
 def _refusal(response: httpx.Response) -> CommandError:

@@ -45,7 +45,7 @@ from guardrails.views import (
     TransitionView,
 )
 from metrics.catalogue import Catalogue, load_catalogue
-from metrics.store import MetricStore
+from metrics.store import Frame, MetricStore
 
 __all__ = ["Engine", "ServedConfig"]
 
@@ -304,6 +304,11 @@ class Engine:
             phases = load_phases(session, key, record.seed)
         frame = loaded.frame(record, phases)
         return measured_of(loaded, record, self._store.snapshot(frame, now=self._clock.now()))
+
+    def frames(self) -> tuple[Frame, ...]:
+        """Return what the store is asked at every check of the experiments that run."""
+        with self._control.reading() as session:
+            return self._shelf.frames(session)
 
     def revisions(self, key: str) -> tuple[RevisionView, ...]:
         """Return every applied file of an experiment, oldest first.

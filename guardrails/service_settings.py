@@ -1,6 +1,6 @@
 """What the service is told from outside, and which settings are refused."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Secr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from experiments.errors import TurnbackError
-from experiments.language.amounts import parse_amount
+from experiments.language.amounts import parse_amount, parse_duration
 from metrics.access import LOOPBACK
 
 DEMO_START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -30,6 +30,14 @@ def _share(given: object) -> float:
     if amount is None or amount.absolute or amount.signed or not 0 <= amount.share < 1:
         raise ValueError("must be a percent from 0% to below 100%, written like 5%")
     return amount.share
+
+
+def _kept_for(given: object) -> timedelta:
+    """Return how long events are kept; less than a day would remove them while they come."""
+    length = parse_duration(given) if isinstance(given, str) else given
+    if not isinstance(length, timedelta) or length < timedelta(days=1):
+        raise ValueError("must be a day or more, written like 90d")
+    return length
 
 
 def _queries(queries: dict[str, str]) -> dict[str, str]:
@@ -67,7 +75,9 @@ class Settings(BaseSettings):
     max_batch_events: int = Field(10_000, gt=0, description="Most events of one request.")
     max_context_bytes: int = Field(65_536, gt=0, description="Largest evaluation context.")
     clock_skew_seconds: float = Field(300, ge=0, description="How far ahead events may be dated.")
-    retention_days: int = Field(400, gt=0, description="Older events are refused.")
+    retain: Annotated[timedelta, BeforeValidator(_kept_for)] = Field(
+        timedelta(days=400), description="Older events are refused, and removed once a day."
+    )
     default_unit: str = Field("order_id", description="Unit type meant by an event's unit.")
     queue_events: int = Field(200_000, gt=0, description="Events that may wait to be written.")
     exposure_flush_ms: int = Field(200, gt=0, description="Time between writes of exposures.")

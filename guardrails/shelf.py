@@ -7,10 +7,12 @@ from sqlmodel import Session
 
 from experiments.database import ControlPlane
 from experiments.errors import UnknownExperimentError
+from experiments.lifecycle import CHECKED, State
 from experiments.repository import (
     ExperimentRecord,
     experiment_keys,
     load_experiment,
+    load_phases,
     load_revision,
     load_transitions,
     load_treatments,
@@ -20,6 +22,7 @@ from guardrails.present import Known
 from guardrails.repository import load_findings, load_monitors, load_snapshot
 from guardrails.served import Standing
 from metrics.catalogue import Catalogue
+from metrics.store import Frame
 
 
 class Shelf:
@@ -95,6 +98,16 @@ class Shelf:
             back = frozenset(v for v, t in treatments.items() if t.state == "rolled_back")
             standings.append(Standing(record, loaded, back))
         return standings
+
+    def frames(self, session: Session) -> tuple[Frame, ...]:
+        """Return what the store is asked at every check of the experiments that run."""
+        frames: list[Frame] = []
+        for key in experiment_keys(session):
+            record = load_experiment(session, key)
+            if record is not None and State(record.state) in CHECKED:
+                phases = load_phases(session, key, record.seed)
+                frames.append(self.load(session, record).frame(record, phases))
+        return tuple(frames)
 
     def everything(self, key: str, *, suspended: bool, trouble: str | None, now: datetime) -> Known:
         """Return everything the control plane knows of one experiment.

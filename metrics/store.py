@@ -8,10 +8,15 @@ from typing import Protocol
 from metrics.catalogue import KpiDefinition
 from metrics.cells import Snapshot
 from metrics.events import Event, Rejection
+from metrics.upkeep import Erasure, Progress, Rebuilt, Verified, in_silence
 
 
 class StoreError(Exception):
     """The metric store could not do what was asked; nothing was acknowledged."""
+
+
+class EventsGoneError(StoreError):
+    """It cannot be counted any more: events that it needs have left the log."""
 
 
 class StoreLockedError(StoreError):
@@ -114,6 +119,10 @@ class MetricStore(Protocol):
 
         A pure function of {events with seq <= as_of (default: all)} and ``now``:
         the same integers whatever the engine, the order of arrival or the history of calls.
+
+        Raises:
+            EventsGoneError: A retention has removed events that this question needs.
+            StoreError: It could not be counted.
         """
         ...
 
@@ -125,6 +134,66 @@ class MetricStore(Protocol):
 
     def exposed_units(self, experiment: str, seed: int) -> Mapping[str, str]:
         """Return unit -> variant of every recorded exposure, for the first-seen set."""
+        ...
+
+    def retain(self, before: datetime, *, running: Sequence[Frame], now: datetime) -> Erasure:
+        """Remove the events that happened before an instant, and refuse such events from now on.
+
+        What ``running`` frames had counted stays counted: it is carried over, and from then on
+        they are counted from what was carried and the newer events. As-of reads go back to that
+        point. Totals of all other frames that reach back further are removed too. What was
+        refused before that instant leaves the quarantine of engines that keep it for long.
+
+        Returns:
+            What left; sequence numbers never return.
+
+        Raises:
+            StoreError: Nothing left.
+        """
+        ...
+
+    def forget(self, unit: str, *, now: datetime, running: Sequence[Frame] = ()) -> Erasure:
+        """Remove every event that names a unit, of whatever unit type, also from quarantine.
+
+        The unit leaves all totals. What other units did in an event that named it too leaves
+        with it, except from totals that were carried over by a retention: those are carried over
+        again, of ``running`` frames as they are now.
+
+        Returns:
+            What left; it does not name the unit, and neither does the record that is kept.
+
+        Raises:
+            StoreError: Nothing left.
+        """
+        ...
+
+    def erasures(self) -> Sequence[Erasure]:
+        """Return everything that ever left the log, oldest first."""
+        ...
+
+    def rebuild(
+        self, frames: Sequence[Frame], *, now: datetime, progress: Progress = in_silence
+    ) -> Sequence[Rebuilt]:
+        """Count frames again from the log, compare with the running totals, and replace them.
+
+        Events are taken and checks run meanwhile.
+        """
+        ...
+
+    def verify(self, *, now: datetime, progress: Progress = in_silence) -> Verified:
+        """Look at everything that is kept, and say in words what is wrong with it.
+
+        Sequence numbers ascending and unique, every (id, happened_at) once, every event and
+        every refused one readable, all running totals equal to a recount. Changes nothing.
+        """
+        ...
+
+    def save(self) -> None:
+        """Keep running totals for the next start, where an engine has them.
+
+        Raises:
+            StoreError: They were not kept: the next start counts more of the log again.
+        """
         ...
 
     def close(self) -> None:

@@ -13,7 +13,12 @@ from metrics.store import StoreError, StoreLockedError
 
 
 def serve(
-    *, host: str | None, port: int | None, data: Path | None, specs: Path | None = None
+    *,
+    host: str | None,
+    port: int | None,
+    data: Path | None,
+    specs: Path | None = None,
+    retain: str | None = None,
 ) -> None:
     """Run the service and say when it is ready; options win over ``TURNBACK_*`` variables.
 
@@ -22,6 +27,7 @@ def serve(
         AddressError: The port is taken, or the address is not this machine's.
     """
     given: dict[str, Any] = {"host": host, "port": port, "data": data, "specs": specs}
+    given["retain"] = retain
     options = {name: value for name, value in given.items() if value is not None}
     try:
         settings = service.Settings(**options)

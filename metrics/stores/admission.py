@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from metrics.events import DERIVED, EXPOSURE, Event, Rejection, as_json, from_micros
 
@@ -25,7 +26,11 @@ class Admission:
 
 
 def admit(
-    events: Sequence[Event], at_times: Sequence[int], known: Mapping[str, Iterable[int]]
+    events: Sequence[Event],
+    at_times: Sequence[int],
+    known: Mapping[str, Iterable[int]],
+    *,
+    refused: Mapping[int, Rejection] = MappingProxyType({}),
 ) -> Admission:
     """Sort a batch out against what is stored, and against itself.
 
@@ -34,14 +39,18 @@ def admit(
         at_times: Their ``happened_at`` in microseconds.
         known: Times (microseconds) of stored events by id, at least for the ids and the
             24 h around the times of the batch.
+        refused: Positions of events that may not be kept, and why.
     """
-    if not known and len({event.id for event in events}) == len(events):
+    if not known and not refused and len({event.id for event in events}) == len(events):
         return Admission(tuple(zip(events, at_times, strict=True)), (), ())  # all of them new
     accepted: list[tuple[Event, int]] = []
     rejected: list[Rejection] = []
     repeated: list[int] = []
     times: dict[str, list[int]] = {}
     for index, (event, at) in enumerate(zip(events, at_times, strict=True)):
+        if refused and index in refused:
+            rejected.append(refused[index])
+            continue
         seen = times.get(event.id)
         if seen is None:
             seen = times[event.id] = list(known.get(event.id, ()))

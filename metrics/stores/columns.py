@@ -47,6 +47,14 @@ class Column:
         self.reserve(size)
         self.size = max(self.size, size)
 
+    def dump(self) -> NDArray[Any]:
+        """Return what is in it; not a copy."""
+        return self.data[: self.size]
+
+    def restore(self, values: NDArray[Any]) -> None:
+        """Make these values, which are then its own, all that is in it."""
+        self.data, self.size = values, values.shape[0]
+
     def put(self, where: Any, values: NDArray[Any]) -> None:
         """Set entries that are there already."""
         if values.shape[0] and self.data.dtype != np.int64:
@@ -195,6 +203,27 @@ class EventColumns:
         if rows.shape[0]:
             self.previous.data[rows[0]] = NONE
         self.heads.data[unit * self.width + code] = rows[-1] if rows.shape[0] else NONE
+
+    def forget(self, unit: int) -> None:
+        """Leave nothing of a unit's events but their places."""
+        rows = self.gather(np.array([unit])).rows
+        for column in self.saved().values():
+            column.data[rows] = 0
+        self.previous.data[rows] = NONE
+        self.heads.data[unit * self.width : (unit + 1) * self.width] = NONE
+
+    def saved(self) -> dict[str, Column]:
+        """Return every column of events by name, for saving and restoring; not the heads."""
+        numbers = {f"number {n}": column for n, column in enumerate(self.numbers)}
+        cases = {f"case {n}": column for n, column in enumerate(self.cases)}
+        fixed = {
+            "at": self.at,
+            "name": self.name,
+            "flags": self.flags,
+            "seq": self.seq,
+            "previous": self.previous,
+        }
+        return fixed | numbers | cases
 
     def gather(self, units: Ints, codes: Iterable[int] | None = None) -> Gathered:
         """Return the events of units, of some names or of all; ``owner`` is where in ``units``."""

@@ -1,5 +1,6 @@
 """The embedded metric store: a durable log in one DuckDB file, exact totals in memory."""
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -7,17 +8,24 @@ from pathlib import Path
 
 from metrics.cells import Snapshot
 from metrics.events import Event, Rejection, to_micros
-from metrics.store import Appended, Frame, StoreError
+from metrics.store import Appended, EventsGoneError, Frame, StoreError
 from metrics.stores.admission import REUSE, admit
 from metrics.stores.exposures import of_experiment
-from metrics.stores.frames import FrameState, identity
+from metrics.stores.forgetting import too_old
+from metrics.stores.frames import FrameState
 from metrics.stores.log import EventLog
 from metrics.stores.recent import EVERYTHING, RecentIds
+from metrics.stores.record import Record
+from metrics.stores.recount import Recount
 from metrics.stores.rows import EventRows, Rows, Stamped
+from metrics.stores.saved import SavedTotals
+from metrics.stores.totals import Totals
+from metrics.upkeep import Erasure, ErasureKind, Progress, Rebuilt, Verified, in_silence
+
+logger = logging.getLogger("turnback.store")
 
 RECENT_IDS = 300_000
 TAIL_EVENTS = 10_000
-FRAMES_KEPT = 256
 _ALL_TIME = 2**62
 
 
@@ -37,20 +45,35 @@ class DuckDBMetricStore:
         self._log = EventLog(Path(path))
         self._writes = threading.RLock()
         self._reads = threading.RLock()
+        self._upkeep = threading.RLock()  # taken first: one of retain, forget, rebuild, verify
+        self._capacity = recent_ids
+        self._tail: list[Stamped] = []  # the newest rows, the last one has seq == self._seq
         try:
-            self._seq = self._log.one("SELECT coalesce(max(seq), 0) FROM events")
-            self._recent = self._remember(recent_ids)
+            self._seq = self._log.newest()
+            self._recent = self._remember()
+            self._record = Record(self._log)
+            self._horizon = self._record.horizon
+            saved = SavedTotals(Path(path).resolve(), self._log, self._record)
+            saved.clean()
         except BaseException:
             self._log.close()
             raise
-        self._tail: list[Stamped] = []  # the newest rows, the last one has seq == self._seq
-        self._frames: dict[object, FrameState] = {}
+        self._totals = Totals(
+            self._log, self._record, saved, rows=self._rows, newest=self.watermark
+        )
+        self._frames = self._totals.frames
+        self._recount = Recount(self._log, self._totals, saved, self._reads, self.watermark)
 
     def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:
         """Make events durable: one look-up, one transaction, one fsync."""
         times = [to_micros(event.happened_at) for event in events]
         with self._writes:
-            admission = admit(events, times, self._known(events, times))
+            admission = admit(
+                events,
+                times,
+                self._known(events, times),
+                refused=too_old(events, times, self._horizon),
+            )
             rows = [
                 (self._seq + number, at, event)
                 for number, (event, at) in enumerate(admission.accepted, 1)
@@ -99,16 +122,16 @@ class DuckDBMetricStore:
         with self._reads:
             newest = self.watermark()
             upto = newest if as_of is None else max(0, min(as_of, newest))
-            key = identity(frame)
             try:
-                state = self._state(key, frame, upto)
-                for chunk in self._rows(state, upto):
-                    state.ingest(chunk, chunk.newest)
-                state.processed = max(state.processed, upto)
-                return state.snapshot(to_micros(now))
+                return self._totals.state(frame, upto).snapshot(to_micros(now))
+            except EventsGoneError:
+                raise  # before anything was changed
+            except StoreError:
+                self._totals.forget_running(frame)
+                raise
             except BaseException as error:
-                self._frames.pop(key, None)
-                if isinstance(error, StoreError) or not isinstance(error, Exception):
+                self._totals.drop(frame)
+                if not isinstance(error, Exception):
                     raise
                 raise StoreError(
                     f"experiment {frame.experiment}, seed {frame.seed}: its cells could not be "
@@ -135,18 +158,101 @@ class DuckDBMetricStore:
                 units.setdefault(unit, variant)
         return units
 
+    def retain(self, before: datetime, *, running: Sequence[Frame], now: datetime) -> Erasure:
+        """Remove what happened before an instant, after running totals were carried over."""
+        limit = to_micros(before)
+        with self._upkeep, self._reads:
+            with self._writes:
+                # from here on nothing older comes, so what is carried over has all of it
+                self._horizon = max(self._horizon, limit)
+                upto = self._seq
+            try:
+                carried = dict(self._record.carried)
+                if self._record.older(limit):
+                    carried = self._totals.carry_over(limit, running, upto)
+                with self._writes:
+                    erased = self._record.erase_before(before, upto, now=now, carried=carried)
+                    if erased.events:
+                        self._after_erasing()
+            except BaseException:
+                self._frames.clear()  # they may be half changed
+                raise
+            finally:
+                self._horizon = self._record.horizon
+            if erased.events:
+                self._totals.after_retention(limit)
+            return erased
+
+    def forget(self, unit: str, *, now: datetime, running: Sequence[Frame] = ()) -> Erasure:
+        """Remove a unit from log, quarantine and totals. Events wait meanwhile."""
+        with self._upkeep, self._reads, self._writes:
+            leaving = self._record.naming(unit)
+            refused = self._record.refused_of(unit)
+            states = self._totals.carried_states(self._seq, running)
+            known = bool(leaving) or any(state.knows(unit) for state in states.values())
+            if not known and not refused:
+                return Erasure(now, ErasureKind.FORGOTTEN, None, 0, 0, 0)
+            try:
+                carried = dict(self._record.carried)
+                if known:
+                    self._totals.forget_copies()
+                    carried = self._totals.carry_without(unit, states, leaving)
+                    self._totals.forget(unit, leaving)
+                erased = self._record.erase(leaving, refused, now=now, carried=carried)
+                if known:
+                    self._totals.after_forgetting(states)
+                    self._after_erasing()
+            except BaseException:
+                self._frames.clear()  # they may or may not know what may or may not have left
+                raise
+            return erased
+
+    def erasures(self) -> Sequence[Erasure]:
+        """Return everything that ever left the log, oldest first."""
+        return self._record.erasures
+
+    def rebuild(
+        self, frames: Sequence[Frame], *, now: datetime, progress: Progress = in_silence
+    ) -> Sequence[Rebuilt]:
+        """Count frames again beside the running totals, compare, and replace them."""
+        with self._upkeep:
+            return [self._recount.rebuilt(frame, now=now, progress=progress) for frame in frames]
+
+    def verify(self, *, now: datetime, progress: Progress = in_silence) -> Verified:
+        """Look at every row and at all totals."""
+        with self._upkeep:
+            return self._recount.verified(now=now, horizon=self._record.horizon, progress=progress)
+
+    def save(self) -> None:
+        """Save running totals that have counted enough since the last time."""
+        with self._reads:
+            with self._writes:
+                self._log.opening()
+            self._totals.save()
+
     def close(self) -> None:
-        """Finish writes, write the log into the main file and release it; idempotent."""
-        with self._reads, self._writes:
+        """Save totals, finish writes, checkpoint the log and release it; idempotent."""
+        with self._upkeep, self._reads, self._writes:
+            if not self._log.closed:
+                try:
+                    self._log.opening()
+                    self._totals.save(every=1)
+                except StoreError as error:
+                    logger.warning("the next start counts from the log again: %s", error)
             self._log.close()
 
-    def _remember(self, capacity: int) -> RecentIds:
-        if self._log.one("SELECT count(*) FROM events") <= capacity:
-            recent = RecentIds(capacity, EVERYTHING)
+    def _remember(self) -> RecentIds:
+        if self._log.one("SELECT count(*) FROM events") <= self._capacity:
+            recent = RecentIds(self._capacity, EVERYTHING)
             recent.add(self._log.ids())
             return recent
         newest = self._log.one("SELECT max(happened_at) FROM events")
-        return RecentIds(capacity, newest + 1)
+        return RecentIds(self._capacity, newest + 1)
+
+    def _after_erasing(self) -> None:
+        self._tail.clear()
+        self._recent = self._remember()
+        self._log.checkpoint()
 
     def _known(self, events: Sequence[Event], times: Sequence[int]) -> Mapping[str, Iterable[int]]:
         """Return the stored times of a batch's ids, from memory or by one look-up."""
@@ -160,18 +266,6 @@ class DuckDBMetricStore:
             since, until = min(times) - REUSE, max(at for _, at in old) + REUSE
             known |= self._log.times_of([event_id for event_id, _ in old], since, until)
         return known
-
-    def _state(self, key: object, frame: Frame, upto: int) -> FrameState:
-        state = self._frames.get(key)
-        if state is not None and state.processed > upto:
-            return FrameState(frame, self._log.ids_of)  # the past: beside the running totals
-        if state is None or not state.accepts(frame):
-            state = FrameState(frame, self._log.ids_of)
-            self._frames.pop(key, None)
-            while len(self._frames) >= FRAMES_KEPT:
-                self._frames.pop(next(iter(self._frames)))
-            self._frames[key] = state
-        return state
 
     def _rows(self, state: FrameState, upto: int) -> Iterator[Rows]:
         """Return the rows a state needs to reach ``upto``, from memory when they are recent."""

@@ -7,16 +7,19 @@ order of arrival, and the cost depends on the units touched, never on the histor
 value follows from running totals, and only the few it cannot follow from need their events.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from metrics.cells import Snapshot
 from metrics.events import from_micros, to_micros
 from metrics.store import Frame
-from metrics.stores.columns import Batch, EventColumns, Gathered, IdsOf, Ints
+from metrics.stores.columns import Batch, Column, EventColumns, Gathered, IdsOf, Ints
 from metrics.stores.evaluate import Values, may_count, total_values, unit_values
 from metrics.stores.exposures import FrameTimes
+from metrics.stores.forgetting import nobody
 from metrics.stores.ledger import Ledger
 from metrics.stores.plan import FramePlan, KpiPlan, WindowPlan, plan_of
 from metrics.stores.reading import Reader
@@ -41,6 +44,15 @@ def identity(frame: Frame) -> object:
         frame.clock_tolerance,
         tuple((kpi.key, windows) for kpi, windows in frame.kpis),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Dumped:
+    """All that is in a state: numbers of any size, names, and columns by table."""
+
+    facts: Mapping[str, Any]
+    names: Mapping[str, Sequence[str]]
+    columns: Mapping[str, Mapping[str, Ints]]
 
 
 class FrameState:
@@ -118,6 +130,97 @@ class FrameState:
             reach=self._units.reach(),
             conflicted=self._units.conflicted,
         )
+
+    @property
+    def frame(self) -> Frame:
+        """The frame as it was last asked for."""
+        return self._frame
+
+    @property
+    def now(self) -> int | None:
+        """The latest instant it was asked about, in microseconds."""
+        return self._now
+
+    @property
+    def ids_of(self) -> IdsOf:
+        """Looks up event ids by sequence number."""
+        return self._ids_of
+
+    def knows(self, unit: str) -> bool:
+        """Return whether anything was ever read about a unit that was not forgotten."""
+        return unit in self._units.position
+
+    def forget(self, unit: str) -> None:
+        """Let go of a unit; the totals are then those of the other units."""
+        if not self.knows(unit):
+            return
+        position = self._units.position[unit]
+        alone = np.array([position], np.int64)
+        everything = {kpi.index: alone for kpi in self._plan.kpis}
+        self._book_entered(everything, take_away=True)
+        self._events.forget(position)
+        self._totals.forget(position)
+        self._units.forget(unit)
+        cases = self._reader.cases
+        used = {int(n) for column in self._events.cases for n in np.unique(column.dump())}
+        for case, number in list(cases.items()):
+            if number not in used:
+                del cases[case]
+                cases[nobody(number)] = number
+
+    def crowded(self, limit: int) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """Return (times, name codes, sequence numbers) of each unit with more events than that."""
+        for position in np.flatnonzero(self._units.chained.dump() > limit).tolist():
+            events = self._events.gather(np.array([position]))
+            yield events.at, events.name, self._events.seq.data[events.rows]
+
+    def dump(self) -> Dumped:
+        """Return everything from which `restore` makes a state that goes on the same.
+
+        The columns are those of the state: write them before it changes.
+        """
+        names = [""] * len(self._units.position)
+        for name, position in self._units.position.items():
+            names[position] = name
+        cases = [""] * len(self._reader.cases)
+        for case, number in self._reader.cases.items():
+            cases[number - 1] = case
+        return Dumped(
+            facts={
+                "processed": self.processed,
+                "now": self._now,
+                "newest exposure": self._reader.newest_exposure,
+                "units": self._units.dump(),
+                "cells": self._ledger.dump(),
+            },
+            names={"units": names, "cases": cases},
+            columns={
+                table: {name: each.dump() for name, each in columns.items()}
+                for table, columns in self._saved().items()
+            },
+        )
+
+    def _saved(self) -> dict[str, dict[str, Column]]:
+        """Return every column by table, those of one table with the same number of rows."""
+        return {
+            "units": self._units.saved(),
+            "events": self._events.saved(),
+            "heads": {"head": self._events.heads},
+            "totals": self._totals.saved(),
+        }
+
+    def restore(self, dumped: Dumped) -> None:
+        """Become what was dumped by a state of the same frame and plan; this one is new."""
+        for table, columns in self._saved().items():
+            for name, column in columns.items():
+                column.restore(dumped.columns[table][name])
+        facts = dumped.facts
+        self._units.restore(facts["units"], dumped.names["units"])
+        self._ledger.restore(facts["cells"])
+        self._reader.cases = {case: number for number, case in enumerate(dumped.names["cases"], 1)}
+        self._now = facts["now"]
+        self._reader.newest_exposure = facts["newest exposure"]
+        self.processed = facts["processed"]
 
     def _from_scratch(self, now: int | None) -> Ledger:
         ledger = Ledger(self._plan, self._frame.variants)

@@ -68,6 +68,17 @@ class Ledger:
             else:
                 rows.pop(place, None)
 
+    def dump(self) -> list[list[list[int]]]:
+        """Return all cells as integers; `restore` takes them back."""
+        return [[[*place, *row] for place, row in rows.items()] for rows in self.rows]
+
+    def restore(self, dumped: Sequence[Sequence[Sequence[int]]]) -> None:
+        """Become what was dumped; this one is new."""
+        self.rows = [
+            {(variant, phase, cohort): tuple(row) for variant, phase, cohort, *row in rows}
+            for rows in dumped
+        ]
+
     def cells(self, plan: FramePlan) -> dict[tuple[str, timedelta], tuple[Cell, ...]]:
         """Return all cells, sorted."""
         answer: dict[tuple[str, timedelta], tuple[Cell, ...]] = {}

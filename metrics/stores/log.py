@@ -1,9 +1,11 @@
 """The durable event log in one DuckDB file. No meaning here, only rows."""
 
+import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import msgspec
@@ -44,6 +46,7 @@ _READ = 20_000
 _READ_ROWS = 65_536
 _UNREAD = "events could not be read; check the disk and the memory limit"
 _encode_lines = msgspec.json.Encoder().encode_lines
+T = TypeVar("T")
 _units = msgspec.json.Decoder(dict[str, str]).decode
 _fields = msgspec.json.Decoder(dict[str, str | bool | int]).decode
 
@@ -62,10 +65,24 @@ class EventLog:
             self._connection = connect(self._path)
             with told(self._path, "the metric store cannot be opened"):
                 prepare(self._connection, self._path)
+            self._closed = False
+            self._opening: str | None = None
+            self._opened_at = self.newest()
         except BaseException:
             release(self._path)
             raise
-        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    def newest(self) -> int:
+        """Return the largest sequence number ever given; those of erased events never return."""
+        return max(
+            self.one("SELECT coalesce(max(seq), 0) FROM events"),
+            self.one("SELECT coalesce(max(value::BIGINT), 0) FROM meta WHERE key = 'sequence'"),
+        )
 
     def write(
         self, events: Sequence[Stamped], rejections: Sequence[Rejection], received_at: int
@@ -78,18 +95,68 @@ class EventLog:
         connection = self._open()
         try:
             connection.execute("BEGIN")
+            opening = self._opening or self._note_opening()
             if events:
                 self._insert("events", _event_table(events, received_at))
             if rejections:
                 number = self.one("SELECT coalesce(max(number), 0) FROM quarantine")
                 self._insert("quarantine", _rejection_table(rejections, received_at, number))
             connection.execute("COMMIT")
+            self._opening = opening
         except Exception as error:
             self._roll_back()
             raise StoreError(
                 f"{self._path}: nothing of the batch was kept ({error}); "
                 "check free disk space, then send it again"
             ) from error
+
+    def transact(self, what: str, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Return what ``work`` does in one transaction; the caller holds the lock of writers.
+
+        Raises:
+            StoreError: ``what``, and nothing of it was kept.
+        """
+        connection = self._open()
+        with told(self._path, what):
+            connection.execute("BEGIN")
+            try:
+                done = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+        return done
+
+    def opening(self) -> str:
+        """Return the token of the newest opening that wrote; the caller holds the lock."""
+        if self._opening is None:
+            self._opening = self.transact(
+                "the opening could not be recorded", lambda _: self._note_opening()
+            )
+        return self._opening
+
+    def knows(self, opening: str, processed: int) -> bool:
+        """Return whether what an opening had counted up to ``processed`` is in this log.
+
+        A file that was put back from a backup goes on with the numbers after it: totals of the
+        time between are totals of other events.
+        """
+        rows = self.rows("SELECT value FROM meta WHERE key = 'opening'", [])
+        parts = [str(value).split() for (value,) in rows]
+        openings = sorted((int(number), token, int(seq)) for number, token, seq in parts)
+        tokens = [token for _, token, _ in openings]
+        if opening not in tokens:
+            return False
+        later = openings[tokens.index(opening) + 1 :]
+        if later:
+            return processed <= later[0][2]
+        # the newest opening that wrote is this one, or this one has written nothing yet
+        return opening == self._opening or processed <= self._opened_at
+
+    def checkpoint(self) -> None:
+        """Write everything into the main file; if that is not possible now, later."""
+        with suppress(duckdb.Error):
+            self._open().execute("CHECKPOINT")
 
     def read(self, after: int, upto: int, *, since: int) -> Iterator[LogRows]:
         """Return the events with after < seq <= upto and since <= happened_at, in chunks.
@@ -112,10 +179,21 @@ class EventLog:
             if chunk.num_rows:
                 yield LogRows(chunk)
 
+    def count(self, after: int, upto: int, *, since: int) -> int:
+        """Return how many events `read` would return."""
+        query = "SELECT count(*) FROM events WHERE seq > ? AND seq <= ? AND happened_at >= ?"
+        ((count,),) = self.rows(query, [after, upto, since])
+        return int(count)
+
+    def read_each(self, upto: int) -> Iterator[list[tuple[int, str]]]:
+        """Return every event's number, and why it cannot be read (empty: it can), in chunks."""
+        for rows in self._chunks("seq <= ?", [upto]):
+            yield [(int(row[0] or 0), _problem(row)) for row in rows]
+
     def exposures(self, since: int, until: int) -> Iterable[Event]:
         """Return the exposures with since <= happened_at < until in order of arrival."""
         where = "name = 'exposure' AND happened_at >= ? AND happened_at < ?"
-        for chunk in self._stamped(where, (since, until)):
+        for chunk in self.stamped(where, (since, until)):
             yield from (event for _, _, event in chunk)
 
     def times_of(self, wanted: Sequence[str], since: int, until: int) -> dict[str, list[int]]:
@@ -140,15 +218,15 @@ class EventLog:
         """Return event ids by sequence number."""
         marks = ", ".join("?" * len(seqs))
         query = f"SELECT seq, id FROM events WHERE seq IN ({marks})"  # noqa: S608 - only marks
-        return dict(self._rows(query, list(seqs)))
+        return dict(self.rows(query, list(seqs)))
 
     def ids(self) -> list[tuple[str, int]]:
         """Return every id with its time."""
-        return self._rows("SELECT id, happened_at FROM events", [])
+        return self.rows("SELECT id, happened_at FROM events", [])
 
     def rejections(self, limit: int) -> list[Rejection]:
         """Return the newest rejections, newest first."""
-        rows = self._rows(
+        rows = self.rows(
             "SELECT position, id, field, reason, code, event FROM quarantine "
             "ORDER BY number DESC LIMIT ?",
             [limit],
@@ -183,8 +261,12 @@ class EventLog:
             finally:
                 release(self._path)
 
-    def _stamped(self, where: str, values: Sequence[int]) -> Iterator[list[Stamped]]:
+    def stamped(self, where: str, values: Sequence[object]) -> Iterator[list[Stamped]]:
         """Return the events of a condition in order of arrival, in chunks."""
+        for rows in self._chunks(where, values):
+            yield [_event(row) for row in rows]
+
+    def _chunks(self, where: str, values: Sequence[object]) -> Iterator[list[Any]]:
         cursor = self.cursor()
         query = (
             "SELECT seq, id, happened_at, name, units, fields, trusted FROM events "  # noqa: S608 - our own conditions
@@ -197,9 +279,15 @@ class EventLog:
                 rows = cursor.fetchmany(_READ)
             if not rows:
                 return
-            yield [_event(row) for row in rows]
+            yield rows
 
-    def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
+    def meta(self, key: str) -> str | None:
+        """Return what the file remembers under a key."""
+        rows = self.rows("SELECT value FROM meta WHERE key = ?", [key])
+        return str(rows[0][0]) if rows else None
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        """Return all rows of a query, read by a cursor of its own."""
         cursor = self.cursor()
         with told(self._path, _UNREAD):
             return cursor.execute(query, list(values)).fetchall()
@@ -208,6 +296,15 @@ class EventLog:
         if self._closed:
             raise StoreError(f"{self._path}: the metric store is closed; open it again")
         return self._connection
+
+    def _note_opening(self) -> str:
+        """Record that this opening writes, and from which number on; in a transaction."""
+        number = self.one("SELECT count(*) FROM meta WHERE key = 'opening'")
+        token = secrets.token_hex(8)
+        self._open().execute(
+            "INSERT INTO meta VALUES ('opening', ?)", [f"{number + 1} {token} {self._opened_at}"]
+        )
+        return token
 
     def _insert(self, table: str, rows: Any) -> None:
         self._connection.register("incoming", rows)
@@ -226,6 +323,15 @@ class EventLog:
 def _event(row: Sequence[Any]) -> Stamped:
     seq, event_id, at, name, units, fields, trusted = row
     return seq, at, Event(event_id, name, from_micros(at), _units(units), _fields(fields), trusted)
+
+
+def _problem(row: Sequence[Any]) -> str:
+    """Return why a row is no event, empty when it is one."""
+    try:
+        _event(row)
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 def _event_table(events: Sequence[Stamped], received_at: int) -> Any:

@@ -3,15 +3,29 @@
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from metrics.catalogue import KpiDefinition
 from metrics.cells import Cell, Reach, Snapshot, Sums
 from metrics.events import EXPOSURE, Event, Rejection, from_micros, to_micros
-from metrics.store import Appended, Frame, StoreError
+from metrics.store import Appended, EventsGoneError, Frame, StoreError
 from metrics.stores.admission import admit
 from metrics.stores.exposures import FrameTimes, exposure_of, of_experiment
+from metrics.stores.forgetting import NEVER, speaks_of, too_old
+from metrics.stores.frames import identity
+from metrics.upkeep import (
+    Erasure,
+    ErasureKind,
+    Progress,
+    Rebuilt,
+    Verified,
+    gone_before,
+    in_silence,
+    told_gone,
+)
 from metrics.values import microseconds, unit_value
 
 QUARANTINE_KEPT = 10_000
@@ -26,14 +40,58 @@ class _Unit:
     events: list[tuple[int, Event]] = field(default_factory=list[tuple[int, Event]])
 
 
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """What a running frame had counted when events it needs left the log.
+
+    Attributes:
+        frame: As it was then.
+        upto: Everything up to this sequence number is in ``events``, or forgotten.
+        events: Of the frame's unit type.
+        newest_exposure: Of the frame's experiment, whether it counted or not.
+    """
+
+    frame: Frame
+    upto: int
+    events: tuple[Event, ...]
+    newest_exposure: int
+
+    def answers(self, frame: Frame) -> bool:
+        """Return whether the events are all that the frame needs of those that left."""
+        if frame.kpis != self.frame.kpis:
+            return False
+        if frame.until == self.frame.until:
+            return True
+        # exposures from ``until`` on were not carried: another one may not be earlier than they
+        bounds = [to_micros(each) for each in (frame.until, self.frame.until) if each]
+        return self.newest_exposure < min(bounds)
+
+    def frame_for(self, frame: Frame) -> Frame:
+        """Return a frame if it can be answered, else the one it was carried over for."""
+        return frame if self.answers(frame) else self.frame
+
+    def knows(self, unit: str) -> bool:
+        """Return whether anything is about a unit."""
+        return any(event.units[self.frame.unit] == unit for event in self.events)
+
+    def without(self, unit: str) -> "_Carried":
+        """Return the same without what is about a unit."""
+        its = self.frame.unit
+        return replace(self, events=tuple(e for e in self.events if e.units[its] != unit))
+
+
 class MemoryMetricStore:
     """Events in a list. For tests, examples and as the definition the engines must equal."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._log: list[Event] = []
+        self._log: list[tuple[int, Event]] = []  # with sequence numbers, ascending
+        self._seq = 0
         self._known: dict[str, list[int]] = {}
         self._quarantine: deque[Rejection] = deque(maxlen=QUARANTINE_KEPT)
+        self._horizon = NEVER  # events from before it are refused
+        self._erasures: list[Erasure] = []
+        self._carried: dict[object, _Carried] = {}
         self._closed = False
 
     def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:  # noqa: ARG002 - kept by durable engines
@@ -41,16 +99,19 @@ class MemoryMetricStore:
         with self._lock:
             self._check_open()
             times = [to_micros(event.happened_at) for event in events]
-            admission = admit(events, times, self._known)
+            admission = admit(
+                events, times, self._known, refused=too_old(events, times, self._horizon)
+            )
             for event, at in admission.accepted:
-                self._log.append(event)
+                self._seq += 1
+                self._log.append((self._seq, event))
                 self._known.setdefault(event.id, []).append(at)
             self._quarantine.extend(admission.rejected)
             return Appended(
                 accepted=len(admission.accepted),
                 duplicates=len(admission.repeated),
                 rejected=admission.rejected,
-                watermark=len(self._log),
+                watermark=self._seq,
                 repeated=admission.repeated,
             )
 
@@ -66,20 +127,21 @@ class MemoryMetricStore:
             return list(reversed(self._quarantine))[:limit]
 
     def watermark(self) -> int:
-        """Return the number of events kept."""
+        """Return the sequence number of the newest event, 0 when there never was one."""
         with self._lock:
-            return len(self._log)
+            return self._seq
 
     def snapshot(self, frame: Frame, *, now: datetime, as_of: int | None = None) -> Snapshot:
         """Return all cells of an experiment, computed from the events alone."""
         with self._lock:
             self._check_open()
-            log = self._log[: len(self._log) if as_of is None else max(0, as_of)]
+            upto = self._seq if as_of is None else max(0, min(as_of, self._seq))
+            log = self._events_of(frame, upto)
         units = _units(frame, log)
         counted = {unit: seen for unit, seen in units.items() if len(seen.variants) == 1}
         return Snapshot(
             at=now,
-            watermark=len(log),
+            watermark=upto,
             cells={
                 (kpi.key, window): _cells(frame, kpi, window, counted, now)
                 for kpi, windows in frame.kpis
@@ -110,14 +172,155 @@ class MemoryMetricStore:
                     units.setdefault(unit, variant)
         return units
 
+    def retain(self, before: datetime, *, running: Sequence[Frame], now: datetime) -> Erasure:
+        """Remove what happened before an instant, and carry over what running frames counted."""
+        with self._lock:
+            self._check_open()
+            gone = [(seq, event) for seq, event in self._log if event.happened_at < before]
+            self._horizon = max(self._horizon, to_micros(before))
+            if gone:
+                self._carry_over(before, running)
+            return self._erase(gone, ErasureKind.RETENTION, before, now)
+
+    def forget(self, unit: str, *, now: datetime, running: Sequence[Frame] = ()) -> Erasure:
+        """Remove what names a unit, and the unit from what was carried over."""
+        with self._lock:
+            self._check_open()
+            gone = [(seq, event) for seq, event in self._log if unit in event.units.values()]
+            asked = {identity(frame): frame for frame in running}
+            again = {
+                key: self._carry(carried.frame_for(asked.get(key, carried.frame)))
+                for key, carried in self._carried.items()
+            }
+            if gone or any(carried.knows(unit) for carried in again.values()):
+                self._carried = {key: carried.without(unit) for key, carried in again.items()}
+            kept = [each for each in self._quarantine if not speaks_of(each.event, unit)]
+            refused = len(self._quarantine) - len(kept)
+            self._quarantine = deque(kept, maxlen=QUARANTINE_KEPT)
+            erasure = self._erase(gone, ErasureKind.FORGOTTEN, None, now)
+            return replace(erasure, quarantined=refused)
+
+    def erasures(self) -> Sequence[Erasure]:
+        """Return everything that ever left the log, oldest first."""
+        with self._lock:
+            return tuple(self._erasures)
+
+    def rebuild(
+        self,
+        frames: Sequence[Frame],
+        *,
+        now: datetime,
+        progress: Progress = in_silence,
+    ) -> Sequence[Rebuilt]:
+        """Count every frame: there are no running totals that could differ."""
+        rebuilt: list[Rebuilt] = []
+        for done, frame in enumerate(frames):
+            progress(f"counting {frame.experiment}", done, len(frames))
+            failure = ""
+            try:
+                self.snapshot(frame, now=now)
+            except StoreError as error:
+                failure = str(error)
+            whole = self._gone(frame, self._seq) is None
+            count = sum(frame.unit in event.units for _, event in self._log)
+            rebuilt.append(Rebuilt(frame.experiment, frame.seed, count, whole, (), failure))
+        return rebuilt
+
+    def verify(self, *, now: datetime, progress: Progress = in_silence) -> Verified:  # noqa: ARG002 - there are no running totals to compare at an instant
+        """Look at sequence numbers and repeats."""
+        with self._lock:
+            self._check_open()
+            seqs = [seq for seq, _ in self._log]
+            pairs = {(event.id, event.happened_at) for _, event in self._log}
+            findings: list[str] = []
+            if any(later <= earlier for earlier, later in pairwise(seqs)):
+                findings.append("sequence numbers are not ascending")
+            if len(pairs) < len(self._log):
+                findings.append("events are kept more than once")
+            return Verified(len(self._log), len(self._quarantine), 0, tuple(findings))
+
+    def save(self) -> None:
+        """Do nothing: there is no next start."""
+
     def close(self) -> None:
         """Refuse further use; idempotent."""
         self._closed = True
 
+    def _events_of(self, frame: Frame, upto: int) -> list[Event]:
+        """Return what a frame counts up to a sequence number, carried over or in the log."""
+        gone = self._gone(frame, upto)
+        if gone is None:
+            return [event for seq, event in self._log if seq <= upto]
+        carried = self._carried.get(identity(frame))
+        if carried is None or upto < carried.upto or not carried.answers(frame):
+            raise EventsGoneError(
+                told_gone(frame.experiment, frame.seed, gone, upto, newest=self._seq)
+            )
+        newer = [event for seq, event in self._log if carried.upto < seq <= upto]
+        return [*carried.events, *newer]
+
+    def _gone(self, frame: Frame, upto: int) -> datetime | None:
+        earliest = from_micros(FrameTimes.of(frame).earliest)
+        return gone_before(self._erasures, earliest, upto)
+
+    def _carry_over(self, before: datetime, running: Sequence[Frame]) -> None:
+        """Carry over what running frames counted so far; let go of what others did."""
+        kept = {
+            key: carried
+            for key, carried in self._carried.items()
+            if from_micros(FrameTimes.of(carried.frame).earliest) >= before
+        }
+        for frame in running:
+            key = identity(frame)
+            if key in self._carried or from_micros(FrameTimes.of(frame).earliest) < before:
+                with suppress(EventsGoneError):  # what it needs is gone already
+                    kept[key] = self._carry(frame)
+        self._carried = kept
+
+    def _carry(self, frame: Frame) -> _Carried:
+        times = FrameTimes.of(frame)
+        mine = [
+            (to_micros(event.happened_at), event)
+            for event in self._events_of(frame, self._seq)
+            if frame.unit in event.units and to_micros(event.happened_at) >= times.earliest
+        ]
+        exposures = [at for at, event in mine if exposure_of(event, frame)]
+        carried = self._carried.get(identity(frame))
+        return _Carried(
+            frame=frame,
+            upto=self._seq,
+            events=tuple(
+                event
+                for at, event in mine
+                if event.name != EXPOSURE or (exposure_of(event, frame) and times.admits(at))
+            ),
+            newest_exposure=max(
+                [*exposures, NEVER if carried is None else carried.newest_exposure]
+            ),
+        )
+
+    def _erase(
+        self,
+        gone: Sequence[tuple[int, Event]],
+        kind: ErasureKind,
+        before: datetime | None,
+        now: datetime,
+    ) -> Erasure:
+        left = {seq for seq, _ in gone}
+        self._log = [(seq, event) for seq, event in self._log if seq not in left]
+        for _, event in gone:
+            times = self._known[event.id]
+            times.remove(to_micros(event.happened_at))
+        first, last = (gone[0][0], gone[-1][0]) if gone else (0, 0)
+        erasure = Erasure(now, kind, before, len(gone), first, last)
+        if gone:
+            self._erasures.append(erasure)
+        return erasure
+
     def _exposures(self, experiment: str, seed: int) -> Iterable[Event]:
         with self._lock:
             self._check_open()
-            log = list(self._log)
+            log = [event for _, event in self._log]
         return (e for e in log if e.name == EXPOSURE and of_experiment(e, experiment, seed))
 
     def _check_open(self) -> None:

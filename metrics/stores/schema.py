@@ -18,7 +18,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         ),
         (
             "CREATE TABLE IF NOT EXISTS quarantine (number BIGINT, received_at BIGINT, "
-            "position BIGINT, id VARCHAR, field VARCHAR, reason VARCHAR, code VARCHAR, event VARCHAR)"
+            "position BIGINT, id VARCHAR, field VARCHAR, reason VARCHAR, code VARCHAR, "
+            "event VARCHAR)"
         ),
     ),
     (

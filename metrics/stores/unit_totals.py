@@ -42,6 +42,19 @@ class UnitTotals:
             for column in columns:
                 column.data[units] = 0
 
+    def forget(self, unit: int) -> None:
+        """Let go of everything about a unit."""
+        for column in self.saved().values():
+            column.data[unit] = 0
+
+    def saved(self) -> dict[str, Column]:
+        """Return every column by name, for saving and restoring."""
+        named = {"large": self.large}
+        for kind, windows in (("count", self.counts), ("sum", self.sums)):
+            for window, columns in windows.items():
+                named |= {f"{kind} {n} of {window}": each for n, each in enumerate(columns)}
+        return named
+
     def add(self, events: Gathered, units: Ints, first: Ints, tolerance: int) -> None:
         """Add events of exposed units.
 

@@ -1,8 +1,9 @@
 """What a frame knows of its units: first exposure, variant, place and reach."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from metrics.cells import Reach
 from metrics.events import from_micros
 from metrics.stores.columns import Column, Ints
 from metrics.stores.exposures import FrameTimes
+from metrics.stores.forgetting import nobody
 from metrics.stores.ledger import Groups
 
 UNEXPOSED = -1
@@ -180,6 +182,45 @@ class Units:
         old, self.times = self.times.phases, self.times.with_phases(phases)
         changed = min(set(old) ^ set(phases), default=EVER)
         return self.between(changed - 1, EVER).shape[0] > 0
+
+    def forget(self, unit: str) -> None:
+        """Let go of everything about a unit; its position stays empty for good."""
+        self._reach = None
+        position = self.position.pop(unit)
+        self.position[nobody(position)] = position
+        self.conflicted -= int(self.variant.data[position] == CONFLICTED)
+        for column in self.saved().values():
+            column.data[position] = 0
+        self.variant.data[position] = UNEXPOSED
+        self.last.data[position] = NEVER
+        self.pruned.pop(position, None)
+
+    def saved(self) -> dict[str, Column]:
+        """Return every column by name, for saving and restoring."""
+        return {
+            "first": self.first,
+            "variant": self.variant,
+            "count": self.count,
+            "last": self.last,
+            "chained": self.chained,
+        }
+
+    def dump(self) -> dict[str, Any]:
+        """Return what is not in the columns, as JSON has it; `restore` takes it back."""
+        pruned = [[unit, *astuple(each)] for unit, each in self.pruned.items()]
+        return {"conflicted": self.conflicted, "pruned": pruned}
+
+    def restore(self, facts: Mapping[str, Any], names: Sequence[str]) -> None:
+        """Become what was dumped, the columns being restored already.
+
+        Args:
+            facts: From `dump`.
+            names: The units by position.
+        """
+        self.position = {name: position for position, name in enumerate(names)}
+        self.conflicted = facts["conflicted"]
+        self.pruned = {unit: Pruned(*numbers) for unit, *numbers in facts["pruned"]}
+        self._reach = None
 
     def groups(self, positions: Ints) -> Groups:
         """Return which of these exposed units belong to each place."""

@@ -98,7 +98,8 @@ def test_help_lists_every_command():
     listed = [line.split()[0] for line in result.stdout.split("Commands:")[1].splitlines() if line]
     assert listed == [
         *["demo", "serve", "validate", "schema", "apply", "plan", "status", "explain", "revisions"],
-        *["start", "approve", "pause", "resume", "roll-back", "stop", "backtest", "import"],
+        *["start", "approve", "pause", "resume", "roll-back", "stop", "forget", "backtest"],
+        *["import", "store"],
     ]
 
 
@@ -343,7 +344,8 @@ def test_every_command_has_an_example_that_it_accepts():
     from typer.main import get_command
 
     commands = dict(get_command(cli.app).commands)
-    commands |= {f"import {n}": c for n, c in commands.pop("import").commands.items()}
+    for group in ("import", "store"):
+        commands |= {f"{group} {n}": c for n, c in commands.pop(group).commands.items()}
     for name, command in commands.items():
         lines = (command.epilog or "").splitlines()
         examples = [line.strip() for line in lines if line.strip().startswith("turnback ")]

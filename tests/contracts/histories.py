@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from metrics.events import Event
 
@@ -27,16 +28,33 @@ NAMES = {
 }
 
 
+class Restart(StrEnum):
+    """How a store comes back."""
+
+    CLOSED = "closed"  # in order: the totals are saved
+    FORGETFUL = "forgetful"  # in order, and somebody removed what could be made again
+    CRASHED = "crashed"  # as the files are at this moment
+
+
 @dataclass(frozen=True)
 class Step:
-    """One batch, then a look at ``now`` (``as_of`` events back when it is not None)."""
+    """One batch, then what is done to the store, then a look at ``now``.
+
+    ``back``: the look is as of so many events ago. ``retain``: what happened earlier is removed;
+    ``running`` frames (a bit each) are carried over. ``forget``: this unit.
+    """
 
     batch: list[Event]
     now: datetime
     back: int | None
-    reopen: bool
+    restart: Restart | None
     phases: int
     until: bool
+    save: bool
+    rebuild: bool
+    retain: datetime | None
+    running: int
+    forget: str | None
 
 
 def events_of(rng: random.Random, start: datetime, units: int, count: int) -> list[Event]:
@@ -51,7 +69,7 @@ def events_of(rng: random.Random, start: datetime, units: int, count: int) -> li
                     f"x{number}-{repeat}",
                     "exposure",
                     first + timedelta(minutes=rng.randrange(0, 600) * repeat),
-                    {"order_id": unit},
+                    _units(rng, unit),
                     {
                         "experiment": "x" if rng.random() < 0.95 else "other",
                         "seed": 1 if rng.random() < 0.95 else 2,
@@ -82,8 +100,15 @@ def _event(rng, event_id, name, unit, first) -> Event:
     spread = rng.choice([5, 90, 60 * 24, 60 * 24 * 20])
     # whole minutes, so that ties and events exactly on a window's edge happen
     when = first + timedelta(minutes=rng.randrange(-3, spread))
-    units = {"order_id": unit} if rng.random() < 0.97 else {"user_id": unit}
+    units = _units(rng, unit) if rng.random() < 0.97 else {"user_id": unit}
     return Event(event_id, name, when, units, fields, trusted=rng.random() < 0.9)
+
+
+def _units(rng, unit) -> dict[str, str]:
+    """Return the order, and often its customer, who has others too."""
+    if rng.random() < 0.5:
+        return {"order_id": unit}
+    return {"order_id": unit, "user_id": f"c{int(unit[1:]) // 3}"}
 
 
 def steps_of(rng: random.Random, start: datetime, events: list[Event]) -> list[Step]:
@@ -98,20 +123,34 @@ def steps_of(rng: random.Random, start: datetime, events: list[Event]) -> list[S
     reused = rng.sample(order, len(order) // 30)
     order += repeats
     order += [replace(e, happened_at=e.happened_at + timedelta(hours=1)) for e in reused]
+    erasing = rng.random() < 0.5  # else every event stays, and all of the past can be read
     now, steps, taken = start, [], 0
     while taken < len(order):
         size = rng.choice([0, 1, 3, 20, 100])
         now += timedelta(minutes=rng.choice([-600, 0, 30, 600, 2000, 5000]))
-        steps.append(
-            Step(
-                order[taken : taken + size],
-                now,
-                rng.randrange(0, 50) if rng.random() < 0.15 else None,
-                rng.random() < 0.05,
-                rng.choice([0, 0, 1, 2]) if rng.random() < 0.3 else 0,
-                rng.random() < 0.1,
-            )
-        )
+        steps.append(_step(rng, order[taken : taken + size], now, start, erasing=erasing))
         taken += size
-    steps.append(Step([], start + timedelta(days=40), None, True, 0, False))
-    return steps
+    late = start + timedelta(days=40)
+    closed = Restart.CLOSED
+    end = Step([], late, None, closed, 0, False, False, True, None, 0, None)
+    return [*steps, end]
+
+
+def _step(rng, batch, now, start, *, erasing) -> Step:
+    day = timedelta(minutes=rng.randrange(-60, 60 * 24 * 5))
+    number = rng.randrange(15)
+    return Step(
+        batch,
+        now,
+        back=rng.randrange(0, 50) if rng.random() < 0.15 else None,
+        restart=rng.choice(list(Restart)) if rng.random() < 0.2 else None,
+        phases=rng.choice([0, 0, 1, 2]) if rng.random() < 0.3 else 0,
+        until=rng.random() < 0.1,
+        save=rng.random() < 0.2,
+        rebuild=rng.random() < 0.1,
+        retain=start + day if erasing and rng.random() < 0.12 else None,
+        running=rng.randrange(8),
+        forget=rng.choice([f"u{number}", f"c{number // 3}"])
+        if erasing and rng.random() < 0.12
+        else None,
+    )

@@ -1,0 +1,71 @@
+"""The files of a stopped service, opened by a command itself."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import service
+from console.output import CommandError
+from metrics.store import Frame, MetricStore, StoreError, StoreLockedError
+from metrics.stores import open_store
+
+STORE = "metrics.duckdb"
+CONTROL = "control.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a command works with while no service runs.
+
+    Attributes:
+        store: The metric store, opened.
+        frames: Of the experiments that run; none where there are no experiments.
+    """
+
+    store: MetricStore
+    frames: Sequence[Frame]
+
+    @staticmethod
+    def now() -> datetime:
+        """Return the current instant."""
+        return datetime.now(UTC)
+
+
+@contextmanager
+def opened(data: Path) -> Generator[Files]:
+    """Open the files of a folder, with the settings a service would have.
+
+    Raises:
+        CommandError: There is no store, or somebody else holds it.
+    """
+    if not (data / STORE).is_file():
+        raise CommandError(
+            f"{data}: no metric store is here ({STORE})",
+            hint="give the folder that `turnback serve --data` was given",
+            code="no_store",
+        )
+    try:
+        if not (data / CONTROL).is_file():
+            store = open_store(data / STORE)
+            try:
+                yield Files(store, ())
+            finally:
+                store.close()
+            return
+        here: dict[str, Any] = {"data": data, "host": "127.0.0.1", "specs": None}
+        services = service.build(service.Settings(**here))
+        try:
+            yield Files(services.store, services.engine.frames())
+        finally:
+            services.close()
+    except StoreLockedError as error:
+        raise CommandError(
+            error.what,
+            hint="leave out --data to ask the running service, or stop that process",
+            code="store",
+        ) from error
+    except StoreError as error:
+        raise CommandError(str(error), code="store") from error

@@ -1,0 +1,57 @@
+"""Keeping the metric store in order: what is too old leaves, once a day."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
+
+from guardrails.clock import Clock
+from metrics.store import Frame, MetricStore
+from metrics.upkeep import Erasure
+
+logger = logging.getLogger("turnback.upkeep")
+
+LOOK_EVERY = timedelta(minutes=10)
+"""Time between looks at whether a day has begun, by the engine's clock."""
+
+SAVE_EVERY = timedelta(minutes=5)
+"""Time between looks at whether running totals should be saved."""
+
+
+class Upkeep:
+    """Removes events older than the retention, once for each day in UTC.
+
+    Args:
+        store: The metric store.
+        frames: Returns the frames of the experiments that run now; if it fails, nothing leaves.
+        clock: Where now comes from.
+        retain: How long events are kept.
+    """
+
+    def __init__(
+        self,
+        store: MetricStore,
+        frames: Callable[[], Sequence[Frame]],
+        clock: Clock,
+        retain: timedelta,
+    ) -> None:
+        self._store = store
+        self._frames = frames
+        self._clock = clock
+        self._retain = retain
+        self._done: date | None = None
+
+    def run_due(self) -> Erasure | None:
+        """Remove what is too old if that was not done today; what failed is tried again.
+
+        Raises:
+            StoreError: Nothing left.
+        """
+        now = self._clock.now()
+        if self._done is not None and self._done >= now.date():
+            return None
+        before = now - self._retain
+        erased = self._store.retain(before, running=self._frames(), now=now)
+        self._done = now.date()
+        if erased.events:
+            logger.info("%s events from before %s were removed", erased.events, before.isoformat())
+        return erased
