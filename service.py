@@ -1,7 +1,6 @@
 """The only place where real things are built and wired: settings, services, the application."""
 
 import asyncio
-import gc
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -44,7 +43,7 @@ from guardrails.telemetry import (
 from metrics.access import Keys
 from metrics.catalogue import Catalogue, load_catalogue
 from metrics.events import EventLimits
-from metrics.ingest import Ingest
+from metrics.ingest import Ingest, settle
 from metrics.store import MetricStore
 from metrics.stores import open_store
 
@@ -377,18 +376,6 @@ def server(
     return admin.QuietServer(app, settings.host, settings.port, ready=ready)
 
 
-def _settle() -> None:
-    """Look for unreachable cycles less often, and never among what is here to stay.
-
-    Thousands of events a second are made and let go without any; looking through all of them
-    and of the program for some, as often as Python does, stops everything for tens of
-    milliseconds.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-
-
 def serve(
     settings: Settings,
     *,
@@ -410,8 +397,7 @@ def serve(
     services = build(settings)
     try:
         with admin.listening(settings.host, settings.port) as sockets:
-            port = int(sockets[0].getsockname()[1])
-            url = f"http://{admin.address_of(settings.host, port)}"
+            url = f"http://{admin.address_of(settings.host, int(sockets[0].getsockname()[1]))}"
 
             def begun() -> None:
                 if ready is not None:
@@ -419,7 +405,7 @@ def serve(
                     ready(Ready(url, settings.data, known, settings.specs))
 
             app = create_app(settings, services=services, pages=pages)
-            _settle()
+            settle()
             server(app, settings, ready=begun).run(sockets)
     finally:
         services.close()
