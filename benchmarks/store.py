@@ -193,7 +193,7 @@ def show_size(result: dict, new: int, wrote: float) -> None:
 def of(seconds: list[float]) -> str:
     """Return seconds in words: by the clock, and of processor time."""
     wall, processor = seconds
-    if wall < 2:
+    if wall < 10:
         return f"{1000 * wall:.0f} ms (processor {1000 * processor:.0f})"
     return f"{wall:.1f} s (processor {processor:.1f})"
 
