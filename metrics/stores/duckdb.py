@@ -14,8 +14,12 @@ from metrics.stores.frames import FrameState, identity
 from metrics.stores.log import EventLog
 from metrics.stores.recent import EVERYTHING, RecentIds
 from metrics.stores.rows import EventRows, Rows, Stamped
+from metrics.stores.seen import SeenIds
 
 RECENT_IDS = 300_000
+SEEN_AT_START = 5_000_000
+"""Ids of the last two days that are read at a start: a few seconds."""
+
 TAIL_EVENTS = 10_000
 FRAMES_KEPT = 256
 _ALL_TIME = 2**62
@@ -39,7 +43,7 @@ class DuckDBMetricStore:
         self._reads = threading.RLock()
         try:
             self._seq = self._log.one("SELECT coalesce(max(seq), 0) FROM events")
-            self._recent = self._remember(recent_ids)
+            self._recent, self._seen = self._remember(recent_ids)
         except BaseException:
             self._log.close()
             raise
@@ -60,9 +64,11 @@ class DuckDBMetricStore:
             self._seq += len(rows)  # first: what is committed keeps its numbers, come what may
             try:
                 self._recent.add((event.id, at) for _, at, event in rows)
+                self._seen.add([event.id for _, _, event in rows], [at for _, at, _ in rows])
                 self._tail += rows
             except BaseException:
                 self._tail.clear()  # frames then read these rows from the log
+                self._recent.horizon = self._seen.horizon = _ALL_TIME  # and ids are looked up there
                 raise
             if len(self._tail) > 2 * TAIL_EVENTS:
                 del self._tail[:-TAIL_EVENTS]
@@ -140,25 +146,38 @@ class DuckDBMetricStore:
         with self._reads, self._writes:
             self._log.close()
 
-    def _remember(self, capacity: int) -> RecentIds:
+    def _remember(self, capacity: int) -> tuple[RecentIds, SeenIds]:
+        """Return what is known of the ids in the log: all of them, or the newest."""
         if self._log.one("SELECT count(*) FROM events") <= capacity:
-            recent = RecentIds(capacity, EVERYTHING)
-            recent.add(self._log.ids())
-            return recent
+            recent, seen = RecentIds(capacity, EVERYTHING), SeenIds(EVERYTHING)
+            stored = self._log.ids()
+            recent.add(stored)
+            seen.add([event_id for event_id, _ in stored], [at for _, at in stored])
+            return recent, seen
         newest = self._log.one("SELECT max(happened_at) FROM events")
-        return RecentIds(capacity, newest + 1)
+        since = newest - 2 * REUSE
+        if self._log.count_since(since) > SEEN_AT_START:
+            return RecentIds(capacity, newest + 1), SeenIds(newest + 1)
+        seen = SeenIds(since)
+        for ids in self._log.ids_since(since):
+            seen.add(ids, [newest])
+        return RecentIds(capacity, newest + 1), seen
 
     def _known(self, events: Sequence[Event], times: Sequence[int]) -> Mapping[str, Iterable[int]]:
         """Return the stored times of a batch's ids, from memory or by one look-up."""
         known: dict[str, Iterable[int]] = dict(self._recent.known(event.id for event in events))
-        if times and min(times) - REUSE < self._recent.horizon:
-            old = [
-                (event.id, at)
-                for event, at in zip(events, times, strict=True)
-                if at - REUSE < self._recent.horizon
-            ]
-            since, until = min(times) - REUSE, max(at for _, at in old) + REUSE
-            known |= self._log.times_of([event_id for event_id, _ in old], since, until)
+        horizon = self._recent.horizon
+        if not times or min(times) - REUSE >= horizon:
+            return known
+        old = [
+            (event.id, at) for event, at in zip(events, times, strict=True) if at - REUSE < horizon
+        ]
+        since, until = min(times) - REUSE, max(at for _, at in old) + REUSE
+        ids = [event_id for event_id, _ in old]
+        if since >= self._seen.horizon:
+            ids = self._seen.maybe(ids)
+        if ids:
+            known |= self._log.times_of(ids, since, until)
         return known
 
     def _state(self, key: object, frame: Frame, upto: int) -> FrameState:

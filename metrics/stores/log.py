@@ -96,21 +96,23 @@ class EventLog:
 
         In no order: sorting a whole log would cost more memory than there is.
         """
-        cursor = self.cursor()
         query = (
             "SELECT seq, happened_at, name, units, fields, trusted FROM events "
             "WHERE seq > ? AND seq <= ? AND happened_at >= ?"
         )
-        with told(self._path, _UNREAD):
-            found = cursor.sql(query, params=[after, upto, since])
-            chunks = iter(found.to_arrow_reader(_READ_ROWS))
-        while True:
-            with told(self._path, _UNREAD):
-                chunk = next(chunks, None)
-            if chunk is None:
-                return
-            if chunk.num_rows:
-                yield LogRows(chunk)
+        for chunk in self._arrow(query, [after, upto, since]):
+            yield LogRows(chunk)
+
+    def count_since(self, since: int) -> int:
+        """Return how many events happened at an instant or later."""
+        query = "SELECT count(*) FROM events WHERE happened_at >= ?"
+        ((count,),) = self._rows(query, [since])
+        return int(count)
+
+    def ids_since(self, since: int) -> Iterator[list[str]]:
+        """Return the ids of events that happened at an instant or later, in chunks."""
+        for chunk in self._arrow("SELECT id FROM events WHERE happened_at >= ?", [since]):
+            yield chunk.column("id").to_pylist()
 
     def exposures(self, since: int, until: int) -> Iterable[Event]:
         """Return the exposures with since <= happened_at < until in order of arrival."""
@@ -198,6 +200,22 @@ class EventLog:
             if not rows:
                 return
             yield [_event(row) for row in rows]
+
+    def _arrow(self, query: str, values: Sequence[object]) -> Iterator[Any]:
+        """Return the rows of a query as Arrow columns, in chunks that are not empty."""
+        cursor = self.cursor()
+        with told(self._path, _UNREAD):
+            chunks = iter(cursor.sql(query, params=list(values)).to_arrow_reader(_READ_ROWS))
+        while True:
+            try:
+                with told(self._path, _UNREAD):
+                    chunk = next(chunks, None)
+            except (pa.ArrowException, OSError) as error:
+                raise StoreError(f"{self._path}: {_UNREAD} ({error})") from error
+            if chunk is None:
+                return
+            if chunk.num_rows:
+                yield chunk
 
     def _rows(self, query: str, values: Sequence[object]) -> list[Any]:
         cursor = self.cursor()
