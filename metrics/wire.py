@@ -5,6 +5,7 @@ Each raises `RefusedError` with the path of the part, a code, and words that say
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -109,7 +110,7 @@ def text_of(record: Mapping[str, Any], key: str, longest: int, path: str = "") -
 
 def instant_of(record: Mapping[str, Any], now: datetime, limits: EventLimits) -> datetime:
     """Return ``happened_at`` in UTC, neither ahead of the clock nor beyond the retention."""
-    text = text_of(record, "happened_at", limits.max_id)
+    text = text_of(record, "happened_at", sys.maxsize)
     try:
         instant = msgspec.convert(text, datetime)
         if instant.tzinfo is None:
@@ -142,14 +143,14 @@ def timely(instant: datetime, now: datetime, limits: EventLimits, text: str = ""
         raise RefusedError(
             "happened_at",
             "in_future",
-            f"happened_at: {text} is more than {limits.clock_skew} ahead of the server's clock "
-            f"({now.isoformat()}); check the sender's clock",
+            f"happened_at: {text[:64]} is more than {limits.clock_skew} ahead of the server's "
+            f"clock ({now.isoformat()}); check the sender's clock",
         )
     if now - instant > limits.retention:
         raise RefusedError(
             "happened_at",
             "too_late",
-            f"happened_at: {text} is older than the retention of {limits.retention}",
+            f"happened_at: {text[:64]} is older than the retention of {limits.retention}",
         )
     return instant
 

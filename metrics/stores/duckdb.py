@@ -19,12 +19,16 @@ from metrics.stores.record import Record
 from metrics.stores.recount import Recount
 from metrics.stores.rows import EventRows, Rows, Stamped
 from metrics.stores.saved import SavedTotals
+from metrics.stores.seen import SeenIds
 from metrics.stores.totals import Totals
 from metrics.upkeep import Erasure, ErasureKind, Progress, Rebuilt, Verified, in_silence
 
 logger = logging.getLogger("turnback.store")
 
 RECENT_IDS = 300_000
+SEEN_AT_START = 5_000_000
+"""Ids of the last two days that are read at a start: a few seconds."""
+
 TAIL_EVENTS = 10_000
 _ALL_TIME = 2**62
 
@@ -50,7 +54,7 @@ class DuckDBMetricStore:
         self._tail: list[Stamped] = []  # the newest rows, the last one has seq == self._seq
         try:
             self._seq = self._log.newest()
-            self._recent = self._remember()
+            self._recent, self._seen = self._remember()
             self._record = Record(self._log)
             self._horizon = self._record.horizon
             saved = SavedTotals(Path(path).resolve(), self._log, self._record)
@@ -83,9 +87,11 @@ class DuckDBMetricStore:
             self._seq += len(rows)  # first: what is committed keeps its numbers, come what may
             try:
                 self._recent.add((event.id, at) for _, at, event in rows)
+                self._seen.add([event.id for _, _, event in rows], [at for _, at, _ in rows])
                 self._tail += rows
             except BaseException:
                 self._tail.clear()  # frames then read these rows from the log
+                self._recent.horizon = self._seen.horizon = _ALL_TIME  # and ids are looked up there
                 raise
             if len(self._tail) > 2 * TAIL_EVENTS:
                 del self._tail[:-TAIL_EVENTS]
@@ -241,30 +247,44 @@ class DuckDBMetricStore:
                     logger.warning("the next start counts from the log again: %s", error)
             self._log.close()
 
-    def _remember(self) -> RecentIds:
-        if self._log.one("SELECT count(*) FROM events") <= self._capacity:
-            recent = RecentIds(self._capacity, EVERYTHING)
-            recent.add(self._log.ids())
-            return recent
+    def _remember(self) -> tuple[RecentIds, SeenIds]:
+        """Return what is known of the ids in the log: all of them, or the newest."""
+        capacity = self._capacity
+        if self._log.one("SELECT count(*) FROM events") <= capacity:
+            recent, seen = RecentIds(capacity, EVERYTHING), SeenIds(EVERYTHING)
+            stored = self._log.ids()
+            recent.add(stored)
+            seen.add([event_id for event_id, _ in stored], [at for _, at in stored])
+            return recent, seen
         newest = self._log.one("SELECT max(happened_at) FROM events")
-        return RecentIds(self._capacity, newest + 1)
+        since = newest - 2 * REUSE
+        if self._log.count(0, self._seq, since=since) > SEEN_AT_START:
+            return RecentIds(capacity, newest + 1), SeenIds(newest + 1)
+        seen = SeenIds(since)
+        for ids in self._log.ids_since(since):
+            seen.add(ids, [newest])
+        return RecentIds(capacity, newest + 1), seen
 
     def _after_erasing(self) -> None:
         self._tail.clear()
-        self._recent = self._remember()
+        self._recent, self._seen = self._remember()
         self._log.checkpoint()
 
     def _known(self, events: Sequence[Event], times: Sequence[int]) -> Mapping[str, Iterable[int]]:
         """Return the stored times of a batch's ids, from memory or by one look-up."""
         known: dict[str, Iterable[int]] = dict(self._recent.known(event.id for event in events))
-        if times and min(times) - REUSE < self._recent.horizon:
-            old = [
-                (event.id, at)
-                for event, at in zip(events, times, strict=True)
-                if at - REUSE < self._recent.horizon
-            ]
-            since, until = min(times) - REUSE, max(at for _, at in old) + REUSE
-            known |= self._log.times_of([event_id for event_id, _ in old], since, until)
+        horizon = self._recent.horizon
+        if not times or min(times) - REUSE >= horizon:
+            return known
+        old = [
+            (event.id, at) for event, at in zip(events, times, strict=True) if at - REUSE < horizon
+        ]
+        since, until = min(times) - REUSE, max(at for _, at in old) + REUSE
+        ids = [event_id for event_id, _ in old]
+        if since >= self._seen.horizon:
+            ids = self._seen.maybe(ids)
+        if ids:
+            known |= self._log.times_of(ids, since, until)
         return known
 
     def _rows(self, state: FrameState, upto: int) -> Iterator[Rows]:

@@ -163,21 +163,17 @@ class EventLog:
 
         In no order: sorting a whole log would cost more memory than there is.
         """
-        cursor = self.cursor()
         query = (
             "SELECT seq, happened_at, name, units, fields, trusted FROM events "
             "WHERE seq > ? AND seq <= ? AND happened_at >= ?"
         )
-        with told(self._path, _UNREAD):
-            found = cursor.sql(query, params=[after, upto, since])
-            chunks = iter(found.to_arrow_reader(_READ_ROWS))
-        while True:
-            with told(self._path, _UNREAD):
-                chunk = next(chunks, None)
-            if chunk is None:
-                return
-            if chunk.num_rows:
-                yield LogRows(chunk)
+        for chunk in self._arrow(query, [after, upto, since]):
+            yield LogRows(chunk)
+
+    def ids_since(self, since: int) -> Iterator[list[str]]:
+        """Return the ids of events that happened at an instant or later, in chunks."""
+        for chunk in self._arrow("SELECT id FROM events WHERE happened_at >= ?", [since]):
+            yield chunk.column("id").to_pylist()
 
     def count(self, after: int, upto: int, *, since: int) -> int:
         """Return how many events `read` would return."""
@@ -285,6 +281,22 @@ class EventLog:
         """Return what the file remembers under a key."""
         rows = self.rows("SELECT value FROM meta WHERE key = ?", [key])
         return str(rows[0][0]) if rows else None
+
+    def _arrow(self, query: str, values: Sequence[object]) -> Iterator[Any]:
+        """Return the rows of a query as Arrow columns, in chunks that are not empty."""
+        cursor = self.cursor()
+        with told(self._path, _UNREAD):
+            chunks = iter(cursor.sql(query, params=list(values)).to_arrow_reader(_READ_ROWS))
+        while True:
+            try:
+                with told(self._path, _UNREAD):
+                    chunk = next(chunks, None)
+            except (pa.ArrowException, OSError) as error:
+                raise StoreError(f"{self._path}: {_UNREAD} ({error})") from error
+            if chunk is None:
+                return
+            if chunk.num_rows:
+                yield chunk
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
         """Return all rows of a query, read by a cursor of its own."""
