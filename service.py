@@ -34,7 +34,7 @@ from guardrails.telemetry import (
 )
 from metrics.access import Keys
 from metrics.catalogue import Catalogue
-from metrics.ingest import Ingest
+from metrics.ingest import Ingest, settle
 from metrics.intake import EventCounts
 from metrics.intake import Intake as EventIntake
 from metrics.kpis_api import kpis_router
@@ -344,8 +344,7 @@ def serve(
     services = build(settings)
     try:
         with admin.listening(settings.host, settings.port) as sockets:
-            port = int(sockets[0].getsockname()[1])
-            url = f"http://{admin.address_of(settings.host, port)}"
+            url = f"http://{admin.address_of(settings.host, int(sockets[0].getsockname()[1]))}"
 
             def begun() -> None:
                 if ready is not None:
@@ -353,6 +352,7 @@ def serve(
                     ready(Ready(url, settings.data, known, settings.specs))
 
             app = create_app(settings, services=services, pages=pages)
+            settle()
             server(app, settings, ready=begun).run(sockets)
     finally:
         services.close()

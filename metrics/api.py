@@ -30,9 +30,9 @@ from metrics.asgi import (
     respond,
     unpack,
 )
-from metrics.events import Event, MalformedBodyError, Rejection, decode_events
+from metrics.events import Event, MalformedBodyError, Rejection
 from metrics.ingest import QueueFullError
-from metrics.intake import Intake, Sorted
+from metrics.intake import Intake, Sorted, TooManyEventsError
 from metrics.store import Appended, StoreError
 
 logger = logging.getLogger("turnback.events")
@@ -180,19 +180,13 @@ class EventsEndpoint:
 
     def _parse(self, body: bytes, *, ndjson: bool, trusted: bool) -> Sorted:
         """Return the events to append, and what is wrong with the others."""
+        most = self._door.batch_limit
         try:
-            raw = decode_events(body, ndjson=ndjson)
+            return self._intake.read(body, ndjson=ndjson, trusted=trusted, most=most)
         except MalformedBodyError as error:
             raise RequestError(400, "malformed_body", str(error)) from None
-        most = self._door.batch_limit
-        if len(raw) > most:
-            raise RequestError(
-                413,
-                "too_many_events",
-                f"{len(raw)} events in one request; at most {most} are taken",
-                "send smaller batches",
-            )
-        return self._intake.sort(raw, trusted=trusted)
+        except TooManyEventsError as error:
+            raise RequestError(413, "too_many_events", str(error), "send smaller batches") from None
 
     async def _append(self, found: Sorted) -> bytes:
         intake = self._intake

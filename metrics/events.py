@@ -27,6 +27,7 @@ from metrics.wire import (
     kind_of,
     scaled,
     text_of,
+    timely,
     units_of,
 )
 
@@ -45,6 +46,7 @@ __all__ = [
     "exposure",
     "from_micros",
     "parse_event",
+    "read_events",
     "scaled",
     "to_micros",
 ]
@@ -61,6 +63,7 @@ _EXCERPT = 16_384
 _MOST_DIGITS = 400
 """The largest float has 309; Python refuses to read integers of more than 4,300."""
 _TOO_DEEP = "nested too deeply"
+_NO_FIELDS: Mapping[str, FieldType] = {}
 
 
 class MalformedBodyError(ValueError):
@@ -201,6 +204,65 @@ def _decode_line(line: bytes) -> Any:
         return MalformedLine(line[:_EXCERPT].decode("utf-8", "replace"), reason)
 
 
+class _Sent(msgspec.Struct, gc=False):
+    """An event as it should be sent; whatever else is sent is looked at one by one."""
+
+    id: str
+    name: str
+    happened_at: datetime
+    units: dict[str, str] | None = None
+    unit: str | None = None
+    fields: dict[str, str | bool | int | float | None] | None = None
+
+
+_sent = msgspec.json.Decoder(list[_Sent])
+_sent_line = msgspec.json.Decoder(_Sent)
+
+
+def read_events(
+    body: bytes, *, ndjson: bool, now: datetime, limits: EventLimits, trusted: bool
+) -> list[Event] | None:
+    """Return the events of a body in which every event is good: one pass, twice as fast.
+
+    Args:
+        body: The body, already decompressed.
+        ndjson: One JSON object per line instead of one array.
+        now: The server's clock.
+        limits: What is accepted.
+        trusted: Whether a secret key sent it.
+
+    Returns:
+        What `decode_events` and `parse_event` give; ``None`` when anything in the body needs
+        their closer look.
+    """
+    try:
+        sent = _sent_line.decode_lines(body) if ndjson else _sent.decode(body)
+        return [_event_of(each, now, limits, trusted) for each in sent]
+    except (msgspec.MsgspecError, RefusedError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+def _event_of(sent: _Sent, now: datetime, limits: EventLimits, trusted: bool) -> Event:  # noqa: FBT001 - a hot path
+    """Return the event; raises whatever comes first when it is not as it should be."""
+    event_id, name, instant, longest = sent.id, sent.name, sent.happened_at, limits.max_id
+    if not (0 < len(event_id) <= longest and event_id.isascii()):
+        text_of({"id": event_id}, "id", longest)
+    if not (0 < len(name) <= longest and name.isascii()):
+        text_of({"name": name}, "name", longest)
+    if instant.tzinfo is not UTC:
+        if instant.tzinfo is None:
+            raise ValueError
+        instant = instant.astimezone(UTC)
+    return Event(
+        event_id,
+        name,
+        timely(instant, now, limits),
+        units_of({"units": sent.units, "unit": sent.unit}, limits),
+        fields_of(sent.fields, limits.schema.get(name, _NO_FIELDS), limits),
+        trusted,
+    )
+
+
 def parse_event(
     raw: Any, *, index: int, now: datetime, limits: EventLimits, trusted: bool
 ) -> Event | Rejection:
@@ -260,9 +322,14 @@ def exposure(  # noqa: PLR0917 - the parts of the id, in their order everywhere
     )
 
 
-def as_json(event: Event) -> str:
-    """Return an event in wire form as JSON text for the quarantine, at most 16 kB."""
-    types = default_schema().get(event.name, {})
+def as_json(event: Event, schema: Mapping[str, Mapping[str, FieldType]] | None = None) -> str:
+    """Return an event in wire form as JSON text for the quarantine, at most 16 kB.
+
+    Args:
+        event: The event; read again, the text gives the same one.
+        schema: Field types by event name under which it was read; the built-in ones by default.
+    """
+    types = (default_schema() if schema is None else schema).get(event.name, {})
     return excerpt(
         {
             "id": event.id,

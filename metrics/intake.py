@@ -11,13 +11,16 @@ from datetime import datetime
 from typing import Any
 
 from metrics.events import (
+    EXPOSURE,
     Event,
     EventLimits,
     MalformedLine,
     Rejection,
+    as_json,
     decode_events,
     excerpt,
     parse_event,
+    read_events,
 )
 from metrics.ingest import Ingest
 from metrics.store import Appended, MetricStore
@@ -28,7 +31,14 @@ CUT = "cut"
 NO_EVENTS = Appended(0, 0, (), 0)
 
 Screen = Callable[[Event], Event | Rejection]
-"""Checks what only an experiment can know, for instance whether an exposure fits the hash."""
+"""Checks what only an experiment can know of an exposure, for instance whether it fits the hash."""
+
+
+class TooManyEventsError(ValueError):
+    """A request brings more events than one may; nothing of it was kept."""
+
+    def __init__(self, count: int, most: int) -> None:
+        super().__init__(f"{count} events in one request; at most {most} are taken")
 
 
 @dataclass(slots=True)
@@ -88,7 +98,7 @@ class Intake:
         store: Keeps what is refused.
         now: The clock.
         limits: What an event may look like.
-        screen: Checks against experiments.
+        screen: Checks exposures against experiments; other events are not shown to it.
         counts: What became of events, for Prometheus.
     """
 
@@ -98,6 +108,39 @@ class Intake:
     limits: EventLimits
     screen: Screen
     counts: EventCounts = field(default_factory=EventCounts)
+
+    def read(self, body: bytes, *, ndjson: bool, trusted: bool, most: int) -> Sorted:
+        """Read and screen the events of a request body; nothing is kept yet.
+
+        A body in which every event is good takes one pass; any other is looked at one by one.
+
+        Args:
+            body: The body, already decompressed.
+            ndjson: One JSON object per line instead of one array.
+            trusted: Whether whoever sends it holds a secret key.
+            most: Most events it may have.
+
+        Raises:
+            MalformedBodyError: It is no JSON array of events.
+            TooManyEventsError: It has more events.
+        """
+        limits = self.limits
+        good = read_events(body, ndjson=ndjson, now=self.now(), limits=limits, trusted=trusted)
+        if good is None:
+            raw = decode_events(body, ndjson=ndjson)
+            _require_few(len(raw), most)
+            return self.sort(raw, trusted=trusted)
+        _require_few(len(good), most)
+        events: list[tuple[int, Event]] = []
+        rejected: list[Rejection] = []
+        for index, event in enumerate(good):
+            read = self._screened(event)
+            if isinstance(read, Event):
+                events.append((index, read))
+            else:
+                sent = as_json(event, limits.schema)
+                rejected.append(replace(read, index=index, event=sent, trusted=trusted))
+        return Sorted(tuple(events), tuple(rejected))
 
     def sort(self, raw: Sequence[Any], *, trusted: bool) -> Sorted:
         """Read and screen raw events; nothing is kept yet.
@@ -112,7 +155,7 @@ class Intake:
         for index, item in enumerate(raw):
             read = parse_event(item, index=index, now=now, limits=self.limits, trusted=trusted)
             if isinstance(read, Event):
-                read = self.screen(read)
+                read = self._screened(read)
                 if isinstance(read, Rejection):
                     read = replace(read, index=index, event=excerpt(item), trusted=trusted)
             if isinstance(read, Event):
@@ -120,6 +163,9 @@ class Intake:
             else:
                 rejected.append(read)
         return Sorted(tuple(events), tuple(rejected))
+
+    def _screened(self, event: Event) -> Event | Rejection:
+        return self.screen(event) if event.name == EXPOSURE else event
 
     def submit(self, events: Sequence[Event]) -> "Future[Appended]":
         """Queue events to be written; the future is done when they are durable.
@@ -206,6 +252,11 @@ class Intake:
         if found.events:
             return found.events[0][1]
         return replace(found.rejected[0], index=kept.index, event=kept.event, number=kept.number)
+
+
+def _require_few(count: int, most: int) -> None:
+    if count > most:
+        raise TooManyEventsError(count, most)
 
 
 def reasons(rejected: Sequence[Rejection]) -> Mapping[tuple[str, str], int]:

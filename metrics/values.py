@@ -61,7 +61,11 @@ def window_hours(window: int) -> int:
 
 def holds(condition: Condition, fields: Mapping[str, FieldValue], unit: str) -> bool:
     """Return whether an event of a unit meets one condition; numbers are in 1e-6."""
-    value = fields.get(condition.field)
+    return passes(condition, fields.get(condition.field), unit)
+
+
+def passes(condition: Condition, value: FieldValue | None, unit: str) -> bool:
+    """Return whether a field's value (``None``: the event has none) meets a condition."""
     match condition.test:
         case Test.IS:
             # True == 1 in Python: a number is never a boolean here

@@ -5,6 +5,7 @@ Each raises `RefusedError` with the path of the part, a code, and words that say
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,14 @@ _EXACT_FLOAT = 2**52
 _QUARTER = 0.25
 
 FieldValue = str | bool | int
+
+_TEXT, _NUMBER = FieldType.TEXT, FieldType.NUMBER
+_PYTHON_TYPES: Mapping[FieldType, frozenset[type[Any]]] = {
+    FieldType.BOOLEAN: frozenset({bool}),
+    FieldType.TEXT: frozenset({str}),
+    FieldType.INTEGER: frozenset({int}),
+    FieldType.NUMBER: frozenset({int, float}),
+}
 
 
 @lru_cache(maxsize=1)
@@ -69,15 +78,16 @@ def scaled(value: float) -> int | None:
     """
     if isinstance(value, int):
         exact = value * MICRO
-    elif not math.isfinite(value):
-        return None
     else:
         product = value * MICRO
-        if abs(product) >= _EXACT_FLOAT or abs(product - round(product)) >= _QUARTER:
-            digits = Decimal(repr(value)).scaleb(6)
-            exact = int(digits.to_integral_value(ROUND_HALF_EVEN))
-        else:
+        if abs(product) < _EXACT_FLOAT:  # no NaN is
             exact = round(product)
+            if abs(product - exact) < _QUARTER:
+                return exact
+        if not math.isfinite(value):
+            return None
+        digits = Decimal(repr(value)).scaleb(6)
+        exact = int(digits.to_integral_value(ROUND_HALF_EVEN))
     return exact if -INT64_MAX <= exact <= INT64_MAX else None
 
 
@@ -100,7 +110,7 @@ def text_of(record: Mapping[str, Any], key: str, longest: int, path: str = "") -
 
 def instant_of(record: Mapping[str, Any], now: datetime, limits: EventLimits) -> datetime:
     """Return ``happened_at`` in UTC, neither ahead of the clock nor beyond the retention."""
-    text = text_of(record, "happened_at", limits.max_id)
+    text = text_of(record, "happened_at", sys.maxsize)
     try:
         instant = msgspec.convert(text, datetime)
         if instant.tzinfo is None:
@@ -117,18 +127,30 @@ def instant_of(record: Mapping[str, Any], now: datetime, limits: EventLimits) ->
             f"happened_at: {text[:64]!r} is no RFC 3339 instant; "
             "write it as 2026-01-31T12:00:00.000000Z",
         ) from error
+    return timely(instant, now, limits, text)
+
+
+def timely(instant: datetime, now: datetime, limits: EventLimits, text: str = "") -> datetime:
+    """Return an instant that is neither ahead of the clock nor beyond the retention.
+
+    Args:
+        instant: In UTC.
+        now: The server's clock.
+        limits: What is accepted.
+        text: What was sent, for messages.
+    """
     if instant - now > limits.clock_skew:
         raise RefusedError(
             "happened_at",
             "in_future",
-            f"happened_at: {text} is more than {limits.clock_skew} ahead of the server's clock "
-            f"({now.isoformat()}); check the sender's clock",
+            f"happened_at: {text[:64]} is more than {limits.clock_skew} ahead of the server's "
+            f"clock ({now.isoformat()}); check the sender's clock",
         )
     if now - instant > limits.retention:
         raise RefusedError(
             "happened_at",
             "too_late",
-            f"happened_at: {text} is older than the retention of {limits.retention}",
+            f"happened_at: {text[:64]} is older than the retention of {limits.retention}",
         )
     return instant
 
@@ -146,9 +168,13 @@ def units_of(record: Mapping[str, Any], limits: EventLimits) -> dict[str, str]:
     if len(ids) > limits.max_fields:
         raise RefusedError("units", "too_many", f"units: at most {limits.max_fields} unit types")
     units: dict[str, str] = {}
-    for key in ids:
-        _checked_key(key, "units", limits)
-        units[key] = text_of(ids, key, limits.max_id, f"units.{key}")
+    longest = limits.max_id
+    for key, value in ids.items():
+        if not (0 < len(key) <= longest and key.isascii()):
+            _checked_key(key, "units", limits)
+        # the usual case without a call and a path for a message that is not needed
+        usual = type(value) is str and 0 < len(value) <= longest and value.isascii()
+        units[key] = value if usual else text_of(ids, key, longest, f"units.{key}")
     if record.get("unit") is not None:
         units.setdefault(limits.default_unit, text_of(record, "unit", limits.max_id))
     return units
@@ -168,11 +194,13 @@ def fields_of(
     if len(items) > limits.max_fields:
         raise RefusedError("fields", "too_many", f"fields: at most {limits.max_fields}")
     fields: dict[str, FieldValue] = {}
+    longest = limits.max_id
     for key, value in items.items():
         if value is None:
             continue
-        _checked_key(key, "fields", limits)
-        fields[key] = _field(f"fields.{key}", value, types.get(key), limits)
+        if not (0 < len(key) <= longest and key.isascii()):
+            _checked_key(key, "fields", limits)
+        fields[key] = _field(key, value, types.get(key), limits)
     return fields
 
 
@@ -183,42 +211,54 @@ def _checked_key(key: str, path: str, limits: EventLimits) -> None:
         )
 
 
-def _field(path: str, value: Any, expected: FieldType | None, limits: EventLimits) -> FieldValue:
-    if expected is not None and not _fits(value, expected):
+def _field(key: str, value: Any, expected: FieldType | None, limits: EventLimits) -> FieldValue:
+    kind: type[Any] = type(value)
+    if kind is str and (expected is None or expected is _TEXT):
+        if len(value) <= limits.max_text and value.isascii():
+            return value
+    elif kind is float and (expected is None or expected is _NUMBER):
+        exact = scaled(value)
+        if exact is not None:
+            return exact
+    return _checked_field(key, value, expected, limits)
+
+
+def _checked_field(
+    key: str, value: Any, expected: FieldType | None, limits: EventLimits
+) -> FieldValue:
+    """Return a field's value; the usual ones do not get here."""
+    kind: type[Any] = type(value)
+    if expected is not None and kind not in _PYTHON_TYPES[expected]:
         raise RefusedError(
-            path, "wrong_type", f"{path}: expected {expected.value}, got {kind_of(value)}"
+            f"fields.{key}",
+            "wrong_type",
+            f"fields.{key}: expected {expected.value}, got {kind_of(value)}",
         )
-    if isinstance(value, bool):
+    if kind is bool:
         return value
-    if isinstance(value, int | float):
+    if kind is int or kind is float:
         if expected is FieldType.INTEGER:
-            return _whole(path, cast("int", value))
+            return _whole(f"fields.{key}", value)
         exact = scaled(value)
         if exact is None:
             raise RefusedError(
-                path,
+                f"fields.{key}",
                 "out_of_range",
-                f"{path}: {value!r:.40} is no finite number of at most 9.2e12 with 6 digits",
+                f"fields.{key}: {value!r:.40} is no finite number of at most 9.2e12 with 6 digits",
             )
         return exact
-    text = value if isinstance(value, str) else _nested(path, value)
+    text: str = value if kind is str else _nested(f"fields.{key}", value)
     if len(text) > limits.max_text:
         raise RefusedError(
-            path, "bad_length", f"{path}: at most {limits.max_text} characters, got {len(text)}"
+            f"fields.{key}",
+            "bad_length",
+            f"fields.{key}: at most {limits.max_text} characters, got {len(text)}",
         )
     if not encodable(text):
-        raise RefusedError(path, "bad_text", f"{path}: holds half a surrogate pair, no Unicode")
+        raise RefusedError(
+            f"fields.{key}", "bad_text", f"fields.{key}: holds half a surrogate pair, no Unicode"
+        )
     return text
-
-
-def _fits(value: Any, expected: FieldType) -> bool:
-    if expected is FieldType.BOOLEAN:
-        return isinstance(value, bool)
-    if expected is FieldType.TEXT:
-        return isinstance(value, str)
-    if isinstance(value, bool):
-        return False
-    return isinstance(value, int if expected is FieldType.INTEGER else (int, float))
 
 
 def _whole(path: str, value: int) -> int:

@@ -1,6 +1,6 @@
 """KPI kinds: how a unit's numbers become a value. One file each, one line in `KINDS`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.catalogue import Kind
-from metrics.cells import Sums
 from metrics.kinds.mean import MEAN
 from metrics.kinds.proportion import PROPORTION
 from metrics.kinds.ratio import RATIO
@@ -31,10 +30,6 @@ class UnitKind(Protocol):
         self, value: Array, over: Array | None
     ) -> tuple[Array, Array, NDArray[np.bool_]]:
         """Return (y, x, defined) of many units: the same as `unit_value` one by one."""
-        ...
-
-    def sums(self, ys: Sequence[int], xs: Sequence[int]) -> Sums:
-        """Return the exact sums over units with these values."""
         ...
 
 

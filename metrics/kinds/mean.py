@@ -1,13 +1,11 @@
 """Mean of a number per unit; a unit without events has 0, x is 1 (in 1e-6)."""
 
-from collections.abc import Sequence
-from operator import mul
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.cells import MICRO, MILLI, Sums
+from metrics.cells import MICRO
 
 
 class Mean:
@@ -24,24 +22,6 @@ class Mean:
     ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
         """Return `unit_value` of many units."""
         return value, np.full(value.shape, MICRO, np.int64), np.ones(value.shape, np.bool_)
-
-    def sums(self, ys: Sequence[int], xs: Sequence[int]) -> Sums:
-        """Return the sums; those of x follow from the count."""
-        n, y = len(xs), sum(ys)
-        thousandths = [value // MILLI for value in ys]
-        squares = list(map(mul, thousandths, thousandths))
-        return Sums(
-            n,
-            y,
-            n * MICRO,
-            sum(map(mul, ys, ys)),
-            y * MICRO,
-            n * MICRO**2,
-            sum(map(mul, squares, thousandths)),
-            sum(squares) * MILLI,
-            sum(thousandths) * MILLI**2,
-            n * MILLI**3,
-        )
 
 
 MEAN = Mean()

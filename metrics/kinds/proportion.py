@@ -1,12 +1,11 @@
 """Share of units to which something happened: y is 0 or 1, x is 1 (in 1e-6)."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.cells import MICRO, MILLI, Sums
+from metrics.cells import MICRO
 
 
 class Proportion:
@@ -25,15 +24,6 @@ class Proportion:
         defined = np.ones(value.shape, np.bool_) if over is None else (over > 0).astype(np.bool_)
         y = (value != 0).astype(np.int64) * MICRO
         return y, np.full(value.shape, MICRO, np.int64), defined
-
-    def sums(self, ys: Sequence[int], xs: Sequence[int]) -> Sums:
-        """Return the sums: with 0 and 1 they follow from two counts."""
-        n = len(xs)
-        ones = sum(ys) // MICRO
-        first, second, third = ones * MICRO, ones * MICRO**2, ones * MILLI**3
-        return Sums(
-            n, first, n * MICRO, second, second, n * MICRO**2, third, third, third, n * MILLI**3
-        )
 
 
 PROPORTION = Proportion()

@@ -1,13 +1,9 @@
 """Sum of numerators over sum of denominators; units without a denominator contribute nothing."""
 
-from collections.abc import Sequence
-from operator import mul
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from metrics.cells import MILLI, Sums
 
 
 class Ratio:
@@ -24,24 +20,6 @@ class Ratio:
         if over is None:
             return value, value, np.zeros(value.shape, np.bool_)
         return value, over, (over > 0).astype(np.bool_)
-
-    def sums(self, ys: Sequence[int], xs: Sequence[int]) -> Sums:
-        """Return the sums, term by term."""
-        a = [value // MILLI for value in ys]
-        b = [value // MILLI for value in xs]
-        aa, ab, bb = list(map(mul, a, a)), list(map(mul, a, b)), list(map(mul, b, b))
-        return Sums(
-            len(xs),
-            sum(ys),
-            sum(xs),
-            sum(map(mul, ys, ys)),
-            sum(map(mul, xs, ys)),
-            sum(map(mul, xs, xs)),
-            sum(map(mul, aa, a)),
-            sum(map(mul, ab, a)),
-            sum(map(mul, ab, b)),
-            sum(map(mul, bb, b)),
-        )
 
 
 RATIO = Ratio()

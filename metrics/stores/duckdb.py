@@ -14,19 +14,24 @@ from metrics.stores.admission import REUSE, admit
 from metrics.stores.copying import Frozen, freeze
 from metrics.stores.exposures import of_experiment
 from metrics.stores.forgetting import too_old
-from metrics.stores.frames import FrameState, Row
+from metrics.stores.frames import FrameState
 from metrics.stores.log import EventLog
 from metrics.stores.recent import EVERYTHING, RecentIds
 from metrics.stores.record import Record
 from metrics.stores.recount import Recount
 from metrics.stores.refused import Refused
+from metrics.stores.rows import EventRows, Rows, Stamped
 from metrics.stores.saved import SavedTotals
+from metrics.stores.seen import SeenIds
 from metrics.stores.totals import Totals
 from metrics.upkeep import Erasure, ErasureKind, Progress, Rebuilt, Verified, in_silence
 
 logger = logging.getLogger("turnback.store")
 
 RECENT_IDS = 300_000
+SEEN_AT_START = 5_000_000
+"""Ids of the last two days that are read at a start: a few seconds."""
+
 TAIL_EVENTS = 10_000
 _ALL_TIME = 2**62
 
@@ -50,10 +55,10 @@ class DuckDBMetricStore:
         self._reads = threading.RLock()
         self._upkeep = threading.RLock()  # taken first: one of retain, forget, rebuild, verify
         self._capacity = recent_ids
-        self._tail: list[Row] = []  # the newest rows, the last one has seq == self._seq
+        self._tail: list[Stamped] = []  # the newest rows, the last one has seq == self._seq
         try:
             self._seq = self._log.newest()
-            self._recent = self._remember()
+            self._recent, self._seen = self._remember()
             self._known_all = True  # false while ids in the file may be missing from memory
             self._record = Record(self._log)
             self._horizon = self._record.horizon
@@ -88,9 +93,11 @@ class DuckDBMetricStore:
             self._seq += len(rows)  # first: what is committed keeps its numbers, come what may
             try:
                 self._recent.add((event.id, at) for _, at, event in rows)
+                self._seen.add([event.id for _, _, event in rows], [at for _, at, _ in rows])
                 self._tail += rows
             except BaseException:
                 self._tail.clear()  # frames then read these rows from the log
+                self._recent.horizon = self._seen.horizon = _ALL_TIME  # and ids are looked up there
                 raise
             if len(self._tail) > 2 * TAIL_EVENTS:
                 del self._tail[:-TAIL_EVENTS]
@@ -301,38 +308,50 @@ class DuckDBMetricStore:
                 self._log.reopen()
             self._tail.clear()
             self._seq = max(self._seq, self._log.newest())
-            self._recent = self._remember()
+            self._recent, self._seen = self._remember()
             self._known_all = True
 
-    def _remember(self) -> RecentIds:
-        if self._log.one("SELECT count(*) FROM events") <= self._capacity:
-            recent = RecentIds(self._capacity, EVERYTHING)
-            recent.add(self._log.ids())
-            return recent
+    def _remember(self) -> tuple[RecentIds, SeenIds]:
+        """Return what is known of the ids in the log: all of them, or the newest."""
+        capacity = self._capacity
+        if self._log.one("SELECT count(*) FROM events") <= capacity:
+            recent, seen = RecentIds(capacity, EVERYTHING), SeenIds(EVERYTHING)
+            stored = self._log.ids()
+            recent.add(stored)
+            seen.add([event_id for event_id, _ in stored], [at for _, at in stored])
+            return recent, seen
         newest = self._log.one("SELECT max(happened_at) FROM events")
-        return RecentIds(self._capacity, newest + 1)
+        since = newest - 2 * REUSE
+        if self._log.count(0, self._seq, since=since) > SEEN_AT_START:
+            return RecentIds(capacity, newest + 1), SeenIds(newest + 1)
+        seen = SeenIds(since)
+        for ids in self._log.ids_since(since):
+            seen.add(ids, [newest])
+        return RecentIds(capacity, newest + 1), seen
 
     def _after_erasing(self) -> None:
         self._tail.clear()
-        self._recent = self._remember()
+        self._recent, self._seen = self._remember()
         self._log.checkpoint()
 
     def _known(self, events: Sequence[Event], times: Sequence[int]) -> Mapping[str, Iterable[int]]:
         """Return the stored times of a batch's ids, from memory or by one look-up."""
-        known: dict[str, Iterable[int]] = {
-            event.id: stored for event in events if (stored := self._recent.get(event.id))
-        }
-        if times and min(times) - REUSE < self._recent.horizon:
-            old = [
-                (event.id, at)
-                for event, at in zip(events, times, strict=True)
-                if at - REUSE < self._recent.horizon
-            ]
-            since, until = min(times) - REUSE, max(at for _, at in old) + REUSE
-            known |= self._log.times_of([event_id for event_id, _ in old], since, until)
+        known: dict[str, Iterable[int]] = dict(self._recent.known(event.id for event in events))
+        horizon = self._recent.horizon
+        if not times or min(times) - REUSE >= horizon:
+            return known
+        old = [
+            (event.id, at) for event, at in zip(events, times, strict=True) if at - REUSE < horizon
+        ]
+        since, until = min(times) - REUSE, max(at for _, at in old) + REUSE
+        ids = [event_id for event_id, _ in old]
+        if since >= self._seen.horizon:
+            ids = self._seen.maybe(ids)
+        if ids:
+            known |= self._log.times_of(ids, since, until)
         return known
 
-    def _rows(self, state: FrameState, upto: int) -> Iterator[list[Row]]:
+    def _rows(self, state: FrameState, upto: int) -> Iterator[Rows]:
         """Return the rows a state needs to reach ``upto``, from memory when they are recent."""
         after = state.processed
         if after >= upto:
@@ -341,7 +360,7 @@ class DuckDBMetricStore:
             oldest = self._seq - len(self._tail)  # the seq before the first of the tail
             rows = self._tail[after - oldest : upto - oldest] if after >= oldest else None
         if rows is not None:
-            yield rows
+            yield EventRows(rows)
         else:
             yield from self._log.read(after, upto, since=state.earliest)
 

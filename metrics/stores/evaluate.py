@@ -19,8 +19,21 @@ _SAFE = 2**62
 Values = tuple[Array, Array, NDArray[np.bool_]]
 
 
+def total_values(plan: KpiPlan, totals: Mapping[str, Ints], count: int) -> Values:
+    """Return (y, x, defined) of units for one KPI and window from their running totals."""
+    hours = np.full(count, plan.hours, np.int64)
+    measured: dict[str, Array] = {"window": hours, **totals}
+    bounds = {
+        name: max(int(each.max(initial=0)), -int(each.min(initial=0)))
+        for name, each in measured.items()
+    }
+    dtype = np.int64 if _safe(plan, bounds) else np.object_
+    measured = {name: each.astype(dtype, copy=False) for name, each in measured.items()}
+    return _of_kind(plan, measured, count, dtype)
+
+
 def unit_values(plan: KpiPlan, events: Gathered, ends: Ints, ids_of: IdsOf) -> Values | None:
-    """Return (y, x, defined) of units for one KPI and window.
+    """Return (y, x, defined) of units for one KPI and window from their events.
 
     Args:
         plan: The KPI and window.
@@ -39,6 +52,10 @@ def unit_values(plan: KpiPlan, events: Gathered, ends: Ints, ids_of: IdsOf) -> V
     totals = _totals(plan, events, picked, ends, groups=events.owner, count=units, dtype=dtype)
     if plan.case_column is not None:
         totals |= _cases(plan, events, picked, ends, dtype)
+    return _of_kind(plan, totals, units, dtype)
+
+
+def _of_kind(plan: KpiPlan, totals: Mapping[str, Array], units: int, dtype: Any) -> Values:
     value = _spread(plan.formulas.value, totals, units, dtype)
     over = plan.formulas.over
     return KINDS[plan.kpi.kind].unit_values(
@@ -181,6 +198,11 @@ def _fits(plan: KpiPlan, events: Gathered, picked: Mapping[int, Ints]) -> bool:
             numbers = events.number(measure.column, picked[measure.code])
             largest = max(int(numbers.max(initial=0)), -int(numbers.min(initial=0)))
         bounds[measure.name] = PER_UNIT_CAP * largest
+    return _safe(plan, bounds)
+
+
+def _safe(plan: KpiPlan, bounds: dict[str, int]) -> bool:
+    """Return whether no formula exceeds 64 bits when no measure exceeds its bound."""
     cases = PER_UNIT_CAP * len(plan.masks)
     formulas = [plan.formulas.value]
     if plan.formulas.over is not None:

@@ -3,10 +3,13 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from metrics.events import EXPOSURE, Event, to_micros
+from metrics.events import EXPOSURE, Event, FieldValue, to_micros
 from metrics.store import Frame
 from metrics.values import microseconds
+
+EXPOSURE_FIELDS = ("experiment", "seed", "variant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,12 @@ class FrameTimes:
 
     def admits(self, at: int) -> bool:
         """Return whether an exposure at this instant counts: between the origin and ``until``."""
-        return at >= self.origin - self.tolerance and (self.until is None or at < self.until)
+        return bool(self.admit(at))
+
+    def admit(self, at: Any) -> Any:
+        """Return `admits` of one instant, or of an array of them."""
+        since = at >= self.origin - self.tolerance
+        return since if self.until is None else since & (at < self.until)
 
     @property
     def earliest(self) -> int:
@@ -61,13 +69,20 @@ def exposure_of(event: Event, frame: Frame) -> tuple[str, str] | None:
 
     Exposures of variants that the frame does not name are none; ``until`` is left to the caller.
     """
-    if event.name != EXPOSURE or not of_experiment(event, frame.experiment, frame.seed):
+    if event.name != EXPOSURE:
         return None
-    variant = event.fields.get("variant")
+    variant = variant_of(frame, *(event.fields.get(key) for key in EXPOSURE_FIELDS))
     unit = event.units.get(frame.unit)
-    if unit is None or not isinstance(variant, str) or variant not in frame.variants:
+    return None if unit is None or variant is None else (unit, frame.variants[variant])
+
+
+def variant_of(
+    frame: Frame, experiment: FieldValue | None, seed: FieldValue | None, variant: FieldValue | None
+) -> int | None:
+    """Return the position of the variant that an exposure names, ``None`` when it is another's."""
+    if experiment != frame.experiment or seed != frame.seed or isinstance(seed, bool):
         return None
-    return unit, variant
+    return frame.variants.index(variant) if variant in frame.variants else None
 
 
 def of_experiment(event: Event, experiment: str, seed: int) -> bool:

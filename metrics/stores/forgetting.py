@@ -38,6 +38,7 @@ def _refused(index: int, event: Event, horizon: int) -> Rejection:
         ),
         code="too_late",
         event=as_json(event),
+        trusted=event.trusted,
     )
 
 

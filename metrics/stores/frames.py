@@ -3,34 +3,32 @@
 Invariant: the ledger holds exactly the counted units whose window has closed at ``now``, each
 with the value its events so far give it. A change of units is therefore three steps: take the
 entered units it touches out of the ledger, apply it, book them again. Nothing depends on the
-order of arrival, and the cost depends on the units touched, never on the history.
+order of arrival, and the cost depends on the units touched, never on the history: a unit's
+value follows from running totals, and only the few it cannot follow from need their events.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from metrics.cells import Snapshot
-from metrics.events import EXPOSURE, Event, from_micros, to_micros
+from metrics.events import from_micros, to_micros
 from metrics.store import Frame
-from metrics.stores.columns import Batch, EventColumns, IdsOf, Ints
-from metrics.stores.evaluate import may_count, unit_values
-from metrics.stores.exposures import FrameTimes, exposure_of
+from metrics.stores.columns import Batch, Column, EventColumns, Gathered, IdsOf, Ints
+from metrics.stores.evaluate import Values, may_count, total_values, unit_values
+from metrics.stores.exposures import FrameTimes
 from metrics.stores.forgetting import nobody
 from metrics.stores.ledger import Ledger
-from metrics.stores.plan import FramePlan, plan_of
-from metrics.stores.units import Units
-from metrics.values import case_of
+from metrics.stores.plan import FramePlan, KpiPlan, WindowPlan, plan_of
+from metrics.stores.reading import Reader
+from metrics.stores.rows import Rows
+from metrics.stores.unit_totals import LARGE, UnitTotals
+from metrics.stores.units import Changes, Units
 
-CHUNK = 16_384
+CHUNK = 65_536
 """Units evaluated at a time, so that a rebuild needs little memory."""
-
-_UNKNOWN_NAME = 0
-
-Row = tuple[int, int, Event]
-"""Sequence number, time in microseconds, event."""
 
 
 def identity(frame: Frame) -> object:
@@ -69,11 +67,13 @@ class FrameState:
         self._ids_of = ids_of
         self._plan: FramePlan = plan_of(frame)
         self._units = Units(FrameTimes.of(frame), frame.variants)
-        self._events = EventColumns(self._plan.number_columns, self._plan.case_fields)
+        self._reader = Reader(frame, self._plan)
+        self._events = EventColumns(
+            len(self._plan.names) + 1, self._plan.number_columns, self._plan.case_fields
+        )
+        self._totals = UnitTotals(self._plan)
         self._ledger = Ledger(self._plan, frame.variants)
-        self._cases: dict[str, int] = {}
         self._now: int | None = None
-        self._newest_exposure: int | None = None
 
     @property
     def earliest(self) -> int:
@@ -90,7 +90,8 @@ class FrameState:
             return False
         if frame.until != self._frame.until:
             bounds = [to_micros(each) for each in (frame.until, self._frame.until) if each]
-            if self._newest_exposure is not None and self._newest_exposure >= min(bounds):
+            newest = self._reader.newest_exposure
+            if newest is not None and newest >= min(bounds):
                 return False
         if frame.phases != self._frame.phases and self._units.replace(FrameTimes.of(frame).phases):
             self._ledger = self._from_scratch(self._now)
@@ -98,31 +99,20 @@ class FrameState:
         self._frame = frame
         return True
 
-    def ingest(self, rows: Iterable[Row], upto: int) -> None:
-        """Take new log rows, ascending; ``upto`` is the newest sequence number then known."""
-        batch = Batch.empty(self._plan.number_columns, len(self._plan.case_fields))
-        exposures: list[tuple[int, int, int]] = []
-        earliest = self.earliest
-        for seq, at, event in rows:
-            unit = event.units.get(self._frame.unit)
-            if unit is None or at < earliest:
-                continue
-            if event.name != EXPOSURE:
-                self._read(batch, seq, at, event, unit)
-            elif (variant := self._variant_of(event, at)) is not None:
-                exposures.append((self._units.find(unit), at, variant))
-        units, times = np.array(batch.unit, np.int64), np.array(batch.at, np.int64)
-        touched = self._touched(units, times, [position for position, _, _ in exposures])
+    def ingest(self, rows: Rows, upto: int) -> None:
+        """Take new log rows; ``upto`` is the newest sequence number then known."""
+        units = self._units
+        batch = self._reader.read(rows, units)
+        self._totals.grow(units.size)
+        changes = units.changes(batch.exposed, batch.exposed_at, batch.variant)
+        touched = self._touched(batch, changes)
         self._book_entered(touched, take_away=True)
-        again = [
-            position for position, at, variant in exposures if self._expose(position, at, variant)
-        ]
-        self._events.extend(batch, self._units.head)
-        self._units.see(units, times)
-        for position in again:
-            self._units.recount(position, self._events.gather(self._head(position)).at)
+        again = units.apply(changes)
+        events = self._events.extend(batch, units.size)
+        units.see(batch.unit, batch.at)
+        self._add(batch, events, again)
         self._book_entered(touched, take_away=False)
-        self._prune(units)
+        self._prune(batch.unit)
         self.processed = max(self.processed, upto)
 
     def snapshot(self, now: int) -> Snapshot:
@@ -166,21 +156,22 @@ class FrameState:
             return
         position = self._units.position[unit]
         alone = np.array([position], np.int64)
-        self._book_entered(dict.fromkeys(self._plan.by_window, alone), take_away=True)
-        self._events.blank(self._events.gather(self._head(position)).rows)
+        everything = {kpi.index: alone for kpi in self._plan.kpis}
+        self._book_entered(everything, take_away=True)
+        self._events.forget(position)
+        self._totals.forget(position)
         self._units.forget(unit)
+        cases = self._reader.cases
         used = {int(n) for column in self._events.cases for n in np.unique(column.dump())}
-        for case, number in list(self._cases.items()):
+        for case, number in list(cases.items()):
             if number not in used:
-                del self._cases[case]
-                self._cases[nobody(number)] = number
+                del cases[case]
+                cases[nobody(number)] = number
 
     def crowded(self, limit: int) -> Iterator[tuple[Ints, Ints, Ints]]:
         """Return (times, name codes, sequence numbers) of each unit with more events than that."""
-        heads = self._units.head.dump()
-        chains = self._units.saved()["chain"].dump()
-        for position in np.flatnonzero(chains > limit).tolist():
-            events = self._events.gather(heads[position : position + 1])
+        for position in np.flatnonzero(self._units.chained.dump() > limit).tolist():
+            events = self._events.gather(np.array([position]))
             yield events.at, events.name, self._events.seq.data[events.rows]
 
     def dump(self) -> Dumped:
@@ -191,36 +182,44 @@ class FrameState:
         names = [""] * len(self._units.position)
         for name, position in self._units.position.items():
             names[position] = name
-        cases = [""] * len(self._cases)
-        for case, number in self._cases.items():
+        cases = [""] * len(self._reader.cases)
+        for case, number in self._reader.cases.items():
             cases[number - 1] = case
         return Dumped(
             facts={
                 "processed": self.processed,
                 "now": self._now,
-                "newest exposure": self._newest_exposure,
+                "newest exposure": self._reader.newest_exposure,
                 "units": self._units.dump(),
                 "cells": self._ledger.dump(),
             },
             names={"units": names, "cases": cases},
             columns={
-                "units": {name: each.dump() for name, each in self._units.saved().items()},
-                "events": {name: each.dump() for name, each in self._events.saved().items()},
+                table: {name: each.dump() for name, each in columns.items()}
+                for table, columns in self._saved().items()
             },
         )
 
+    def _saved(self) -> dict[str, dict[str, Column]]:
+        """Return every column by table, those of one table with the same number of rows."""
+        return {
+            "units": self._units.saved(),
+            "events": self._events.saved(),
+            "heads": {"head": self._events.heads},
+            "totals": self._totals.saved(),
+        }
+
     def restore(self, dumped: Dumped) -> None:
         """Become what was dumped by a state of the same frame and plan; this one is new."""
-        for column, values in dumped.columns["units"].items():
-            self._units.saved()[column].restore(values)
-        for column, values in dumped.columns["events"].items():
-            self._events.saved()[column].restore(values)
+        for table, columns in self._saved().items():
+            for name, column in columns.items():
+                column.restore(dumped.columns[table][name])
         facts = dumped.facts
         self._units.restore(facts["units"], dumped.names["units"])
         self._ledger.restore(facts["cells"])
-        self._cases = {case: number for number, case in enumerate(dumped.names["cases"], 1)}
+        self._reader.cases = {case: number for number, case in enumerate(dumped.names["cases"], 1)}
         self._now = facts["now"]
-        self._newest_exposure = facts["newest exposure"]
+        self._reader.newest_exposure = facts["newest exposure"]
         self.processed = facts["processed"]
 
     def _from_scratch(self, now: int | None) -> Ledger:
@@ -231,51 +230,102 @@ class FrameState:
 
     def _enter(self, ledger: Ledger, before: int | None, now: int) -> None:
         """Book the units whose windows closed after ``before`` and by ``now``."""
-        for window in self._plan.by_window:
-            age = window + self._units.times.lag
+        if before == now:
+            return
+        for plan in self._plan.by_window.values():
+            age = plan.window + self._units.times.lag
             entering = self._units.between(None if before is None else before - age, now - age)
-            self._book(ledger, window, entering, take_away=False)
+            for kpi in plan.kpis:
+                self._book(ledger, kpi, entering, take_away=False)
 
-    def _touched(self, units: Ints, times: Ints, exposed: list[int]) -> dict[int, Ints]:
-        """Return by window the units whose booked value may change.
+    def _touched(self, batch: Batch, changes: Changes) -> dict[int, Ints]:
+        """Return by KPI and window the units whose booked value may change.
 
         An event changes an entered unit's value only when it is late: it happened before the
         window closed and arrives after. An exposure may change everything.
         """
         if self._now is None:
             return {}
-        first = self._units.first.data[units]
-        exposures = np.array(exposed, np.int64)
+        first, exposed = self._units.first.data[batch.unit], changes.units
         touched: dict[int, Ints] = {}
-        for window in self._plan.by_window:
-            closed = self._now - window - self._units.times.lag
-            late = units[(first <= closed) & (times <= first + window)]
-            touched[window] = np.unique(np.concatenate([late, exposures]))
+        for plan in self._plan.by_window.values():
+            closed = self._now - plan.window - self._units.times.lag
+            late = np.flatnonzero((first <= closed) & (batch.at <= first + plan.window))
+            touched |= self._late(plan, batch, late, exposed)
+        return touched
+
+    def _late(self, plan: WindowPlan, batch: Batch, late: Ints, exposed: Ints) -> dict[int, Ints]:
+        """Return the units of late events by the KPIs that use these, and all exposed ones."""
+        names, flags, units = batch.name[late], batch.flags[late], batch.unit[late]
+        touched: dict[int, Ints] = {}
+        for kpi in plan.kpis:
+            masks = np.zeros(self._events.width, np.int64)
+            masks[list(kpi.masks)] = list(kpi.masks.values())
+            used = units[(masks[names] & flags) != 0]
+            touched[kpi.index] = np.unique(np.concatenate([used, exposed]))
         return touched
 
     def _book_entered(self, touched: Mapping[int, Ints], *, take_away: bool) -> None:
         now, units = self._now, self._units
         if now is None:
             return
-        for window, positions in touched.items():
-            counted = positions[units.variant.data[positions] >= 0]
-            entered = counted[units.first.data[counted] <= now - window - units.times.lag]
-            self._book(self._ledger, window, entered, take_away=take_away)
+        for index, positions in touched.items():
+            kpi = self._plan.kpis[index]
+            entered = units.variant.data[positions] >= 0
+            entered &= units.first.data[positions] <= now - kpi.window - units.times.lag
+            self._book(self._ledger, kpi, positions[entered], take_away=take_away)
 
-    def _book(self, ledger: Ledger, window: int, positions: Ints, *, take_away: bool) -> None:
+    def _book(self, ledger: Ledger, plan: KpiPlan, positions: Ints, *, take_away: bool) -> None:
         for start in range(0, positions.shape[0], CHUNK):
             chunk = positions[start : start + CHUNK]
-            first = self._units.first.data[chunk]
-            ends = first + window
-            events = self._events.gather(self._units.head.data[chunk])
-            starts = first - self._units.times.tolerance
-            events = events.within(
-                (events.at >= starts[events.owner]) & (events.at <= ends[events.owner])
-            )
-            places = self._units.by_place(chunk)
-            for plan in self._plan.by_window[window]:
-                values = unit_values(plan, events, ends, self._ids_of)
-                ledger.book(plan, values, places, take_away=take_away)
+            values, groups = self._values(plan, chunk), self._units.groups(chunk)
+            ledger.book(plan, values, groups, take_away=take_away)
+
+    def _values(self, plan: KpiPlan, positions: Ints) -> Values:
+        """Return the values of exposed units for one KPI and window."""
+        if plan.from_events:
+            return self._valued(plan, positions)
+        totals = self._totals
+        unfit = np.flatnonzero(totals.unfit(plan, positions))
+        values = total_values(plan, totals.of(plan, positions), positions.shape[0])
+        if unfit.shape[0]:
+            others = self._valued(plan, positions[unfit])
+            values = _replaced(values, unfit, others)
+        return values
+
+    def _valued(self, plan: KpiPlan, positions: Ints) -> Values:
+        """Return the values of exposed units from their events."""
+        first = self._units.first.data[positions]
+        ends, starts = first + plan.window, first - self._units.times.tolerance
+        events = self._events.gather(positions, plan.masks)
+        events = events.within(
+            (events.at >= starts[events.owner]) & (events.at <= ends[events.owner])
+        )
+        values = unit_values(plan, events, ends, self._ids_of)
+        if values is None:
+            y, x = plan.default or (0, 0)
+            count, defined = positions.shape[0], plan.default is not None
+            return np.full(count, y), np.full(count, x), np.full(count, defined)
+        return values
+
+    def _add(self, batch: Batch, events: Gathered, again: Ints) -> None:
+        """Add a batch to the running totals, and count units again whose exposure moved."""
+        units, totals = self._units, self._totals
+        for sparse in batch.numbers:
+            for rows, values in zip(sparse.rows, sparse.values, strict=True):
+                large = (values >= LARGE) | (values <= -LARGE)
+                totals.large.data[batch.unit[rows[large]]] = 1
+        if again.shape[0]:
+            every = self._events.gather(again)
+            units.recount(again, every.owner, every.at)
+            totals.clear(again)
+            whose = again[every.owner]
+            totals.add(every, whose, units.first.data[whose], units.times.tolerance)
+        counted = units.variant.data[batch.unit] >= 0
+        if again.shape[0]:
+            counted &= ~np.isin(batch.unit, again)
+        mine = events.within(counted)
+        totals.add(mine, mine.owner, units.first.data[mine.owner], units.times.tolerance)
 
     def _prune(self, units: Ints) -> None:
         """Shorten the chains of units with more events than can ever count.
@@ -283,53 +333,22 @@ class FrameState:
         The totals of a unit whose id is ``unknown`` or who is a robot must not cost more with
         every event.
         """
-        for position in self._units.longer(np.unique(units)).tolist():
+        for position in self._units.longer(units):
             start = int(self._units.first.data[position]) - self._units.times.tolerance
-            events = self._events.gather(self._head(position))
+            events = self._events.gather(np.array([position]))
             alive = may_count(events, start, self._plan.selections)
-            self._events.link(events.rows[alive], position, self._units.head)
+            for code in np.unique(events.name[~alive]).tolist():
+                kept = events.rows[alive & (events.name == code)]
+                self._events.link(kept, position, code)
             self._units.shorten(position, events.at[~alive], int(alive.sum()))
 
-    def _head(self, position: int) -> Ints:
-        return self._units.head.data[position : position + 1]
 
-    def _expose(self, position: int, at: int, variant: int) -> bool:
-        """Record an exposure; returns whether earlier events of the unit must be counted again."""
-        changed = self._units.expose(position, at, variant)
-        return changed and bool(self._head(position)[0] >= 0)
-
-    def _variant_of(self, event: Event, at: int) -> int | None:
-        """Return the variant's position when an exposure counts."""
-        seen = exposure_of(event, self._frame)
-        if seen is None:
-            return None
-        if self._newest_exposure is None or at > self._newest_exposure:
-            self._newest_exposure = at
-        if not self._units.times.admits(at):
-            return None
-        return self._frame.variants.index(seen[1])
-
-    def _read(self, batch: Batch, seq: int, at: int, event: Event, unit: str) -> None:
-        """Add one event's columns to the batch."""
-        plan = self._plan.names.get(event.name)
-        batch.unit.append(self._units.find(unit))
-        batch.at.append(at)
-        batch.seq.append(seq)
-        if plan is None:
-            batch.name.append(_UNKNOWN_NAME)
-            batch.flags.append(0)
-            return
-        row = len(batch.name)
-        batch.name.append(plan.code)
-        batch.flags.append(plan.flags(event, unit))
-        for key, column in plan.numbers.items():
-            value = event.fields.get(key)
-            if isinstance(value, int) and not isinstance(value, bool):
-                batch.numbers[column].rows.append(row)
-                batch.numbers[column].values.append(value)
-        for key, column in plan.cases.items():
-            case = case_of(event.fields.get(key))
-            if case is not None:
-                batch.cases[column].rows.append(row)
-                number = self._cases.setdefault(case, len(self._cases) + 1)
-                batch.cases[column].values.append(number)
+def _replaced(values: Values, where: Ints, others: Values) -> Values:
+    """Return values with some of them replaced; numbers beyond 64 bits make all of them objects."""
+    (y, x, defined), (new_y, new_x, new_defined) = values, others
+    y, x = (
+        old.astype(np.object_) if new.dtype == np.object_ else old
+        for old, new in ((y, new_y), (x, new_x))
+    )
+    y[where], x[where], defined[where] = new_y, new_x, new_defined
+    return y, x, defined

@@ -26,11 +26,13 @@ from metrics.stores.connection import (
     short,
     told,
 )
-from metrics.stores.log_rows import Stamped, event, event_table, problem, rejection_table
+from metrics.stores.log_rows import event, event_table, problem, rejection_table
 from metrics.stores.refused import LAST_NUMBER
+from metrics.stores.rows import LogRows, Stamped
 from metrics.stores.schema import prepare
 
 _READ = 20_000
+_READ_ROWS = 65_536
 _PATIENCE = 30.0
 _UNREAD = "events could not be read; check the disk and the memory limit"
 T = TypeVar("T")
@@ -179,9 +181,22 @@ class EventLog:
         except duckdb.Error as error:
             note(self._path, error)
 
-    def read(self, after: int, upto: int, *, since: int) -> Iterator[list[Stamped]]:
-        """Return the events with after < seq <= upto and since <= happened_at, in chunks."""
-        return self.stamped("seq > ? AND seq <= ? AND happened_at >= ?", (after, upto, since))
+    def read(self, after: int, upto: int, *, since: int) -> Iterator[LogRows]:
+        """Return the events with after < seq <= upto and since <= happened_at, in chunks.
+
+        In no order: sorting a whole log would cost more memory than there is.
+        """
+        query = (
+            "SELECT seq, happened_at, name, units, fields, trusted FROM events "
+            "WHERE seq > ? AND seq <= ? AND happened_at >= ?"
+        )
+        for chunk in self._arrow(query, [after, upto, since]):
+            yield LogRows(chunk)
+
+    def ids_since(self, since: int) -> Iterator[list[str]]:
+        """Return the ids of events that happened at an instant or later, in chunks."""
+        for chunk in self._arrow("SELECT id FROM events WHERE happened_at >= ?", [since]):
+            yield chunk.column("id").to_pylist()
 
     def count(self, after: int, upto: int, *, since: int) -> int:
         """Return how many events `read` would return."""
@@ -235,16 +250,11 @@ class EventLog:
             ((number,),) = self._open().execute(query).fetchall()
         return int(number)
 
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        """Return a cursor for reading from any thread."""
-        with self._reading, told(self._path, _UNREAD):
-            return self._open().cursor()
-
     @contextmanager
     def reader(self) -> Generator[duckdb.DuckDBPyConnection]:
         """Lend a cursor for reading, from any thread; the file stays open meanwhile."""
-        with self._reading:
-            cursor = self.cursor()
+        with self._reading, told(self._path, _UNREAD):
+            cursor = self._open().cursor()
             self._readers += 1
         try:
             yield cursor
@@ -298,6 +308,23 @@ class EventLog:
         """Return what the file remembers under a key."""
         rows = self.rows("SELECT value FROM meta WHERE key = ?", [key])
         return str(rows[0][0]) if rows else None
+
+    def _arrow(self, query: str, values: Sequence[object]) -> Iterator[Any]:
+        """Return the rows of a query as Arrow columns, in chunks that are not empty."""
+        with self.reader() as cursor:
+            with told(self._path, _UNREAD):
+                chunks = cursor.sql(query, params=list(values)).to_arrow_reader(_READ_ROWS)
+            with chunks:  # closed before its cursor: it holds the file open, too
+                while True:
+                    try:
+                        with told(self._path, _UNREAD):
+                            chunk = next(chunks, None)
+                    except (pa.ArrowException, OSError) as error:
+                        raise StoreError(f"{self._path}: {_UNREAD} ({error})") from error
+                    if chunk is None:
+                        return
+                    if chunk.num_rows:
+                        yield chunk
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
         """Return all rows of a query, read by a cursor of its own."""

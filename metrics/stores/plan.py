@@ -1,31 +1,19 @@
 """A frame's KPIs, compiled for work on columns. Pure.
 
-Whether an event matches a measure is decided once, when the event is read, and kept as one bit
-per distinct selector of its name. After that only integers are needed.
+What each event says is decided once, when it is read (`metrics.stores.names`). After that only
+integers are needed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
+from typing import Any
 
-from metrics.catalogue import Condition, KpiDefinition, Measure, Test, Trust
-from metrics.events import Event, FieldValue
-from metrics.store import Frame, StoreError
-from metrics.values import (
-    Formulas,
-    formulas_of,
-    holds,
-    is_number,
-    microseconds,
-    selects,
-    unit_value,
-    window_hours,
-)
-
-MOST_SELECTORS = 62
-
-Predicate = Callable[[Mapping[str, FieldValue], str], bool]
+from metrics.catalogue import KpiDefinition, Measure
+from metrics.store import Frame
+from metrics.stores.names import NamePlan
+from metrics.values import Formulas, formulas_of, microseconds, unit_value, window_hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +42,10 @@ class KpiPlan:
         masks: By name code, the bits of its measures.
         case_column: Which case column its cases are in, ``None`` without cases.
         default: Value of a unit without any event of this KPI.
+        from_events: Whether its values follow from the events alone, one by one: it has cases,
+            or a measure counts only what comes after another event.
+        totals: By measure, its column among its window's totals; empty where ``from_events``.
+        selected: Count columns that say how many events of each name the KPI uses.
     """
 
     index: int
@@ -65,39 +57,40 @@ class KpiPlan:
     case_column: int | None
     formulas: Formulas
     default: tuple[int, int] | None
+    from_events: bool
+    totals: Mapping[str, "TotalPlan"]
+    selected: tuple["TotalPlan", ...]
 
 
-@dataclass(slots=True)
-class NamePlan:
-    """How events of one name are read.
+@dataclass(frozen=True, slots=True)
+class TotalPlan:
+    """One running total per unit in one window: events counted, or a number field added up.
 
     Attributes:
-        code: Number of the name.
-        always: Bits of selectors that match every event (of any trust, of trusted ones).
-        tests: (bit, needs trust, predicate) of the others.
-        numbers: Number field to column.
-        cases: Case field to column.
+        code: Name of the events.
+        bits: An event with any of these belongs to it.
+        column: Number column, ``None`` to count.
+        cap: Largest contribution of one event.
+        before_close: Only events at least this long before the window closes.
+        index: Position among the counts, or among the sums, of its window.
     """
 
     code: int
-    always: int = 0
-    always_trusted: int = 0
-    tests: list[tuple[int, bool, Predicate]] = field(
-        default_factory=list[tuple[int, bool, Predicate]]
-    )
-    numbers: dict[str, int] = field(default_factory=dict[str, int])
-    cases: dict[str, int] = field(default_factory=dict[str, int])
-    bits: dict[object, int] = field(default_factory=dict[object, int])
+    bits: int
+    column: int | None
+    cap: int | None
+    before_close: int | None
+    index: int
 
-    def flags(self, event: Event, unit: str) -> int:
-        """Return the bits of the selectors an event of a unit matches."""
-        flags = self.always
-        if event.trusted:
-            flags |= self.always_trusted
-        for bit, needs_trust, test in self.tests:
-            if (event.trusted or not needs_trust) and test(event.fields, unit):
-                flags |= bit
-        return flags
+
+@dataclass(frozen=True, slots=True)
+class WindowPlan:
+    """One window length: its KPIs, and the totals kept for them."""
+
+    window: int
+    kpis: tuple[KpiPlan, ...]
+    counts: tuple[TotalPlan, ...]
+    sums: tuple[TotalPlan, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +108,7 @@ class FramePlan:
 
     names: Mapping[str, NamePlan]
     kpis: tuple[KpiPlan, ...]
-    by_window: Mapping[int, tuple[KpiPlan, ...]]
+    by_window: Mapping[int, WindowPlan]
     number_columns: int
     case_fields: tuple[str, ...]
     selections: tuple[tuple[int, int], ...]
@@ -133,6 +126,7 @@ def _plan(kpis: tuple[tuple[KpiDefinition, tuple[int, ...]], ...]) -> FramePlan:
     names: dict[str, NamePlan] = {}
     case_fields: list[str] = []
     plans: list[KpiPlan] = []
+    totals: dict[int, _Totals] = {}
     for kpi, windows in kpis:
         measures = tuple(_measure(measure, kpi, names) for measure in kpi.measures)
         if kpi.per is not None:
@@ -156,6 +150,7 @@ def _plan(kpis: tuple[tuple[KpiDefinition, tuple[int, ...]], ...]) -> FramePlan:
                 default=unit_value(
                     kpi, timedelta(microseconds=window), unit="", first=0, tolerance=0, events=()
                 ),
+                **_totals(kpi, window, measures, masks, totals.setdefault(window, _Totals())),
             )
             for position, window in enumerate(windows)
         ]
@@ -163,11 +158,59 @@ def _plan(kpis: tuple[tuple[KpiDefinition, tuple[int, ...]], ...]) -> FramePlan:
     return FramePlan(
         names=names,
         kpis=tuple(plans),
-        by_window={w: tuple(plan for plan in plans if plan.window == w) for w in lengths},
+        by_window={
+            window: WindowPlan(
+                window=window,
+                kpis=tuple(plan for plan in plans if plan.window == window),
+                counts=tuple(totals[window].counts.values()),
+                sums=tuple(totals[window].sums.values()),
+            )
+            for window in lengths
+        },
         number_columns=max((len(name.numbers) for name in names.values()), default=0),
         case_fields=tuple(case_fields),
         selections=tuple(sorted({pair for plan in plans for pair in plan.masks.items()})),
     )
+
+
+@dataclass(slots=True)
+class _Totals:
+    """The totals of one window so far, each once."""
+
+    counts: dict[object, TotalPlan] = field(default_factory=dict[object, TotalPlan])
+    sums: dict[object, TotalPlan] = field(default_factory=dict[object, TotalPlan])
+
+    def add(
+        self,
+        code: int,
+        bits: int,
+        column: int | None = None,
+        cap: int | None = None,
+        before_close: int | None = None,
+    ) -> TotalPlan:
+        """Return the total with these parts, a new one where there is none."""
+        among = self.counts if column is None else self.sums
+        key = (code, bits, column, cap, before_close)
+        return among.setdefault(key, TotalPlan(*key, index=len(among)))
+
+
+def _totals(
+    kpi: KpiDefinition,
+    window: int,
+    measures: Sequence[MeasurePlan],
+    masks: Mapping[int, int],
+    totals: _Totals,
+) -> dict[str, Any]:
+    if kpi.per is not None or any(each.after is not None for each in measures):
+        return {"from_events": True, "totals": {}, "selected": ()}
+    by_measure: dict[str, TotalPlan] = {}
+    for each in measures:
+        caps = [each.cap, window_hours(window) if each.cap_window else None]
+        cap = min((cap for cap in caps if cap is not None), default=None)
+        cap = None if each.column is None else cap
+        by_measure[each.name] = totals.add(each.code, each.bit, each.column, cap, each.before_close)
+    selected = tuple(totals.add(code, mask) for code, mask in masks.items())
+    return {"from_events": False, "totals": by_measure, "selected": selected}
 
 
 def _measure(measure: Measure, kpi: KpiDefinition, names: dict[str, NamePlan]) -> MeasurePlan:
@@ -178,7 +221,7 @@ def _measure(measure: Measure, kpi: KpiDefinition, names: dict[str, NamePlan]) -
     return MeasurePlan(
         name=measure.name,
         code=plan.code,
-        bit=_bit(measure, kpi.trust, plan),
+        bit=plan.bit(measure, kpi.trust),
         column=column,
         cap=measure.cap,
         cap_window=measure.cap_window,
@@ -189,46 +232,3 @@ def _measure(measure: Measure, kpi: KpiDefinition, names: dict[str, NamePlan]) -
 
 def _place(name: str, kpi: KpiDefinition) -> int:
     return [measure.name for measure in kpi.measures].index(name)
-
-
-def _bit(measure: Measure, trust: Trust, plan: NamePlan) -> int:
-    selector = (measure.where, measure.field, trust)
-    if selector in plan.bits:
-        return plan.bits[selector]
-    if len(plan.bits) >= MOST_SELECTORS:
-        raise StoreError(
-            f"event {measure.event!r}: more than {MOST_SELECTORS} different measures look at it; "
-            "let KPIs share measures"
-        )
-    bit = plan.bits[selector] = 1 << len(plan.bits)
-    needs_trust = trust is Trust.SERVER
-    if not measure.where and measure.field is None:
-        if needs_trust:
-            plan.always_trusted |= bit
-        else:
-            plan.always |= bit
-    else:
-        plan.tests.append((bit, needs_trust, _predicate(measure)))
-    return bit
-
-
-def _predicate(measure: Measure) -> Predicate:
-    """Return ``selects`` of a measure, quicker for the usual ones."""
-    if measure.field is not None and not measure.where:
-        return _has_number(measure.field)
-    if measure.field is None and len(measure.where) == 1:
-        return _condition(measure.where[0])
-    return lambda fields, unit: selects(measure, fields, unit)
-
-
-def _has_number(key: str) -> Predicate:
-    return lambda fields, _: is_number(fields.get(key))
-
-
-def _condition(condition: Condition) -> Predicate:
-    key, values = condition.field, condition.values
-    if condition.test is Test.IS and all(isinstance(value, str) for value in values):
-        return lambda fields, _: fields.get(key) in values
-    if condition.test is Test.PRESENT:
-        return lambda fields, _: key in fields
-    return lambda fields, unit: holds(condition, fields, unit)

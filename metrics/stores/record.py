@@ -13,7 +13,8 @@ import msgspec
 
 from metrics.events import from_micros, to_micros
 from metrics.stores.forgetting import NEVER, speaks_of
-from metrics.stores.log import EventLog, Stamped
+from metrics.stores.log import EventLog
+from metrics.stores.rows import Stamped
 from metrics.upkeep import Erasure, ErasureKind
 
 _KEPT = "nothing was removed; check free disk space, then try again"

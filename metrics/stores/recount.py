@@ -95,7 +95,7 @@ class Recount:
         done = 0
         progress(what, 0, total)
         for chunk in self._log.read(state.processed, upto, since=state.earliest):
-            state.ingest(chunk, chunk[-1][0])
+            state.ingest(chunk, chunk.newest)
             done += len(chunk)
             progress(what, done, total)
         state.processed = max(state.processed, upto)

@@ -83,7 +83,7 @@ def plan_digest(frame: Frame) -> str:
         (name, each.code, sorted(each.numbers.items()), sorted(each.cases.items()))
         for name, each in plan.names.items()
     ]
-    bits = [sorted((repr(key), bit) for key, bit in n.bits.items()) for n in plan.names.values()]
+    bits = [[repr(each) for each in name.selectors] for name in plan.names.values()]
     kpis = [(each.index, each.kpi, each.window) for each in plan.kpis]
     text = repr((names, bits, kpis, plan.case_fields, plan.number_columns, plan.selections))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -11,9 +11,10 @@ from metrics.events import from_micros
 from metrics.store import EventsGoneError, Frame
 from metrics.stores.columns import Ints
 from metrics.stores.exposures import FrameTimes
-from metrics.stores.frames import FrameState, Row, identity
-from metrics.stores.log import EventLog, Stamped
+from metrics.stores.frames import FrameState, identity
+from metrics.stores.log import EventLog
 from metrics.stores.record import Record
+from metrics.stores.rows import Rows, Stamped
 from metrics.stores.saved import Ids, SavedTotals, frames_of, kept_ids, key_of
 from metrics.upkeep import gone_before, told_gone
 
@@ -25,7 +26,7 @@ SAVE_EVERY = 50_000
 
 _LOOKED_UP = 1000
 
-Rows = Callable[[FrameState, int], Iterator[list[Row]]]
+RowsOf = Callable[[FrameState, int], Iterator[Rows]]
 """Returns the rows a state needs to reach a sequence number."""
 
 
@@ -42,7 +43,7 @@ class Totals:
         record: Record,
         saved: SavedTotals,
         *,
-        rows: Rows,
+        rows: RowsOf,
         newest: Callable[[], int],
     ) -> None:
         self.frames: dict[object, FrameState] = {}
@@ -74,7 +75,7 @@ class Totals:
     def advance(self, state: FrameState, upto: int) -> FrameState:
         """Return a state after it has counted up to ``upto``."""
         for chunk in self._rows(state, upto):
-            state.ingest(chunk, chunk[-1][0])
+            state.ingest(chunk, chunk.newest)
         state.processed = max(state.processed, upto)
         return state
 

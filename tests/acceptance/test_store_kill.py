@@ -262,7 +262,7 @@ def check(clients, path, now):
     store, recount = DuckDBMetricStore(path), MemoryMetricStore()
     try:
         running = store.snapshot(frame, now=later)
-        for chunk in store._log.read(0, store.watermark(), since=-(2**62)):
+        for chunk in store._log.stamped("seq <= ?", [store.watermark()]):
             recount.append([each for _, _, each in chunk], received_at=later)
         counted = recount.snapshot(frame, now=later)
     finally:

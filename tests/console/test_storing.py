@@ -2,6 +2,7 @@
 
 import json
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -76,7 +77,8 @@ def test_numbers_that_differ_are_shown_and_the_exit_code_says_so(service):
     (frame,) = it.services.engine.frames()
     store.snapshot(frame, now=START + timedelta(days=1))
     (state,) = store._frames.values()
-    state._units._exposed[0] += 3
+    reach = state._units.reach()
+    reach["control"] = replace(reach["control"], exposed=3)
     bad = turnback("store", "check", "--url", it.url)
     assert bad.exit_code == 1
     assert "the running totals: control: exposed: 3 in the totals, 0 recounted" in bad.stdout

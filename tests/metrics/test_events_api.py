@@ -111,6 +111,25 @@ def test_an_exposure_is_checked_against_the_hash(it):
     assert '"exposure"' in newest["event"]
 
 
+@pytest.mark.parametrize(
+    "closer", [[], [{"id": 7}]], ids=["read in one pass", "looked at one by one"]
+)
+def test_an_exposure_that_is_refused_is_kept_as_it_can_be_sent_again(tmp_path, closer):
+    catalogue = tmp_path / "kpis.yaml"
+    catalogue.write_text("events: {exposure: {depth: integer}}\n")
+    wrong = {
+        "id": "x1",
+        "name": "exposure",
+        "happened_at": START.isoformat(),
+        "units": {"order_id": "o1"},
+        "fields": {"experiment": "other", "seed": 1, "depth": 12, "score": 0.1, "why": "\u00e9"},
+    }
+    with running(data=tmp_path / "data", catalogue=catalogue) as it:
+        assert refused(it, [event(), wrong, *closer])[0][:2] == (1, "unknown_experiment")
+        kept = it.services.store.quarantined()[-1]
+        assert (kept.index, kept.trusted, json.loads(kept.event)) == (1, True, wrong)
+
+
 def test_the_index_of_a_rejection_is_that_of_the_request(it):
     first = event()
     it.http.post(URL, json=[first])
@@ -148,6 +167,13 @@ def test_an_empty_batch_is_fine_and_a_batch_of_bad_events_too(it):
         pytest.param(b"[]", {"Content-Encoding": "br"}, 400, "bad_encoding", id="brotli"),
         pytest.param(
             json.dumps([1] * 51).encode(), {}, 413, "too_many_events", id="too many events"
+        ),
+        pytest.param(
+            json.dumps([event() for _ in range(51)]).encode(),
+            {},
+            413,
+            "too_many_events",
+            id="too many good events",
         ),
     ],
 )

@@ -18,10 +18,8 @@ import pytest
 from metrics.catalogue import load_catalogue
 from metrics.store import EventsGoneError, StoreError
 from metrics.stores import saved, totals
-from metrics.stores.columns import EventColumns
 from metrics.stores.duckdb import DuckDBMetricStore
 from metrics.stores.frames import FrameState
-from metrics.stores.ledger import Ledger
 from metrics.stores.memory import MemoryMetricStore
 from metrics.stores.plan import plan_of
 from metrics.stores.saved import read, write
@@ -126,22 +124,22 @@ def test_every_part_of_a_state_is_saved():
     """A part that is added to a state must be saved too, or made again when it is restored."""
     state = FrameState(FRAME, lambda _: {})
     assert set(vars(state)) == {
-        "processed", "_frame", "_ids_of", "_plan", "_units", "_events", "_ledger", "_cases",
-        "_now", "_newest_exposure",
+        "processed", "_frame", "_ids_of", "_plan", "_units", "_reader", "_events", "_totals",
+        "_ledger", "_now",
+    }  # fmt: skip
+    assert set(vars(state._reader)) == {
+        "cases", "newest_exposure", "_frame", "_plan", "_codes", "_by_code",
     }  # fmt: skip
     assert isinstance(state._units, Units)
     assert set(vars(state._units)) == {
-        "times", "variants", "position", "first", "variant", "place", "head", "places",
-        "conflicted", "_newest_event", "_newest_exposure", "_place_of", "_order", "_exposed",
-        "_events", "_count", "_last", "_chain", "_limit", "_pruned", "_pruned_last", "_stale",
-        "_waiting", "_waiting_since",
+        "times", "variants", "position", "first", "variant", "count", "last", "chained",
+        "pruned", "conflicted", "_reach",
     }  # fmt: skip
-    assert isinstance(state._events, EventColumns)
     assert set(vars(state._events)) == {
-        "at", "name", "flags", "seq", "previous", "numbers", "cases"
+        "width", "at", "name", "flags", "seq", "previous", "heads", "numbers", "cases",
     }  # fmt: skip
-    assert isinstance(state._ledger, Ledger)
-    assert set(vars(state._ledger)) == {"_variants", "_cells", "_sorted"}
+    assert set(vars(state._totals)) == {"_plan", "counts", "sums", "large"}
+    assert set(vars(state._ledger)) == {"rows", "_variants", "_cells", "_sorted"}
 
 
 def test_odd_names_and_sums_beyond_64_bits_come_back(path):
@@ -286,7 +284,8 @@ def test_a_difference_is_found_told_and_replaced(path, history):
         store.append(history, received_at=LATE)
         store.snapshot(FRAME, now=LATE)
         (state,) = store._frames.values()
-        state._units._exposed[0] += 1
+        reach = state._units.reach()
+        reach["control"] = replace(reach["control"], exposed=reach["control"].exposed + 1)
         (found,) = store.verify(now=LATE).findings
         assert "experiment x, seed 1: the running totals: control: exposed: " in found
         (again,) = store.rebuild([FRAME], now=LATE)

@@ -13,9 +13,10 @@ import pytest
 from metrics.catalogue import load_catalogue
 from metrics.events import Event, exposure
 from metrics.store import Frame, StoreError
-from metrics.stores import DuckDBMetricStore, MemoryMetricStore, open_store
-from metrics.stores.recent import EVERYTHING, HOUR, RecentIds
+from metrics.stores import DuckDBMetricStore, MemoryMetricStore, connection, open_store
+from metrics.stores.recent import EVERYTHING, SPAN, RecentIds
 from metrics.stores.schema import SCHEMA_VERSION, STEPS
+from metrics.stores.seen import SeenIds
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -117,14 +118,120 @@ def test_repeats_are_recognised_beyond_the_ids_kept_in_memory(tmp_path):
 
 def test_recent_ids_are_complete_from_their_horizon_on():
     recent = RecentIds(3, EVERYTHING)
-    recent.add([("a", 0), ("b", HOUR), ("a", 2 * HOUR), ("c", 2 * HOUR), ("d", 3 * HOUR)])
-    assert recent.horizon == 2 * HOUR
-    kept = {("b", HOUR), ("a", 2 * HOUR), ("c", 2 * HOUR), ("d", 3 * HOUR)}
+    recent.add([("a", 0), ("b", SPAN), ("a", 2 * SPAN), ("c", 2 * SPAN), ("d", 3 * SPAN)])
+    assert recent.horizon == 2 * SPAN
+    kept = {("b", SPAN), ("a", 2 * SPAN), ("c", 2 * SPAN), ("d", 3 * SPAN)}
     for event_id, at in kept:
         assert (at in recent.get(event_id)) == (at >= recent.horizon)
     assert 0 not in recent.get("a")
     recent.add([("late", 0)])
     assert recent.get("late") == ()
+
+
+def test_an_id_with_several_times_keeps_those_that_have_not_left():
+    recent = RecentIds(2, EVERYTHING)
+    recent.add([("a", 1), ("a", 2), ("a", 5 * SPAN)])
+    recent.add([("b", 5 * SPAN), ("c", 5 * SPAN)])
+    assert recent.horizon == SPAN
+    assert recent.get("a") == (5 * SPAN,)
+
+
+def test_recent_ids_are_bounded_even_when_all_happened_at_once():
+    recent = RecentIds(3, EVERYTHING)
+    recent.add((f"a{number}", 5) for number in range(12))
+    assert recent.horizon == EVERYTHING
+    recent.add([("b", 5)])
+    assert recent.horizon == SPAN
+    assert recent.get("a1") == recent.get("b") == ()
+
+
+def test_ids_that_were_stored_are_always_seen_and_new_ones_hardly_ever():
+    seen = SeenIds(EVERYTHING)
+    stored = [f"id-{number}" for number in range(700_000)]
+    for start in range(0, len(stored), 50_000):
+        seen.add(stored[start : start + 50_000], [start])
+    assert len(seen._tables) == 2
+    assert seen.maybe(stored) == stored
+    assert seen.maybe([f"new-{number}" for number in range(100_000)]) == []
+    assert seen.maybe(["id-3", "new", "id-699999", "id-3"]) == ["id-3", "id-699999", "id-3"]
+    assert seen.maybe([]) == []
+    assert seen.horizon == EVERYTHING
+
+
+def test_seen_ids_let_the_oldest_go_and_say_from_when_on_they_are_complete():
+    seen = SeenIds(EVERYTHING, capacity=600_000)
+    for part in range(4):
+        seen.add([f"{part}-{number}" for number in range(200_000)], [part * SPAN])
+    assert seen.horizon == SPAN + 1
+    assert seen.maybe(["0-1", "1-1", "2-1", "3-1"]) == ["2-1", "3-1"]
+
+
+def test_only_ids_that_may_be_stored_are_looked_up(tmp_path, monkeypatch):
+    store = DuckDBMetricStore(tmp_path / "s.duckdb", recent_ids=10)
+    events = history(0, 3000)
+    store.append(events[:4000], received_at=START)
+    assert store._recent.horizon > EVERYTHING
+    looked_up = []
+    times_of = store._log.times_of
+
+    def count(ids, since, until):
+        looked_up.extend(ids)
+        return times_of(ids, since, until)
+
+    monkeypatch.setattr(store._log, "times_of", count)
+    assert store.append(events[4000:], received_at=START).accepted == 2000
+    assert looked_up == []
+    assert store.append([*events[:3], *events[5999:]], received_at=START).duplicates == 4
+    assert set(looked_up) <= {event.id for event in (*events[:3], events[5999])}
+    assert len(looked_up) >= 3
+    store.close()
+    for at_start, expected in ((5_000_000, set()), (0, {"new"})):
+        monkeypatch.setattr("metrics.stores.duckdb.SEEN_AT_START", at_start)
+        store = DuckDBMetricStore(tmp_path / "s.duckdb", recent_ids=10)
+        looked_up.clear()
+        times_of = store._log.times_of
+        monkeypatch.setattr(store._log, "times_of", count)
+        new = replace(events[-1], id="new" if at_start == 0 else "newer")
+        assert store.append([new], received_at=START).accepted == 1
+        assert set(looked_up) == expected
+        assert store.append([new, events[-1]], received_at=START).duplicates == 2
+        store.close()
+
+
+@pytest.mark.parametrize("recent_ids", [10, 300_000])
+def test_a_batch_after_which_the_engine_gave_up_is_recognised(tmp_path, monkeypatch, recent_ids):
+    path = tmp_path / "s.duckdb"
+    store = DuckDBMetricStore(path, recent_ids=recent_ids)
+    events = history(0, 100)
+    store.append(events[:150], received_at=START)
+    write = store._log.write
+
+    def committed_and_given_up(*args):
+        write(*args)
+        connection.note(path, duckdb.FatalException("the checkpoint failed"))
+        raise StoreError("it is not known whether the batch was kept")
+
+    monkeypatch.setattr(store._log, "write", committed_and_given_up)
+    with pytest.raises(StoreError):
+        store.append(events[150:], received_at=START)
+    monkeypatch.setattr(store._log, "write", write)
+    assert store.append(events[150:], received_at=START).duplicates == 50
+    assert store.append(events[:10], received_at=START).duplicates == 10
+    assert store.watermark() == 200
+    store.close()
+
+
+def test_a_file_is_not_opened_again_under_those_who_read_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("metrics.stores.log._PATIENCE", 0)
+    with closing(DuckDBMetricStore(tmp_path / "s.duckdb")) as store:
+        store.append(history(0, 10), received_at=START)
+        reading = store._log.read(0, 20, since=0)
+        assert len(next(reading)) == 20
+        with pytest.raises(StoreError, match="still being read"):
+            store._log.reopen()
+        reading.close()
+        store._log.reopen()
+        assert sum(map(len, store._log.read(0, 20, since=0))) == 20
 
 
 def test_appends_and_snapshots_from_many_threads_agree_at_the_end(tmp_path):
@@ -162,16 +269,15 @@ def test_a_check_reads_only_what_is_new(tmp_path, monkeypatch):
     booked = []
     book = state._book
 
-    def count(ledger, window, positions, *, take_away):
+    def count(ledger, kpi, positions, *, take_away):
         booked.append(positions.shape[0])
-        book(ledger, window, positions, take_away=take_away)
+        book(ledger, kpi, positions, take_away=take_away)
 
     monkeypatch.setattr(state, "_book", count)
     monkeypatch.setattr(store._log, "read", None)  # the log is not touched
     store.append(history(2000, 2003), received_at=START)
     store.snapshot(frame(), now=now + timedelta(minutes=3))
-    windows = len(state._plan.by_window)
-    assert sum(booked) <= 3 * windows
+    assert sum(booked) <= 3 * len(state._plan.kpis)
     store.close()
 
 
@@ -215,9 +321,9 @@ def tied(unit, count):
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("metrics.stores.frames", "unit_values"),
+        ("metrics.stores.frames", "total_values"),
         ("metrics.stores.ledger.Ledger", "book"),
-        ("metrics.stores.columns.EventColumns", "gather"),
+        ("metrics.stores.ledger", "add_up"),
     ],
 )
 def test_a_failure_in_the_middle_of_a_snapshot_leaves_no_trace(
@@ -322,7 +428,7 @@ class BrokenConnection:
         pytest.param(lambda s: s._log.ids_of([1]), id="ids of events"),
         pytest.param(lambda s: s._log.times_of(["a"], 0, 1), id="times of ids"),
         pytest.param(lambda s: list(s._log.read(0, 9, since=0)), id="read"),
-        pytest.param(lambda s: s._log.cursor(), id="cursor"),
+        pytest.param(lambda s: s._log.reader().__enter__(), id="reader"),
     ],
 )
 def test_a_failure_of_the_engine_is_a_failure_of_the_store(tmp_path, monkeypatch, ask):
