@@ -80,7 +80,7 @@ def test_the_limits_the_page_names_are_those_of_the_service():
     limits = EventLimits()
     with running() as it:
         assert f"up to {it.services.settings.max_batch_events:,} events" in text
-        assert f"({it.services.settings.retention_days} days)" in text
+        assert f"({it.services.settings.retain.days} days)" in text
     assert f"1 to {limits.max_id} characters" in text
     assert limits.clock_skew.total_seconds() == 300  # "more than five minutes"
 

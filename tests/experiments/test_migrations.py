@@ -198,7 +198,7 @@ def postgresql(folder):
         if shutil.which("runuser") is None:
             pytest.skip("PostgreSQL does not run as root, and there is no runuser")
         shutil.chown(folder, "postgres")
-        for parent in [folder, *folder.parents][:3]:
+        for parent in [folder, *folder.parents][:4]:  # one more for each of several test workers
             parent.chmod(parent.stat().st_mode | 0o055)
         account = ["runuser", "-u", "postgres", "--"]
 

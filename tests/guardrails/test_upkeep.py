@@ -83,5 +83,6 @@ def test_one_setting_says_what_is_refused_and_what_is_removed(monkeypatch, tmp_p
         body = [{"id": "a", "name": "flow_failed", "happened_at": old, "unit": "o1"}]
         (refused,) = it.http.post("/api/v1/events", json=body).json()["rejected"]
         assert refused["code"] == "too_late"
-        assert {job.id for job in it.services.bell._scheduler.get_jobs()} >= {"retention", "totals"}
+        jobs = it.services.guarding._bell._scheduler.get_jobs()
+        assert {job.id for job in jobs} >= {"retention", "totals"}
     assert at(0) == START
