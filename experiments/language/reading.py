@@ -234,6 +234,9 @@ def read_record(
             hint = f"begin with `{first.name}: {first.example}`"
         raise Refusal(f"{what} must be keys and values, {given(node)}", hint)
     table = {key.name: key for key in keys}
+    there = {entry.key for entry in node.entries}
+    # a key that is there already is not what another one meant
+    free = {name: key for name, key in table.items() if name not in there}
     values: dict[str, Any] = {}
     meant: set[str] = set()
     for entry in node.entries:
@@ -243,8 +246,6 @@ def read_record(
             if entry.faulty:
                 meant |= table.keys()
                 continue
-            # a key that is there already is not what another one meant
-            free = {name: k for name, k in table.items() if node.get(name) is None}
             intended = _meant(entry.key, free)
             _unknown(entry, here, intended or near_matches(entry.key, list(table)), table, later)
             meant.update(intended)
@@ -254,7 +255,7 @@ def read_record(
         except ToldError:
             continue
     for key in keys:
-        if key.required and node.get(key.name) is None and key.name not in meant:
+        if key.required and key.name not in there and key.name not in meant:
             hint = f"add {_example(key)}, {_clause(key.about)}"
             place.problem(node.at, f"{what} needs `{key.name}`", hint)
     return Record(node, place, values, frozenset(meant))

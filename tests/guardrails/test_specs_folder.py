@@ -343,7 +343,7 @@ def test_a_file_in_the_place_of_the_folder_is_told(folder):
     folder.rmdir()
     folder.write_text(spec("one"))
     with running(specs=folder) as it:
-        (told,) = it.services.guarding.specs.view.attention
+        (told,) = look(it).attention
         assert told.startswith(f"{folder}: is a file, and no folder; ")
         assert not valid(it)
 
