@@ -16,9 +16,15 @@ LOOK_EVERY = timedelta(minutes=10)
 SAVE_EVERY = timedelta(minutes=5)
 """Time between looks at whether running totals should be saved."""
 
+DOUBT = timedelta(days=2)
+"""A clock that is this far ahead of what was received is not believed."""
+
 
 class Upkeep:
     """Removes events older than the retention, once for each day in UTC.
+
+    Age is told from the clock and from when events were received, whichever is earlier: a clock
+    that jumps ahead removes nothing, and where no events come, none leave.
 
     Args:
         store: The metric store.
@@ -43,13 +49,28 @@ class Upkeep:
     def run_due(self) -> Erasure | None:
         """Remove what is too old if that was not done today; what failed is tried again.
 
+        Returns:
+            What left; ``None`` where it was done today, or there are no events.
+
         Raises:
             StoreError: Nothing left.
         """
         now = self._clock.now()
-        if self._done is not None and self._done >= now.date():
+        if self._done == now.date():
             return None
-        before = now - self._retain
+        vouched = self._store.received_until(DOUBT)
+        if vouched is None:
+            return None
+        if now - vouched > DOUBT:
+            logger.warning(
+                "the clock says %s, and events were received up to %s only: nothing after %s is "
+                "removed. If the clock is right, this ends once events have come for two days; "
+                "if not, set the clock of this machine",
+                now.isoformat(),
+                vouched.isoformat(),
+                (vouched - self._retain).isoformat(),
+            )
+        before = min(now, vouched) - self._retain
         erased = self._store.retain(before, running=self._frames(), now=now)
         self._done = now.date()
         if erased.events:

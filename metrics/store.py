@@ -156,6 +156,15 @@ class MetricStore(Protocol):
         """Return unit -> variant of every recorded exposure, for the first-seen set."""
         ...
 
+    def received_until(self, doubt: timedelta) -> datetime | None:
+        """Return the instant up to which receipts vouch for the clock; ``None`` without events.
+
+        Receipts within ``doubt`` of the newest may all come from a clock that has jumped: they
+        vouch for no more than ``doubt`` after the newest receipt before them (where there is
+        none, after the oldest of all).
+        """
+        ...
+
     def retain(self, before: datetime, *, running: Sequence[Frame], now: datetime) -> Erasure:
         """Remove the events that happened before an instant, and refuse such events from now on.
 

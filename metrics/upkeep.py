@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from metrics.cells import Cell, Snapshot, Sums
+from metrics.events import from_micros
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and of how much."""
@@ -100,6 +101,19 @@ class Verified:
     quarantined: int
     frames: int
     findings: tuple[str, ...]
+
+
+def vouched(oldest: int, before: int | None, newest: int, doubt: timedelta) -> datetime:
+    """Return the instant up to which receipts vouch for the clock; see `MetricStore`.
+
+    Args:
+        oldest: The oldest receipt, in microseconds.
+        before: The newest receipt that is more than ``doubt`` before the newest of all.
+        newest: The newest receipt.
+        doubt: How long receipts are not believed alone.
+    """
+    known = from_micros(oldest if before is None else before)
+    return min(from_micros(newest), known + doubt)
 
 
 def gone_before(

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from metrics.cells import Snapshot
@@ -202,6 +202,11 @@ class DuckDBMetricStore:
                 cursor = stack.enter_context(self._log.reader())
                 held = freeze(self._log.path, self._seq, cursor, stack)
             yield held
+
+    def received_until(self, doubt: timedelta) -> datetime | None:
+        """Return the instant up to which receipts vouch for the clock."""
+        self._mend()
+        return self._record.received_until(doubt)
 
     def retain(self, before: datetime, *, running: Sequence[Frame], now: datetime) -> Erasure:
         """Remove what happened before an instant, after running totals were carried over."""

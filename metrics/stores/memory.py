@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from metrics.cells import Snapshot
@@ -25,6 +25,7 @@ from metrics.upkeep import (
     gone_before,
     in_silence,
     told_gone,
+    vouched,
 )
 
 QUARANTINE_KEPT = 10_000
@@ -83,9 +84,10 @@ class MemoryMetricStore:
         self._horizon = NEVER  # events from before it are refused
         self._erasures: list[Erasure] = []
         self._carried: dict[object, _Carried] = {}
+        self._received: dict[int, int] = {}  # by sequence number of events in the log
         self._closed = False
 
-    def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:  # noqa: ARG002 - kept by durable engines
+    def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:
         """Keep events, each (id, happened_at) once."""
         with self._lock:
             self._check_open()
@@ -96,6 +98,7 @@ class MemoryMetricStore:
             for event, at in admission.accepted:
                 self._seq += 1
                 self._log.append((self._seq, event))
+                self._received[self._seq] = to_micros(received_at)
                 self._known.setdefault(event.id, []).append(at)
             self._keep(admission.rejected)
             return Appended(
@@ -178,6 +181,17 @@ class MemoryMetricStore:
                 for unit in event.units.values():
                     units.setdefault(unit, variant)
         return units
+
+    def received_until(self, doubt: timedelta) -> datetime | None:
+        """Return the instant up to which receipts vouch for the clock."""
+        with self._lock:
+            self._check_open()
+            received = [self._received[seq] for seq, _ in self._log]
+            if not received:
+                return None
+            sure = max(received) - doubt // timedelta(microseconds=1)
+            before = max((each for each in received if each < sure), default=None)
+            return vouched(min(received), before, max(received), doubt)
 
     def retain(self, before: datetime, *, running: Sequence[Frame], now: datetime) -> Erasure:
         """Remove what happened before an instant, and carry over what running frames counted."""
@@ -320,7 +334,8 @@ class MemoryMetricStore:
     ) -> Erasure:
         left = {seq for seq, _ in gone}
         self._log = [(seq, event) for seq, event in self._log if seq not in left]
-        for _, event in gone:
+        for seq, event in gone:
+            del self._received[seq]
             times = self._known[event.id]
             times.remove(to_micros(event.happened_at))
         first, last = (gone[0][0], gone[-1][0]) if gone else (0, 0)

@@ -6,7 +6,7 @@ Everything that erases is one transaction: rows, the record of it, and what tota
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import duckdb
 import msgspec
@@ -15,7 +15,7 @@ from metrics.events import from_micros, to_micros
 from metrics.stores.forgetting import NEVER, speaks_of
 from metrics.stores.log import EventLog
 from metrics.stores.rows import Stamped
-from metrics.upkeep import Erasure, ErasureKind
+from metrics.upkeep import Erasure, ErasureKind, vouched
 
 _KEPT = "nothing was removed; check free disk space, then try again"
 
@@ -87,6 +87,16 @@ class Record:
         erased = self._log.transact(_KEPT, work)
         self._remember(erased, carried)
         return erased
+
+    def received_until(self, doubt: timedelta) -> datetime | None:
+        """Return the instant up to which receipts vouch for the clock."""
+        ((oldest, before, newest),) = self._log.rows(
+            "WITH ends AS (SELECT min(received_at) AS oldest, max(received_at) AS newest "
+            "FROM events) SELECT oldest, (SELECT max(received_at) FROM events "
+            "WHERE received_at < newest - ?), newest FROM ends",
+            [doubt // timedelta(microseconds=1)],
+        )
+        return None if newest is None else vouched(oldest, before, newest, doubt)
 
     def older(self, before: int) -> int:
         """Return how many events happened before an instant."""

@@ -7,7 +7,7 @@ import pytest
 from guardrails.clock import SteppedClock
 from guardrails.upkeep import Upkeep
 from metrics.store import StoreError
-from metrics.stores import MemoryMetricStore
+from metrics.stores import STORES, MemoryMetricStore
 from tests.running import SPEC, running
 from tests.support import START, at, event, exposed, frame_of, put
 
@@ -51,6 +51,52 @@ def test_what_failed_is_tried_again_at_the_next_ring(store, clock):
         upkeep.run_due()
     assert store.erasures() == ()  # nothing leaves while it is not known what runs
     assert upkeep.run_due().events == 3
+
+
+def received(store, day, name):
+    store.append([exposed(24 * day, name)], received_at=START + timedelta(days=day))
+
+
+@pytest.mark.parametrize("engine", sorted(STORES))
+@pytest.mark.parametrize("received_meanwhile", [False, True])
+def test_a_clock_that_jumps_ahead_removes_nothing(
+    engine, received_meanwhile, tmp_path, clock, caplog
+):
+    kept = STORES[engine](str(tmp_path / "store.duckdb"))
+    for day in range(10):
+        received(kept, day, f"o{day}")
+    upkeep = Upkeep(kept, lambda: [FRAME], clock, timedelta(days=20))
+    assert upkeep.run_due().events == 0
+    before = clock.now()
+    clock.move_to(before + timedelta(days=3000))
+    if received_meanwhile:
+        received(kept, 3010, "odd")
+    assert upkeep.run_due().events == 0
+    assert "the clock says 2034" in caplog.text
+    upkeep._clock = SteppedClock(before)
+    received(kept, 10, "late")  # the horizon did not move either
+    assert kept.watermark() == 11 + received_meanwhile
+    assert upkeep.run_due().events == 0  # a day of a clock gone wrong counts for nothing
+    kept.close()
+
+
+@pytest.mark.parametrize("engine", sorted(STORES))
+def test_after_a_long_silence_the_clock_is_believed_once_events_came_for_two_days(
+    engine, tmp_path, clock
+):
+    kept = STORES[engine](str(tmp_path / "store.duckdb"))
+    received(kept, 0, "old")
+    upkeep = Upkeep(kept, list, clock, timedelta(days=9))
+    assert upkeep.run_due().events == 0
+    for day in range(50, 54):
+        received(kept, day, f"o{day}")
+    clock.move_to(START + timedelta(days=54))
+    assert upkeep.run_due().events == 1
+    kept.close()
+
+
+def test_a_store_without_events_is_left_alone(clock):
+    assert Upkeep(MemoryMetricStore(), list, clock, timedelta(days=9)).run_due() is None
 
 
 def test_the_engine_knows_the_frames_of_the_experiments_that_run():
