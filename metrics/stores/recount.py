@@ -180,6 +180,8 @@ class Recount:
             found = self._compared(state, counted, now)
             done[identity(state.frame)] = counted
         except EventsGoneError:
+            if self._saved.carries(state.frame):
+                return []  # it is older than what was carried over, which is used instead
             return [f"{path}: nothing was carried over for it; it is not used"]
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what was looked for
             return [_uncounted(state.frame, error)]

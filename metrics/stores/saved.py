@@ -191,6 +191,10 @@ class SavedTotals:
         """Return the names of all files that carry something over."""
         return sorted(self._record.carried.values())
 
+    def carries(self, frame: Frame) -> bool:
+        """Return whether something was carried over for a frame."""
+        return key_of(frame) in self._record.carried
+
     def drop(self, frame: Frame) -> None:
         """Let go of a frame's latest totals."""
         self._remove(self._folder / f"{key_of(frame)}{_LATEST}")

@@ -180,8 +180,9 @@ class Totals:
         for path, frame in frames_of(self._saved.all_latest()):
             if frame is None:
                 path.unlink(missing_ok=True)
-            elif _earliest(frame) < before and key_of(frame) not in named:
-                self.drop(frame)
+            elif _earliest(frame) < before:
+                self._saved.drop(frame)  # what was carried over is newer
+                self._kept_at.pop(identity(frame), None)
 
     def carried_states(self, upto: int, running: Sequence[Frame]) -> dict[str, FrameState]:
         """Return states of all frames that the log no longer reaches, by key.

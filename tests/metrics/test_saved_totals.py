@@ -404,6 +404,40 @@ def crash_at(name, when, path, folder, monkeypatch):
     return images
 
 
+def with_older_totals(store):
+    """Save totals, then let more events come, and all of them leave."""
+    put(store, exposed(1), event("f1", "flow_failed", 1.5))
+    store.snapshot(FRAME, now=LATE)
+    store._totals.save(every=1)
+    put(store, exposed(2, "o2"), event("f2", "flow_failed", 2.5, "o2"))
+    store.snapshot(FRAME, now=LATE)
+
+
+def test_saved_totals_leave_when_newer_ones_are_carried_over(path):
+    with opened(path) as store:
+        with_older_totals(store)
+        assert latest(path).exists()
+        before = store.snapshot(FRAME, now=LATE)
+        store.retain(at(24), running=[FRAME], now=LATE)
+        assert not list(path.with_name(f"{path.name}.totals").glob("*.latest"))
+        assert store.verify(now=LATE).findings == ()
+        store._totals.save()
+        assert not list(path.with_name(f"{path.name}.totals").glob("*.latest"))
+    with opened(path) as store:
+        assert latest(path).exists()  # closing saved them
+        assert store.snapshot(FRAME, now=LATE) == before
+
+
+def test_saved_totals_older_than_what_was_carried_over_are_no_finding(path, tmp_path):
+    with opened(path) as store:
+        with_older_totals(store)
+        name, aside = latest(path), tmp_path / "aside"
+        shutil.copy(name, aside)
+        store.retain(at(24), running=[FRAME], now=LATE)
+        shutil.copy(aside, name)  # a crash came before it was removed
+        assert store.verify(now=LATE).findings == ()
+
+
 @pytest.mark.parametrize(("what", "name", "when"), STEPS)
 def test_a_crash_between_any_two_steps_leaves_all_or_nothing(  # noqa: PLR0917 - fixtures
     path, history, name, when, what, tmp_path, monkeypatch
