@@ -22,7 +22,7 @@ from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
 from guardrails.catalogue_reading import service_catalogue
 from guardrails.clock import Clock, SteppedClock, SystemClock
-from guardrails.copies import Copies, require_match
+from guardrails.copies import CONTROL, Copies, require_match, warn_alone
 from guardrails.engine import Engine
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
 from guardrails.specs_view import SpecsView
@@ -168,6 +168,7 @@ def _built(settings: Settings, clock: Clock, store: MetricStore, catalogue: Cata
         exposures.flush()
         ingest.flush()
 
+    warn_alone(settings.data / CONTROL, store)
     guarding = assemble(settings, store=store, clock=clock, flush=flush, catalogue=catalogue)
     require_match(guarding.control, store)
     serving = guarding.engine.serving

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import Engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import StaticPool
 from sqlmodel import Session, create_engine
 
@@ -42,14 +42,16 @@ class ControlPlane:
         """Make the tables, or bring those of an older version up to date.
 
         Raises:
-            ControlPlaneError: A newer version wrote them.
+            ControlPlaneError: A newer version wrote them, or the file is damaged.
+            UnavailableError: The database cannot be used now.
         """
         if self._in_memory:
             ExperimentRow.metadata.create_all(self.engine)
             return
         from experiments.migrations import upgrade  # noqa: PLC0415 - 0.1 s nobody else should pay
 
-        upgrade(self.engine)
+        with self._told():
+            upgrade(self.engine)
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Generator[Session]:
@@ -105,14 +107,32 @@ class ControlPlane:
 
     @contextmanager
     def _told(self) -> Generator[None]:
-        """Say in our words that the database cannot be used now, for instance on a full disk."""
+        """Say in our words that the database cannot be used now, for instance on a full disk.
+
+        Raises:
+            ControlPlaneError: The file is damaged.
+            UnavailableError: Whatever else the database says when it cannot be used.
+        """
         try:
             yield
-        except OperationalError as error:
-            where = self.engine.url.render_as_string(hide_password=True)
+        except (DatabaseError, sqlite3.DatabaseError) as error:
+            self._explain(error)
+            raise
+
+    def _explain(self, error: DatabaseError | sqlite3.DatabaseError) -> None:
+        """Raise what can be said better than the driver does."""
+        where = self.engine.url.render_as_string(hide_password=True)
+        driver = error.orig if isinstance(error, DatabaseError) else error
+        code = getattr(driver, "sqlite_errorcode", 0) & 0xFF  # the rest says more about it
+        if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            raise ControlPlaneError(
+                f"{where}: the control plane is damaged ({driver})",
+                hint="put back control.db and metrics.duckdb of one backup, both of them; "
+                "`turnback backup` makes them",
+            ) from error
+        if isinstance(error, OperationalError):
             raise UnavailableError(
-                f"{where}: the control plane cannot be used now ({error.orig}); "
-                "nothing was changed",
+                f"{where}: the control plane cannot be used now ({driver}); nothing was changed",
                 hint="make room on its disk, or see to its database; it is tried again",
             ) from error
 

@@ -1,5 +1,6 @@
 """Copies while the service runs: a backup of both files, and the history as Parquet."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -23,6 +24,8 @@ from metrics.stores import on_disk
 from metrics.stores.copying import copy_store, durable
 from metrics.stores.export import Exported, digest, export_days
 from metrics.stores.schema import SCHEMA_VERSION
+
+logger = logging.getLogger("turnback.copies")
 
 CONTROL = "control.db"
 STORE = "metrics.duckdb"
@@ -185,6 +188,23 @@ def require_match(control: ControlPlane, store: MetricStore) -> None:
             "copies them in the right order. Where the events are lost for good, move "
             f"{CONTROL} away and apply the spec files anew",
         )
+
+
+def warn_alone(control: Path, store: MetricStore) -> None:
+    """Warn when a metric store with events is about to get a new, empty control plane."""
+    known = control.is_file() and control.stat().st_size > 0
+    if known or not store.watermark():
+        return
+    logger.warning(
+        "%s is %s, and the metric store beside it holds %s events: the service starts with no "
+        "experiment and no decision. If that is not meant, stop it and put back %s and %s of one "
+        "backup, both of them; if it is, apply the spec files",
+        control,
+        "empty" if control.is_file() else "not there",
+        f"{store.watermark():,}",
+        CONTROL,
+        STORE,
+    )
 
 
 def check_backup(folder: Path) -> BackupView:

@@ -21,6 +21,12 @@ RESERVE_BYTES = 64 * 2**20
 RESERVE_SHARE = 0.05
 """Events leave this much of a disk free, whichever is less: decisions must still be written."""
 
+_UNOPENED = "the metric store cannot be opened"
+_DAMAGED = re.compile(
+    r"corrupt|checksum|replaying WAL|not a valid DuckDB|read enough bytes", re.IGNORECASE
+)
+"""How the engine speaks of a file that is not as it was written."""
+
 _open_here: set[Path] = set()
 _given_up: set[Path] = set()
 _open_lock = threading.Lock()
@@ -33,7 +39,7 @@ def told(path: Path, what: str) -> Generator[None]:
         yield
     except duckdb.Error as error:
         note(path, error)
-        raise StoreError(f"{path}: {what} ({short(error)})") from error
+        raise StoreError(f"{path}: {what} ({short(error)}){mending(error)}") from error
 
 
 def note(path: Path, error: BaseException) -> None:
@@ -149,9 +155,19 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
                 f"{path} is held by {_holder(str(error))}",
                 "stop that process, or give this one a folder of its own with --data",
             ) from error
-        raise StoreError(f"{path}: the metric store cannot be opened ({error})") from error
+        raise StoreError(f"{path}: {_UNOPENED} ({error}){mending(error)}") from error
     except (duckdb.Error, OSError) as error:
-        raise StoreError(f"{path}: the metric store cannot be opened ({error})") from error
+        raise StoreError(f"{path}: {_UNOPENED} ({error}){mending(error)}") from error
+
+
+def mending(error: Exception) -> str:
+    """Return what to do about a damaged file, to be added; empty where none is damaged."""
+    if _DAMAGED.search(str(error)) is None:
+        return ""
+    return (
+        "; the file is damaged: put back the control plane and the metric store of one backup, "
+        "both of them, as `turnback backup` made them"
+    )
 
 
 def short(error: Exception) -> str:

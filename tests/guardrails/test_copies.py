@@ -367,6 +367,63 @@ def test_a_control_plane_newer_than_its_store_is_refused_with_what_to_do(tmp_pat
         assert store.watermark() == 1
 
 
+def filled(data):
+    """Write a folder with an experiment and events, and no service on it."""
+    with running(data=data) as it:
+        assert it.apply().is_success
+        fill(it.services.store, 10)
+    return data
+
+
+@pytest.mark.parametrize("where", [0, 4096])
+def test_a_damaged_control_plane_says_what_to_put_back(tmp_path, where):
+    data = filled(tmp_path / "data")
+    damaged = bytearray((data / "control.db").read_bytes())
+    damaged[where : where + 4096] = b"x" * 4096
+    (data / "control.db").write_bytes(damaged)
+    with pytest.raises(ControlPlaneError, match="the control plane is damaged") as refused:
+        service.build(service.Settings(data=data))
+    assert "put back control.db and metrics.duckdb of one backup" in refused.value.hint
+    code, _, err = turnback("serve", "--data", data, "--port", 1)
+    assert (code, "the control plane is damaged" in err, "defect" in err) == (1, True, False)
+
+
+@pytest.mark.parametrize("how", ["not there", "empty"])
+def test_a_lost_control_plane_beside_a_full_store_is_told(tmp_path, how, caplog):
+    data = filled(tmp_path / "data")
+    service.build(service.Settings(data=data)).close()
+    assert caplog.text == ""
+    (data / "control.db").unlink()
+    if how == "empty":
+        (data / "control.db").touch()
+    service.build(service.Settings(data=data)).close()
+    assert f"control.db is {how}, and the metric store beside it holds 20 events" in caplog.text
+    assert "put back control.db and metrics.duckdb of one backup" in caplog.text
+
+
+@pytest.mark.parametrize("part", ["header", "block", "log"])
+def test_a_damaged_store_says_what_to_put_back(tmp_path, part):
+    path = tmp_path / "s.duckdb"
+    with closing(open_store(path)) as store:
+        fill(store, 2_000)
+        log = path.with_name("s.duckdb.wal").read_bytes()
+        early = path.read_bytes()
+    if part == "log":
+        path.write_bytes(early)
+        damaged, at = path.with_name("s.duckdb.wal"), len(log) // 2
+        damaged.write_bytes(log)
+    else:
+        damaged, at = path, 0 if part == "header" else 20_000
+    content = bytearray(damaged.read_bytes())
+    content[at : at + 64] = bytes(255 - byte for byte in content[at : at + 64])
+    damaged.write_bytes(content)
+    with (
+        pytest.raises(StoreError, match="the file is damaged: put back the control plane and"),
+        closing(open_store(path)) as store,
+    ):
+        store.verify(now=LATE)
+
+
 def test_a_store_newer_than_its_control_plane_is_served(tmp_path):
     data = behind(tmp_path)
     with closing(open_store(data / "metrics.duckdb")) as store:
