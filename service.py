@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import cast
@@ -24,6 +24,7 @@ from guardrails.catalogue_reading import service_catalogue
 from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.copies import CONTROL, Copies, require_match, warn_alone
 from guardrails.engine import Engine
+from guardrails.served import ServedConfig
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
 from guardrails.specs_view import SpecsView
 from guardrails.telemetry import (
@@ -146,17 +147,20 @@ def build(settings: Settings) -> Services:
     catalogue = service_catalogue(settings.catalogue)
     settings.data.mkdir(parents=True, exist_ok=True)
     clock = SteppedClock(settings.demo_start) if settings.demo else SystemClock()
-    store = open_store(settings.data / "metrics.duckdb")
-    try:
-        return _built(settings, clock, store, catalogue)
-    except BaseException:
-        store.close()
-        raise
+    with ExitStack() as undo:  # what was begun is ended, or its threads keep the files open
+        store = open_store(settings.data / "metrics.duckdb")
+        undo.callback(store.close)
+        services = _built(settings, clock, store, catalogue, undo)
+        undo.pop_all()
+    return services
 
 
-def _built(settings: Settings, clock: Clock, store: MetricStore, catalogue: Catalogue) -> Services:
+def _built(
+    settings: Settings, clock: Clock, store: MetricStore, catalogue: Catalogue, undo: ExitStack
+) -> Services:
     keys = settings.keys()
     ingest = Ingest(store, clock=clock.now, capacity_events=settings.queue_events)
+    undo.callback(ingest.close)
     exposures = ExposureBuffer(
         ingest.submit,
         now=clock.now,
@@ -170,11 +174,10 @@ def _built(settings: Settings, clock: Clock, store: MetricStore, catalogue: Cata
 
     warn_alone(settings.data / CONTROL, store)
     guarding = assemble(settings, store=store, clock=clock, flush=flush, catalogue=catalogue)
+    undo.callback(guarding.close)
     require_match(guarding.control, store)
     serving = guarding.engine.serving
-    for key, compiled in serving().experiments.items():
-        seed = compiled.spec.seed
-        exposures.fill(key, seed, store.exposed_units(key, seed))
+    _fill(exposures, serving(), store)
     services = Services(
         settings=settings,
         keys=keys,
@@ -197,6 +200,12 @@ def _built(settings: Settings, clock: Clock, store: MetricStore, catalogue: Cata
     )
     _measure(services)
     return services
+
+
+def _fill(exposures: ExposureBuffer, served: ServedConfig, store: MetricStore) -> None:
+    for key, compiled in served.experiments.items():
+        seed = compiled.spec.seed
+        exposures.fill(key, seed, store.exposed_units(key, seed))
 
 
 def _measure(services: Services) -> None:

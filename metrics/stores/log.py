@@ -52,13 +52,22 @@ class EventLog:
         claim(self._path)
         try:
             self._connection = connect(self._path)
-            with told(self._path, "the metric store cannot be opened"):
-                prepare(self._connection, self._path)
             self._closed = False
             self._opening: str | None = None
-            self._opened_at = self.newest()
+            self._opened_at = self._prepared()
         except BaseException:
             release(self._path)
+            raise
+
+    def _prepared(self) -> int:
+        """Bring the tables up to date; returns the newest sequence number."""
+        try:
+            with told(self._path, "the metric store cannot be opened"):
+                prepare(self._connection, self._path)
+            return self.newest()
+        except BaseException:
+            with suppress(duckdb.Error):
+                self._connection.close()
             raise
 
     @property

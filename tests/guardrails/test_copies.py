@@ -362,7 +362,10 @@ def test_a_control_plane_newer_than_its_store_is_refused_with_what_to_do(tmp_pat
         service.build(service.Settings(data=data))
     assert "put back control.db and metrics.duckdb of one backup" in refused.value.hint
     code, _, err = turnback("serve", "--data", data, "--port", 1)
-    assert (code, "rests on 24 events" in err) == (1, True)
+    assert (code, "rests on 24 events" in err, "leaked" in err) == (1, True, False)
+    code, _, err = turnback("store", "check", "--data", data)
+    assert (code, "rests on 24 events" in err, "leaked" in err) == (1, True, False)
+    assert "turnback-ingest" not in {thread.name for thread in threading.enumerate()}
     with closing(open_store(data / "metrics.duckdb")) as store:  # and it was released
         assert store.watermark() == 1
 
