@@ -20,6 +20,11 @@ REBUILD = "/api/v1/store/rebuild"
 CHECK = "/api/v1/store/check"
 FORGET = "/api/v1/store/forget"
 _SHOWN = 20
+_REMAINS = (
+    "nothing counts or shows them any more; their bytes may stay in metrics.duckdb until they are "
+    "written over. For a file without them: `turnback backup DIR`, then serve a copy of DIR and "
+    "delete the old folder"
+)
 
 
 def rebuild(client: ServiceClient, *, as_json: bool) -> bool:
@@ -132,6 +137,7 @@ def _show_forgotten(erased: dict[str, Any], *, as_json: bool) -> None:
         print_json(erased)
     elif erased["events"] or erased["quarantined"]:
         say(f"forgotten: {_events(erased['events'])}, {erased['quarantined']:,} from quarantine")
+        say(_REMAINS)
     else:
         say("nothing in the store names this unit")
 

@@ -20,7 +20,7 @@ from experiments.database import ControlPlane
 from experiments.errors import ConflictError, ControlPlaneError, InvalidRequestError
 from guardrails.api import encoded
 from guardrails.copies import Copies, check_backup, require_match
-from metrics.events import Event
+from metrics.events import Event, Rejection
 from metrics.store import StoreError
 from metrics.stores import MemoryMetricStore, open_store
 from metrics.stores.duckdb import DuckDBMetricStore
@@ -368,6 +368,24 @@ def test_a_control_plane_newer_than_its_store_is_refused_with_what_to_do(tmp_pat
     assert "turnback-ingest" not in {thread.name for thread in threading.enumerate()}
     with closing(open_store(data / "metrics.duckdb")) as store:  # and it was released
         assert store.watermark() == 1
+
+
+def test_a_copy_has_no_byte_of_a_unit_that_was_forgotten(tmp_path):
+    kept = '{"id": "r", "name": "odd", "units": {"user_id": "ann-of-arrakis"}}'
+    data = tmp_path / "data"
+    with running(data=data) as it:
+        store = it.services.store
+        fill(store, 3_000)
+        store.append([rating("hers", "ann-of-arrakis")], received_at=START)
+        refused = [Rejection(n, "r", "", "why", "unknown_event", kept) for n in range(200)]
+        store.quarantine(refused, received_at=START)
+    code, out, _ = turnback("forget", "ann-of-arrakis", "--yes", "--data", data)
+    assert (code, out.splitlines()[0]) == (0, "forgotten: 1 event, 200 from quarantine")
+    assert "`turnback backup DIR`, then serve a copy of DIR" in out
+    assert turnback("backup", tmp_path / "b", "--data", data)[0] == 0
+    files = [each for each in (tmp_path / "b").rglob("*") if each.is_file()]
+    assert {"metrics.duckdb", "control.db"} <= {each.name for each in files}
+    assert not [each for each in files if b"ann-of-arrakis" in each.read_bytes()]
 
 
 def filled(data):
