@@ -182,6 +182,12 @@ def _measures(given: object, path: str) -> tuple[Measure, ...]:
                 f"{path}.{measure.name}.after",
                 f"{measure.after!r} is no measure of this KPI{nearest(measure.after, names)}",
             )
+        elif measure.after == measure.name:
+            found.add(
+                f"{path}.{measure.name}.after",
+                f"{measure.after!r} is this measure itself: nothing would ever count; name the one "
+                "that must come first",
+            )
     found.tell()
     return tuple(measures)
 

@@ -166,6 +166,11 @@ def changed(**changes):
             "kpis.k.measures.seen.after",
             "'sen' is no measure of this KPI; did you mean 'seen'",
         ),
+        (
+            changed(measures={"seen": {"event": "e", "after": "seen"}}),
+            "kpis.k.measures.seen.after",
+            "'seen' is this measure itself: nothing would ever count",
+        ),
         (changed(value="seen" + " + seen" * 100), "kpis.k.value", "at most 500 characters"),
         (changed(value="sen > 0"), "kpis.k.value", "'sen' is no measure; there are seen, window"),
         (changed(value="seen >"), "kpis.k.value", "is no formula"),
