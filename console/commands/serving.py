@@ -1,5 +1,6 @@
 """``serve``: the service with its page, until it is told to stop."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,10 @@ def serve(
         settings = service.Settings(**options)
         service.serve(settings, pages=[dashboard.attach], ready=_say_ready)
     except ValidationError as error:
-        problems = tuple(_problem(dict(detail)) for detail in error.errors())
+        problems = tuple(_problem(dict(detail), options) for detail in error.errors())
         raise CommandError(
             "the settings are wrong",
-            hint="settings are TURNBACK_* variables",
+            hint="settings are options, or TURNBACK_* variables",
             code="settings",
             exit_code=ExitCode.USAGE,
             problems=problems,
@@ -67,8 +68,11 @@ def _say_ready(ready: service.Ready) -> None:
 _SECRETS = frozenset({"ADMIN_KEY", "INGEST_KEY", "CLIENT_KEY", "WEBHOOKS", "PROMETHEUS_URL"})
 
 
-def _problem(detail: dict[str, Any]) -> str:
+def _problem(detail: dict[str, Any], options: Mapping[str, Any]) -> str:
+    """Return what is wrong with a setting, named as it was given."""
+    option = str(detail["loc"][0]) if detail["loc"] else ""
     name = "_".join(str(part) for part in detail["loc"]).upper()
     message = str(detail["msg"]).removeprefix("Value error, ")
     secret = any(name.startswith(one) for one in _SECRETS)
-    return f"TURNBACK_{name}: {message}" + ("" if secret else f", got {detail['input']!r}")
+    shown = f"--{option}" if option in options else f"TURNBACK_{name}"
+    return f"{shown}: {message}" + ("" if secret else f", got {detail['input']!r}")

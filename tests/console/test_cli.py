@@ -532,6 +532,13 @@ def test_serve_names_a_wrong_setting_by_its_variable(tmp_path):
     assert "got 'often'" in result.stderr
 
 
+def test_serve_names_a_wrong_option_as_it_was_typed(tmp_path):
+    result = turnback("serve", "--data", str(tmp_path), "--retain", "12h")
+    assert result.exit_code == 2
+    assert "--retain: must be a day or more, written like 90d, got '12h'" in result.stderr
+    assert "TURNBACK_RETAIN" not in result.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
