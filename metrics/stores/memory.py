@@ -11,7 +11,7 @@ from itertools import pairwise
 from metrics.cells import Snapshot
 from metrics.events import EXPOSURE, Event, Rejection, from_micros, to_micros
 from metrics.store import Appended, EventsGoneError, Frame, StoreError
-from metrics.stores.admission import admit
+from metrics.stores.admission import admit, key_of
 from metrics.stores.exposures import FrameTimes, exposure_of, of_experiment
 from metrics.stores.forgetting import NEVER, speaks_of, too_old
 from metrics.stores.frames import identity
@@ -96,7 +96,7 @@ class MemoryMetricStore:
             for event, at in admission.accepted:
                 self._seq += 1
                 self._log.append((self._seq, event))
-                self._known.setdefault(event.id, []).append(at)
+                self._known.setdefault(key_of(event.id, event.trusted), []).append(at)
             self._keep(admission.rejected)
             return Appended(
                 accepted=len(admission.accepted),
@@ -321,7 +321,7 @@ class MemoryMetricStore:
         left = {seq for seq, _ in gone}
         self._log = [(seq, event) for seq, event in self._log if seq not in left]
         for _, event in gone:
-            times = self._known[event.id]
+            times = self._known[key_of(event.id, event.trusted)]
             times.remove(to_micros(event.happened_at))
         first, last = (gone[0][0], gone[-1][0]) if gone else (0, 0)
         erasure = Erasure(now, kind, before, len(gone), first, last)
