@@ -25,6 +25,7 @@ from metrics.intake import Intake
 from metrics.loading import Answer, Loaded, Send, event_files, load
 from metrics.store import StoreError, StoreLockedError
 
+_TOO_MUCH = frozenset({"too_large", "too_many_events"})
 _PATIENCE = 600.0
 """Seconds for which a busy service is asked again."""
 
@@ -132,6 +133,18 @@ def _over_http(client: ServiceClient) -> Send:
                     raise
                 time.sleep(error.retry_after)
                 continue
+            except CommandError as error:
+                if error.code not in _TOO_MUCH or len(batch) == 1:
+                    raise
+                half = len(batch) // 2
+                first, second = (
+                    send(part, trusted=trusted) for part in (batch[:half], batch[half:])
+                )
+                return Answer(
+                    first.accepted + second.accepted,
+                    first.duplicates + second.duplicates,
+                    first.rejected + second.rejected,
+                )
             return Answer(
                 told["accepted"],
                 told["duplicates"],

@@ -173,3 +173,12 @@ def test_a_row_of_an_export_says_whether_it_was_trusted():
     row = {"id": "a", "name": "n", "happened_at": START, "units": [], "numbers": []}
     row |= {"texts": [], "booleans": []}
     assert [wire_of({**row, "trusted": flag})["trusted"] for flag in (True, False)] == [True, False]
+
+
+def test_batches_a_service_finds_too_large_are_sent_in_halves(tmp_path):
+    path = tmp_path / "large.jsonl"
+    write_events(events(300, note="x" * 1_000), path)
+    with running(max_body_bytes=50_000) as it:
+        told = turnback("load", path, url=it.url)
+        assert told.exit_code == 0, told.stderr
+        assert told.stdout == "300 events: 300 new, 0 there already, 0 refused\n"
