@@ -155,7 +155,8 @@ class EventsEndpoint:
             header(scope, b"x-api-key"),
             origin=header(scope, b"origin"),
         )
-        trusted = role >= Role.INGEST
+        lowered = header(scope, b"x-turnback-trust") is not None  # it never raises trust
+        trusted = role >= Role.INGEST and not lowered
         body = await self._body(scope, receive)
         kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
         ndjson = kind in NDJSON

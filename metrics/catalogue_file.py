@@ -112,6 +112,8 @@ def _fields(name: str, given: object, base: Catalogue) -> Mapping[str, FieldType
         fields[key] = found.take(
             choice_of, FieldType, kind, f"{path}.{key}", otherwise=FieldType.TEXT
         )
+        if base.events and known is None and fields[key] is FieldType.INTEGER:
+            found.add(f"{path}.{key}", "integer is for built-in fields; write number")
         if known is not None and fields[key] is not known:
             found.add(
                 f"{path}.{key}", f"is {known.value} in the built-in catalogue; it cannot change"

@@ -41,6 +41,7 @@ __all__ = [
     "MalformedLine",
     "Rejection",
     "as_json",
+    "borrowed",
     "decode_events",
     "excerpt",
     "exposure",
@@ -310,15 +311,37 @@ def exposure(  # noqa: PLR0917 - the parts of the id, in their order everywhere
     The id depends on experiment, seed, unit and variant, so recording a unit's exposure again
     is idempotent (a store keeps the earliest), while a second variant of one unit stays visible.
     """
-    digest = hashlib.blake2b(
-        msgspec.json.encode([experiment, seed, unit_type, unit_id, variant]), digest_size=16
-    ).hexdigest()
     return Event(
-        id=DERIVED + digest,
+        id=_derived_id(experiment, seed, unit_type, unit_id, variant),
         name=EXPOSURE,
         happened_at=at,
         units={unit_type: unit_id},
         fields={"experiment": experiment, "seed": seed, "variant": variant, "source": source},
+    )
+
+
+def _derived_id(experiment: str, seed: int, unit_type: str, unit_id: str, variant: str) -> str:
+    parts = msgspec.json.encode([experiment, seed, unit_type, unit_id, variant])
+    return DERIVED + hashlib.blake2b(parts, digest_size=16).hexdigest()
+
+
+def borrowed(event: Event) -> str:
+    """Return why an event may not have its id, empty when it may.
+
+    Ids that start with ``exposure:`` say what exposure they are of. Under another event, or under
+    the exposure of another unit or variant, such an id would keep the real exposure out.
+    """
+    if not event.id.startswith(DERIVED):
+        return ""
+    experiment, variant = event.fields.get("experiment"), event.fields.get("variant")
+    seed = event.fields.get("seed", 1)
+    if event.name == EXPOSURE and not isinstance(seed, str):
+        for unit in event.units.items():
+            if event.id == _derived_id(str(experiment), seed, *unit, str(variant)):
+                return ""
+    return (
+        f"id: {DERIVED!r} begins the ids of exposures that Turnback records, and {event.id!r:.80} "
+        "is not the id of this event; give the event an id of its own, for instance a UUID"
     )
 
 

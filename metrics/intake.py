@@ -11,12 +11,14 @@ from datetime import datetime
 from typing import Any
 
 from metrics.events import (
+    DERIVED,
     EXPOSURE,
     Event,
     EventLimits,
     MalformedLine,
     Rejection,
     as_json,
+    borrowed,
     decode_events,
     excerpt,
     parse_event,
@@ -165,6 +167,8 @@ class Intake:
         return Sorted(tuple(events), tuple(rejected))
 
     def _screened(self, event: Event) -> Event | Rejection:
+        if event.id.startswith(DERIVED) and (reason := borrowed(event)):
+            return Rejection(0, event.id, "id", reason, "reserved_id", "")
         return self.screen(event) if event.name == EXPOSURE else event
 
     def submit(self, events: Sequence[Event]) -> "Future[Appended]":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from metrics.importers.files import EventFileError, read_events
 
@@ -58,8 +58,12 @@ class Answer:
     rejected: tuple[tuple[str, str, str], ...]
 
 
-Send = Callable[[Sequence[dict[str, Any]]], Answer]
-"""Makes one batch durable, however long that takes."""
+class Send(Protocol):
+    """Makes one batch durable, however long that takes."""
+
+    def __call__(self, batch: Sequence[dict[str, Any]], *, trusted: bool) -> Answer:
+        """Return what became of the events; untrusted ones feed only KPIs with trust any."""
+        ...
 
 
 def event_files(paths: Sequence[Path]) -> tuple[Path, ...]:
@@ -101,7 +105,10 @@ def load(
     for path in paths:
         for batch in _batches(read_events(path)):
             loaded.events += len(batch)
-            loaded.add(path, send(batch))
+            for trusted in (True, False):  # what was untrusted when it was exported stays so
+                part = [event for event in batch if event.get("trusted", True) is trusted]
+                if part:
+                    loaded.add(path, send(part, trusted=trusted))
             if told is not None:
                 told(path, loaded)
     return loaded
@@ -111,6 +118,8 @@ def _batches(events: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]
     batch: list[dict[str, Any]] = []
     for event in events:
         at = event.get("happened_at")
+        if "trusted" in event:
+            event = {**event, "trusted": event["trusted"] is True}  # noqa: PLW2901 - made plain
         batch.append(
             {**event, "happened_at": at.isoformat()} if isinstance(at, datetime) else event
         )

@@ -3,7 +3,7 @@
 import gzip
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,10 @@ from console.client import BusyError, ServiceClient
 from console.output import CommandError, ExitCode, print_json, say, warn
 from metrics.importers.files import EventFileError
 from metrics.intake import Intake
-from metrics.loading import Answer, Loaded, event_files, load
+from metrics.loading import Answer, Loaded, Send, event_files, load
 from metrics.store import StoreError, StoreLockedError
 
+_TOO_MUCH = frozenset({"too_large", "too_many_events"})
 _PATIENCE = 600.0
 """Seconds for which a busy service is asked again."""
 
@@ -82,9 +83,7 @@ def _offline(files: Sequence[Path], data: Path, *, as_json: bool) -> Loaded:
         services.close()
 
 
-def _loaded(
-    files: Sequence[Path], send: Callable[[Sequence[dict[str, Any]]], Answer], *, as_json: bool
-) -> Loaded:
+def _loaded(files: Sequence[Path], send: Send, *, as_json: bool) -> Loaded:
     with _progress(as_json=as_json) as progress:
         task = progress.add_task("reading", total=len(files))
         seen: set[Path] = set()
@@ -112,9 +111,9 @@ def _progress(*, as_json: bool) -> Progress:
     )
 
 
-def _into(intake: Intake) -> Callable[[Sequence[dict[str, Any]]], Answer]:
-    def send(batch: Sequence[dict[str, Any]]) -> Answer:
-        done, rejected = intake.take(batch, trusted=True)
+def _into(intake: Intake) -> Send:
+    def send(batch: Sequence[dict[str, Any]], *, trusted: bool) -> Answer:
+        done, rejected = intake.take(batch, trusted=trusted)
         return Answer(
             done.accepted, done.duplicates, tuple((r.code, r.field, r.reason) for r in rejected)
         )
@@ -122,18 +121,30 @@ def _into(intake: Intake) -> Callable[[Sequence[dict[str, Any]]], Answer]:
     return send
 
 
-def _over_http(client: ServiceClient) -> Callable[[Sequence[dict[str, Any]]], Answer]:
-    def send(batch: Sequence[dict[str, Any]]) -> Answer:
+def _over_http(client: ServiceClient) -> Send:
+    def send(batch: Sequence[dict[str, Any]], *, trusted: bool) -> Answer:
         body = gzip.compress(msgspec.json.encode(batch), 1)
         until = time.monotonic() + _PATIENCE
         while True:
             try:
-                told = client.send_events(body)
+                told = client.send_events(body, trusted=trusted)
             except BusyError as error:
                 if time.monotonic() + error.retry_after > until:
                     raise
                 time.sleep(error.retry_after)
                 continue
+            except CommandError as error:
+                if error.code not in _TOO_MUCH or len(batch) == 1:
+                    raise
+                half = len(batch) // 2
+                first, second = (
+                    send(part, trusted=trusted) for part in (batch[:half], batch[half:])
+                )
+                return Answer(
+                    first.accepted + second.accepted,
+                    first.duplicates + second.duplicates,
+                    first.rejected + second.rejected,
+                )
             return Answer(
                 told["accepted"],
                 told["duplicates"],

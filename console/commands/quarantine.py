@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from console.client import ServiceClient
 from console.output import print_json, say
-from console.tables import add, table, table_console
+from console.tables import add, show, table
 
 _PATH = "/api/v1/quarantine"
 
@@ -28,7 +28,7 @@ def listed(client: ServiceClient, *, limit: int, code: str | None, as_json: bool
     rows = table("number", "event id", "code", "reason", right=("number",), whole=("code",))
     for each in told["quarantine"]:
         add(rows, str(each["number"]), each["id"] or "-", each["code"], each["reason"])
-    table_console().print(rows)
+    show(rows)
     say()
     say("once they can be read: `turnback quarantine --resubmit NUMBER`, or --resubmit-code CODE")
 

@@ -9,7 +9,7 @@ COLUMNS = frozenset({"numbers", "texts", "booleans"})
 
 
 def wire_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one row as the sender wrote it.
+    """Return one row as the sender wrote it, and whether it was trusted.
 
     Args:
         row: With maps as lists of pairs, as pyarrow gives them.
@@ -20,6 +20,7 @@ def wire_of(row: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {key: _number(key, value) for key, value in row["numbers"]}
     return {
         "id": row["id"],
+        "trusted": row.get("trusted", True),
         "name": row["name"],
         "happened_at": row["happened_at"],
         "units": dict(row["units"]),

@@ -10,6 +10,30 @@ REUSE = 86_400_000_000
 """The same id with another time is refused within this many microseconds (24 h)."""
 
 
+_UNTRUSTED = "\udc00"  # half a surrogate pair: no id holds one
+
+
+def key_of(event_id: str, trusted: bool) -> str:  # noqa: FBT001 - a hot path
+    """Return what an id is known by: ids of untrusted events are apart from trusted ones."""
+    return event_id if trusted else _UNTRUSTED + event_id
+
+
+def ids_of(keys: Iterable[str]) -> list[str]:
+    """Return the ids that keys stand for."""
+    return [key.removeprefix(_UNTRUSTED) for key in keys]
+
+
+def keys_against(event: Event) -> tuple[str, ...]:
+    """Return the keys of what keeps an event out.
+
+    What an untrusted sender sent, or guessed, never keeps a trusted event out. Derived exposures
+    are the same whoever sends them.
+    """
+    if event.trusted and not _derived(event):
+        return (event.id,)
+    return event.id, _UNTRUSTED + event.id
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """A batch, sorted out.
@@ -37,8 +61,8 @@ def admit(
     Args:
         events: The batch in the order received.
         at_times: Their ``happened_at`` in microseconds.
-        known: Times (microseconds) of stored events by id, at least for the ids and the
-            24 h around the times of the batch.
+        known: Times (microseconds) of stored events by key (see `key_of`), at least for
+            `keys_against` the batch and the 24 h around its times.
         refused: Positions of events that may not be kept, and why.
     """
     if not known and not refused and len({event.id for event in events}) == len(events):
@@ -51,20 +75,22 @@ def admit(
         if refused and index in refused:
             rejected.append(refused[index])
             continue
-        seen = times.get(event.id)
-        if seen is None:
-            seen = times[event.id] = list(known.get(event.id, ()))
-        if seen and at in seen:
+        for key in (keys := keys_against(event)):
+            if key not in times:
+                times[key] = list(known.get(key, ()))
+        seen = [other for key in keys for other in times[key]]
+        if at in seen:
             repeated.append(index)
             continue
-        near = [other for other in seen if abs(other - at) <= REUSE] if seen else []
+        near = [other for other in seen if abs(other - at) <= REUSE]
         if near and not _moves_exposure_earlier(event, at, near):
             if _derived(event):
                 repeated.append(index)
             else:
                 rejected.append(_reused(index, event, near[0]))
             continue
-        seen.append(at)
+        own = key_of(event.id, event.trusted)
+        times[own].append(at)
         accepted.append((event, at))
     return Admission(tuple(accepted), tuple(repeated), tuple(rejected))
 

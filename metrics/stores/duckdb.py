@@ -10,7 +10,7 @@ from pathlib import Path
 from metrics.cells import Snapshot
 from metrics.events import Event, Rejection, to_micros
 from metrics.store import Appended, EventsGoneError, Frame, StoreError
-from metrics.stores.admission import REUSE, admit
+from metrics.stores.admission import REUSE, admit, key_of, keys_against
 from metrics.stores.copying import Frozen, freeze
 from metrics.stores.exposures import of_experiment
 from metrics.stores.forgetting import too_old
@@ -92,8 +92,10 @@ class DuckDBMetricStore:
                 self._log.write(rows, admission.rejected, to_micros(received_at))
             self._seq += len(rows)  # first: what is committed keeps its numbers, come what may
             try:
-                self._recent.add((event.id, at) for _, at, event in rows)
-                self._seen.add([event.id for _, _, event in rows], [at for _, at, _ in rows])
+                keys = [key_of(event.id, event.trusted) for _, _, event in rows]
+                at_times = [at for _, at, _ in rows]
+                self._recent.add(zip(keys, at_times, strict=True))
+                self._seen.add(keys, at_times)
                 self._tail += rows
             except BaseException:
                 self._tail.clear()  # frames then read these rows from the log
@@ -323,15 +325,15 @@ class DuckDBMetricStore:
             recent, seen = RecentIds(capacity, EVERYTHING), SeenIds(EVERYTHING)
             stored = self._log.ids()
             recent.add(stored)
-            seen.add([event_id for event_id, _ in stored], [at for _, at in stored])
+            seen.add([key for key, _ in stored], [at for _, at in stored])
             return recent, seen
         newest = self._log.one("SELECT max(happened_at) FROM events")
         since = newest - 2 * REUSE
         if self._log.count(0, self._seq, since=since) > SEEN_AT_START:
             return RecentIds(capacity, newest + 1), SeenIds(newest + 1)
         seen = SeenIds(since)
-        for ids in self._log.ids_since(since):
-            seen.add(ids, [newest])
+        for keys in self._log.keys_since(since):
+            seen.add(keys, [newest])
         return RecentIds(capacity, newest + 1), seen
 
     def _after_erasing(self) -> None:
@@ -340,20 +342,20 @@ class DuckDBMetricStore:
         self._log.checkpoint()
 
     def _known(self, events: Sequence[Event], times: Sequence[int]) -> Mapping[str, Iterable[int]]:
-        """Return the stored times of a batch's ids, from memory or by one look-up."""
-        known: dict[str, Iterable[int]] = dict(self._recent.known(event.id for event in events))
+        """Return the stored times a batch is held against, from memory or by one look-up."""
+        known: dict[str, Iterable[int]] = dict(
+            self._recent.known(key for event in events for key in keys_against(event))
+        )
         horizon = self._recent.horizon
         if not times or min(times) - REUSE >= horizon:
             return known
-        old = [
-            (event.id, at) for event, at in zip(events, times, strict=True) if at - REUSE < horizon
-        ]
+        old = [(event, at) for event, at in zip(events, times, strict=True) if at - REUSE < horizon]
         since, until = min(times) - REUSE, max(at for _, at in old) + REUSE
-        ids = [event_id for event_id, _ in old]
+        keys = [key for event, _ in old for key in keys_against(event)]
         if since >= self._seen.horizon:
-            ids = self._seen.maybe(ids)
-        if ids:
-            known |= self._log.times_of(ids, since, until)
+            keys = self._seen.maybe(keys)
+        if keys:
+            known |= self._log.times_of(keys, since, until)
         return known
 
     def _rows(self, state: FrameState, upto: int) -> Iterator[Rows]:

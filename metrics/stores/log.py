@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from metrics.events import Event, Rejection
 from metrics.store import StoreError
+from metrics.stores.admission import ids_of, key_of
 from metrics.stores.connection import (
     CHECKPOINT_MB,
     checkpoint_fits,
@@ -202,10 +203,12 @@ class EventLog:
         for chunk in self._arrow(query, [after, upto, since]):
             yield LogRows(chunk)
 
-    def ids_since(self, since: int) -> Iterator[list[str]]:
-        """Return the ids of events that happened at an instant or later, in chunks."""
-        for chunk in self._arrow("SELECT id FROM events WHERE happened_at >= ?", [since]):
-            yield chunk.column("id").to_pylist()
+    def keys_since(self, since: int) -> Iterator[list[str]]:
+        """Return the keys of events that happened at an instant or later, in chunks."""
+        query = "SELECT id, trusted FROM events WHERE happened_at >= ?"
+        for chunk in self._arrow(query, [since]):
+            ids, trusted = (chunk.column(name).to_pylist() for name in ("id", "trusted"))
+            yield list(map(key_of, ids, trusted))
 
     def count(self, after: int, upto: int, *, since: int) -> int:
         """Return how many events `read` would return."""
@@ -225,21 +228,21 @@ class EventLog:
             yield from (event for _, _, event in chunk)
 
     def times_of(self, wanted: Sequence[str], since: int, until: int) -> dict[str, list[int]]:
-        """Return the stored times of ids within since <= happened_at <= until."""
+        """Return the times by key, at least of the wanted, in since <= happened_at <= until."""
         connection = self._open()
         with told(self._path, "ids could not be looked up"):
-            connection.register("wanted", pa.table({"id": pa.array(wanted, pa.string())}))
+            connection.register("wanted", pa.table({"id": pa.array(ids_of(wanted), pa.string())}))
             try:
                 rows = connection.execute(
-                    "SELECT id, happened_at FROM events "
+                    "SELECT id, trusted, happened_at FROM events "
                     "WHERE happened_at BETWEEN ? AND ? AND id IN (SELECT id FROM wanted)",
                     [since, until],
                 ).fetchall()
             finally:
                 connection.unregister("wanted")
         times: dict[str, list[int]] = {}
-        for event_id, at in rows:
-            times.setdefault(event_id, []).append(at)
+        for event_id, trusted, at in rows:
+            times.setdefault(key_of(event_id, trusted), []).append(at)
         return times
 
     def ids_of(self, seqs: Sequence[int]) -> Mapping[int, str]:
@@ -249,8 +252,9 @@ class EventLog:
         return dict(self.rows(query, list(seqs)))
 
     def ids(self) -> list[tuple[str, int]]:
-        """Return every id with its time."""
-        return self.rows("SELECT id, happened_at FROM events", [])
+        """Return every event's key with its time."""
+        rows = self.rows("SELECT id, trusted, happened_at FROM events", [])
+        return [(key_of(event_id, trusted), at) for event_id, trusted, at in rows]
 
     def one(self, query: str) -> int:
         """Return the single number a query gives."""

@@ -11,7 +11,7 @@ from itertools import pairwise
 from metrics.cells import Snapshot
 from metrics.events import EXPOSURE, Event, Rejection, from_micros, to_micros
 from metrics.store import Appended, EventsGoneError, Frame, StoreError
-from metrics.stores.admission import admit
+from metrics.stores.admission import admit, key_of
 from metrics.stores.exposures import FrameTimes, exposure_of, of_experiment
 from metrics.stores.forgetting import NEVER, speaks_of, too_old
 from metrics.stores.frames import identity
@@ -99,7 +99,7 @@ class MemoryMetricStore:
                 self._seq += 1
                 self._log.append((self._seq, event))
                 self._received[self._seq] = to_micros(received_at)
-                self._known.setdefault(event.id, []).append(at)
+                self._known.setdefault(key_of(event.id, event.trusted), []).append(at)
             self._keep(admission.rejected)
             return Appended(
                 accepted=len(admission.accepted),
@@ -336,7 +336,7 @@ class MemoryMetricStore:
         self._log = [(seq, event) for seq, event in self._log if seq not in left]
         for seq, event in gone:
             del self._received[seq]
-            times = self._known[event.id]
+            times = self._known[key_of(event.id, event.trusted)]
             times.remove(to_micros(event.happened_at))
         first, last = (gone[0][0], gone[-1][0]) if gone else (0, 0)
         erasure = Erasure(now, kind, before, len(gone), first, last)

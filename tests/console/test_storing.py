@@ -74,6 +74,18 @@ def test_a_service_counts_again_checks_and_forgets(service):
     assert unit not in str(erasure)
 
 
+def test_refused_events_are_listed_in_a_table(service):
+    it, unit = service
+    bad = {"id": "z9", "name": "flow_failed", "happened_at": "never", "unit": unit}
+    it.http.post("/api/v1/events", json=[bad])
+    listed = turnback("quarantine", "--url", it.url)
+    assert listed.exit_code == 0
+    lines = listed.stdout.splitlines()
+    assert ["number", "event", "id", "code", "reason"] in [line.split() for line in lines]
+    assert any(line.split()[1:2] == ["z9"] for line in lines)
+    assert "Rows(" not in listed.stdout
+
+
 def test_numbers_that_differ_are_shown_and_the_exit_code_says_so(service):
     it, _ = service
     store = it.services.store

@@ -55,6 +55,35 @@ def test_an_id_used_for_another_instant_within_a_day_is_quarantined(store):
     assert value_of(store, "satisfaction") == (1, 1, 4, 1)
 
 
+def test_what_an_untrusted_sender_sent_keeps_no_trusted_event_out(store):
+    put(store, exposed(0))
+    real = event("r", "satisfaction_rated", 0.1, score=4)
+    forged = event("g", "satisfaction_rated", 0.1, score=1, trusted=False)
+    first = put(store, replace(real, trusted=False), forged)
+    assert first.accepted == 2
+    guessed = event("g", "satisfaction_rated", 0.2, score=5)
+    told = put(store, real, guessed, real)
+    assert (told.accepted, told.duplicates, told.rejected) == (2, 1, ())
+    assert value_of(store, "satisfaction") == (1, 1, 9, 2)
+    again = put(store, real, replace(real, trusted=False), guessed)
+    assert (again.accepted, again.duplicates) == (0, 3)
+
+
+def test_an_untrusted_event_does_not_repeat_a_trusted_one(store):
+    real = event("r", "satisfaction_rated", 0.1, score=4)
+    put(store, exposed(0), real)
+    other = event("r", "satisfaction_rated", 0.2, score=1, trusted=False)
+    told = put(store, replace(real, trusted=False), other)
+    assert (told.accepted, told.duplicates) == (0, 1)
+    assert [each.code for each in told.rejected] == ["id_reused"]
+
+
+def test_a_derived_exposure_is_one_whoever_sends_it(store):
+    real = exposure("x", 1, "order_id", "o1", "control", at(0))
+    told = put(store, replace(real, trusted=False), real)
+    assert (told.accepted, told.duplicates) == (1, 1)
+
+
 def test_an_id_used_again_after_more_than_a_day_is_another_event(store):
     put(store, exposed(0), event("r", "satisfaction_rated", 0.1, score=4))
     answer = put(store, event("r", "satisfaction_rated", 24.2, score=1))

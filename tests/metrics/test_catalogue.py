@@ -14,7 +14,7 @@ from metrics.catalogue import (
     load_catalogue,
     parse_kpi,
 )
-from metrics.catalogue_file import doubts_of
+from metrics.catalogue_file import catalogue_of, doubts_of
 from metrics.cells import MICRO
 from metrics.formula import FormulaError, Scale, parse_formula
 
@@ -303,3 +303,10 @@ def test_a_formulas_bound_is_never_exceeded():
         for _ in range(200):
             drawn = {name: int(rng.integers(-limit, limit + 1)) for name, limit in limits.items()}
             assert abs(formula.compute(drawn)) <= bound
+
+
+def test_a_catalogue_file_has_numbers_and_no_integers_of_its_own():
+    given = {"events": {"parcel_sent": {"weight": "integer"}}}
+    with pytest.raises(CatalogueError, match="write number") as caught:
+        catalogue_of(given, onto=load_catalogue())
+    assert caught.value.path == "events.parcel_sent.weight"

@@ -116,7 +116,7 @@ def test_an_exposure_is_checked_against_the_hash(it):
 )
 def test_an_exposure_that_is_refused_is_kept_as_it_can_be_sent_again(tmp_path, closer):
     catalogue = tmp_path / "kpis.yaml"
-    catalogue.write_text("events: {exposure: {depth: integer}}\n")
+    catalogue.write_text("events: {exposure: {depth: number}}\n")
     wrong = {
         "id": "x1",
         "name": "exposure",

@@ -4,11 +4,14 @@ import json
 from datetime import timedelta
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from console import cli
 from metrics import loading
+from metrics.importers.exported import wire_of
 from metrics.importers.files import write_events
 from tests.running import START, running
 
@@ -132,10 +135,50 @@ def test_a_file_that_cannot_be_read_says_where_and_what_to_do(tmp_path, name, co
 def test_a_batch_holds_as_many_events_as_said(files):
     sizes = []
 
-    def send(batch):
+    def send(batch, *, trusted):
         sizes.append(len(batch))
         return loading.Answer(len(batch), 0, ())
 
     done = loading.load(loading.event_files([files]), send)
     assert done.events == done.accepted == 12_345
     assert sizes == [5_000, 1_000, 5_000, 1_345]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_what_was_untrusted_stays_untrusted_when_it_is_loaded(tmp_path, suffix):
+    path = tmp_path / f"mixed.{suffix}"
+    flags = [True, False, None]
+    mixed = [{**event, "trusted": flag} for event, flag in zip(events(3), flags, strict=True)]
+    if suffix == "jsonl":
+        write_events(mixed, path)
+    else:
+        texts = [{**e, "units": json.dumps(e["units"]), "fields": "{}"} for e in mixed]
+        pq.write_table(pa.Table.from_pylist(texts), path)
+    with running() as it:
+        told = turnback("load", path, url=it.url)
+        assert told.exit_code == 0, told.stderr
+        store = it.services.store
+        flags = store._log.rows("SELECT id, trusted FROM events ORDER BY id", [])
+        assert flags == [("l0", True), ("l1", False), ("l2", False)]
+        answer = it.http.post(
+            "/api/v1/events",
+            json=[{**events(4)[3], "happened_at": START.isoformat()}],
+            headers={"X-Turnback-Trust": "any"},
+        )
+        assert answer.json()["accepted"] == 1
+        assert store._log.rows("SELECT trusted FROM events WHERE id = 'l3'", []) == [(False,)]
+
+
+def test_a_row_of_an_export_says_whether_it_was_trusted():
+    row = {"id": "a", "name": "n", "happened_at": START, "units": [], "numbers": []}
+    row |= {"texts": [], "booleans": []}
+    assert [wire_of({**row, "trusted": flag})["trusted"] for flag in (True, False)] == [True, False]
+
+
+def test_batches_a_service_finds_too_large_are_sent_in_halves(tmp_path):
+    path = tmp_path / "large.jsonl"
+    write_events(events(300, note="x" * 1_000), path)
+    with running(max_body_bytes=50_000) as it:
+        told = turnback("load", path, url=it.url)
+        assert told.exit_code == 0, told.stderr
+        assert told.stdout == "300 events: 300 new, 0 there already, 0 refused\n"

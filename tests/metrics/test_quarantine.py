@@ -1,11 +1,12 @@
 """Refused events: kept as they were sent, listed with reasons, and sent again once mended."""
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import count
 
 import pytest
 
-from metrics.events import Event
+from metrics.events import Event, borrowed, exposure
 from metrics.store import StoreError
 from tests.running import START, running
 
@@ -161,3 +162,22 @@ def test_a_request_that_makes_no_sense_says_what_to_send(it, body, words):
     assert answer.status_code == 422
     error = answer.json()["error"]
     assert words in error["message"]
+
+
+def test_the_id_of_a_derived_exposure_is_refused_under_another_event(it):
+    real = exposure("three-step-cancel", 1, "order_id", "o1", "control", START)
+    told = send(it, {**rating(score=4), "id": real.id}, rating(score=4))
+    assert told["accepted"] == 1
+    assert [(r["field"], r["code"]) for r in told["rejected"]] == [("id", "reserved_id")]
+    assert "give the event an id of its own" in told["rejected"][0]["reason"]
+    assert [each.id for each in it.services.store.held([1])] == [real.id]
+
+
+def test_an_exposure_may_have_only_the_id_that_its_content_gives():
+    real = exposure("x", 1, "order_id", "o1", "control", START)
+    assert borrowed(real) == ""
+    assert borrowed(replace(real, units={**real.units, "user_id": "u1"})) == ""
+    assert borrowed(replace(real, units={"order_id": "o2"}))
+    assert borrowed(replace(real, fields={**real.fields, "variant": "treatment"}))
+    assert borrowed(replace(real, id="exposure:0"))
+    assert borrowed(replace(real, name="foo"))
