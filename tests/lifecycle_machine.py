@@ -126,7 +126,8 @@ CHANGES = st.one_of(
 RAISE = st.sampled_from((0, 0, 0, 0, 1))
 WHO = st.integers(0, 1)
 ASKED = st.sampled_from(
-    (Move.START, Move.PAUSE, Move.CONTINUE, Move.STOP)
+    (Move.START, Move.STOP)
+    + 2 * (Move.PAUSE, Move.CONTINUE)
     + 2 * ("approve",)
     + 4 * ("roll_back", "resume", "resume")
 )

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sqlmodel import update
 
-import guardrails.apply
+import guardrails.going_on
 import guardrails.layering
 import guardrails.loaded
 import guardrails.shelf
@@ -69,18 +69,18 @@ def reset_latches(monkeypatch):
             update(TreatmentRow).where(TreatmentRow.experiment == key).values(state="live")
         )
 
-    monkeypatch.setattr(guardrails.apply, "forget_monitors", forget)
+    monkeypatch.setattr(guardrails.going_on, "forget_monitors", forget)
 
 
 def refuse_nothing(monkeypatch):
-    monkeypatch.setattr(guardrails.apply, "refusals", lambda *_, **__: ())
+    monkeypatch.setattr(guardrails.going_on, "refusals", lambda *_, **__: ())
 
 
 def keep_the_index_of_the_step(monkeypatch):
     def position(_old, new, *, step, approved):
         return Position(min(step, len(new) - 1), anew=False, approved=approved)
 
-    monkeypatch.setattr(guardrails.apply, "position", position)
+    monkeypatch.setattr(guardrails.going_on, "position", position)
 
 
 def give_buckets_twice(monkeypatch):
