@@ -1,9 +1,9 @@
 """Many hypotheses at once: families of p-values, families of e-values.
 
 Holm controls the probability of any false rejection, Benjamini-Hochberg the expected share of
-false ones among the rejected; both are statsmodels' (about .1 s a call in a large process). The p-values must be valid at the moment they
-are read: at a planned end, or always-valid ones of ``confidence``. e-values need neither
-independence nor a planned moment.
+false ones among the rejected; both are statsmodels' (about .1 s a call in a large process). The
+p-values must be valid at the moment they are read: at a planned end, or always-valid ones of
+``confidence``. e-values need neither independence nor a planned moment.
 
 A hypothesis whose p- or e-value is ``nan`` was asked and has no answer: it counts in the size of
 the family and is not rejected.
