@@ -53,6 +53,9 @@ class Monitor:
     def found_by(self, drift: float) -> Array:
         """Return the probability of having crossed by each look.
 
+        The laws end at z = 8.5: where a boundary is above, a path beyond counts as having crossed
+        (a little early; ``detection.detection`` is exact there too).
+
         Args:
             drift: theta; the statistic has mean ``theta sqrt(I)``. Negative is fine.
         """
