@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from metrics.stats.adjustment import Joint, cuped, lin
+from metrics.stats.adjustment import Joint, cuped, lin, slope
 from metrics.stats.contrasts import Null, proportion_statistic, skew_corrected
+from metrics.stats.detection import fixed_units
 from metrics.stats.difference import welch
+from metrics.stats.power_fixed import mean_power
 from metrics.stats.relative import log_delta
 from metrics.stats.values import Sample, Side
 
@@ -196,3 +198,47 @@ def test_lins_adjustment_is_the_regression_with_all_products(users):
     # heteroscedasticity-robust, for covariates that are given: the common mean's part is ours
     robust = fit.get_robustcov_results("HC2").bse[1] ** 2
     assert found.variance - found.shared_variance == pytest.approx(robust, rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def spreads(users):
+    """Return the variance of one unit over both arms: plain, adjusted, of the ratio, both."""
+    whole = Joint.of(np.concatenate(users))
+    found = {}
+    for name in ("revenue_mean_cuped", "orders_per_session_ratio_cuped"):
+        joint = prepared(whole, *METHODS[name])
+        weights = np.concatenate([[1.0], -slope(joint.covariance)])
+        found[name.removesuffix("_cuped")] = joint.covariance[0, 0]
+        found[name] = weights @ joint.covariance @ weights
+    return found
+
+
+def test_power_and_smallest_effects_are_those_of_tea_tasting_but_for_its_t_quantile(spreads):
+    power = TEA_TASTING["power"]
+    plain = math.sqrt(spreads["revenue_mean"])
+    (row,) = power["mean_power"]
+    ours = mean_power(row["effect_size"], plain, 1000, 1000, alpha=0.05)
+    assert ours == pytest.approx(row["power"], abs=3e-4)
+    for key, sd in (
+        ("mean_revenue_mde", plain),
+        ("mean_revenue_cuped_mde", math.sqrt(spreads["revenue_mean_cuped"])),
+    ):
+        for row in power[key]:
+            half = row["n_obs"] / 2
+            ours = mean_power(row["effect_size"], sd, half, half, alpha=0.05)
+            assert ours == pytest.approx(row["power"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("key", "spread", "alpha"),
+    [
+        ("ratio_n", "orders_per_session_ratio", 0.025),
+        ("ratio_cuped_n", "orders_per_session_ratio_cuped", 0.025),
+        ("mean_n_less_90", "revenue_mean", 0.05),
+    ],
+)
+def test_units_needed_are_those_of_tea_tasting_but_for_its_t_quantile(spreads, key, spread, alpha):
+    (row,) = TEA_TASTING["power"][key]
+    v = spreads[spread]
+    ours = 2 * fixed_units(row["effect_size"], v, v, alpha=alpha, power=row["power"])
+    assert 0 < row["n_obs"] - ours < 3
