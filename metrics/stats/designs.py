@@ -56,12 +56,12 @@ def wang_tsiatis_constant(
 
 
 def pocock_constant(looks: int, alpha: float, *, two_sided: bool = True) -> float:
-    """Return C_P: the same boundary at every look."""
+    """Return C_P: the same boundary at every look (arguments as ``wang_tsiatis_constant``)."""
     return wang_tsiatis_constant(looks, alpha, 0.5, two_sided=two_sided)
 
 
 def obrien_fleming_constant(looks: int, alpha: float, *, two_sided: bool = True) -> float:
-    """Return C_B of ``z_k = C_B sqrt(K/k)``."""
+    """Return C_B of ``z_k = C_B sqrt(K/k)`` (arguments as ``wang_tsiatis_constant``)."""
     return wang_tsiatis_constant(looks, alpha, 0.0, two_sided=two_sided)
 
 
