@@ -83,7 +83,7 @@ def _family(p_values: npt.ArrayLike, alpha: float, method: str) -> Family:
 
     known = ~np.isnan(p)
     found: Any = multipletests(np.where(known, p, 1.0), alpha=alpha, method=method)
-    return Family(np.asarray(found[0]) & known, np.where(known, found[1], np.nan))
+    return Family(np.asarray(found[0]), np.where(known, found[1], np.nan))
 
 
 def e_bh(log_e: npt.ArrayLike, *, rate: float = 0.1) -> Flags:
