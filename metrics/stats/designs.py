@@ -9,7 +9,7 @@ Source:
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from scipy.special import ndtri
 
@@ -20,30 +20,9 @@ from metrics.stats.group_sequential import (
     solve_boundary,
     spacing_for,
 )
+from metrics.stats.power import root
 
-_TOLERANCE = 1e-11
-_ITERATIONS = 200
-
-
-def _root(function: Callable[[float], float], low: float, high: float) -> float:
-    """Return the root of an increasing function in a bracket (secant kept inside, else halves)."""
-    f_low, f_high = function(low), function(high)
-    if f_low > 0.0 or f_high < 0.0:
-        raise ValueError(f"no root between {low!r} and {high!r}: values {f_low!r}, {f_high!r}")
-    for turn in range(_ITERATIONS):
-        middle = 0.5 * (low + high)
-        if turn % 3 and f_high > f_low:  # every third step halves, so the bracket must shrink
-            middle = low - f_low * (high - low) / (f_high - f_low)
-        value = function(middle)
-        if value == 0.0:
-            return middle
-        if value < 0.0:
-            low, f_low = middle, value
-        else:
-            high, f_high = middle, value
-        if high - low < _TOLERANCE:
-            break
-    return 0.5 * (low + high)
+_XTOL = 1e-12
 
 
 def _equal(looks: int) -> tuple[float, ...]:
@@ -73,16 +52,16 @@ def wang_tsiatis_constant(
         return alpha - exit_probabilities(information, upper, lower).total
 
     least = -float(ndtri(alpha / 2.0 if two_sided else alpha))
-    return _root(unspent, least - 1e-6, least + math.log(looks) + 1e-6)
+    return root(unspent, least - 1e-6, least + math.log(looks) + 1e-6, xtol=_XTOL)
 
 
 def pocock_constant(looks: int, alpha: float, *, two_sided: bool = True) -> float:
-    """Return C_P: the same boundary at every look."""
+    """Return C_P: the same boundary at every look (arguments as ``wang_tsiatis_constant``)."""
     return wang_tsiatis_constant(looks, alpha, 0.5, two_sided=two_sided)
 
 
 def obrien_fleming_constant(looks: int, alpha: float, *, two_sided: bool = True) -> float:
-    """Return C_B of ``z_k = C_B sqrt(K/k)``."""
+    """Return C_B of ``z_k = C_B sqrt(K/k)`` (arguments as ``wang_tsiatis_constant``)."""
     return wang_tsiatis_constant(looks, alpha, 0.0, two_sided=two_sided)
 
 
@@ -103,7 +82,7 @@ def drift_for_power(
         return math.fsum(exits.upper) - power
 
     scale = 1.0 / math.sqrt(information[-1])
-    return _root(missing, 0.0, 12.0 * scale)
+    return root(missing, 0.0, 12.0 * scale, xtol=_XTOL)
 
 
 def inflation(
@@ -158,7 +137,7 @@ def futility_design(
         return lower[-1] - upper[-1]
 
     scale = 1.0 / math.sqrt(information[-1])
-    theta = _root(meet, 0.5 * scale, 8.0 * scale)
+    theta = root(meet, 0.5 * scale, 8.0 * scale, xtol=_XTOL)
     upper, lower = _both_boundaries(information, alpha, beta, theta)
     return theta, upper, lower
 

@@ -87,7 +87,7 @@ class Arm:
 
 
 def total(cells: Iterable[Cell]) -> Sums:
-    """Return the exact sums of several cells."""
+    """Return the exact sums of several cells, zeros of none."""
     n = y = x = yy = xy = xx = yyy = xyy = xxy = xxx = 0
     for cell in cells:
         s = cell.sums

@@ -26,10 +26,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import betaincc, betaln
 
 from metrics.cells import MICRO, Cell, Sums
-from metrics.stats import moments
+from metrics.stats import beta_binomial, moments
 from metrics.stats.contrasts import about, denominator_cv, unpooled_variance
 from metrics.stats.mixtures import normal_log_mixture, normal_mixture_bound, tuned_rho
 
@@ -75,13 +74,7 @@ def rate_log_e(events: float, units: float, limit: float, alpha: float) -> float
     if units <= 0.0:
         return 0.0
     rho = max(_rho(RARE_EVENTS / min(limit, 1.0 - limit), alpha), 1.0)
-    a, b = rho * limit, rho * (1.0 - limit)
-    above, before = betaincc(a + events, b + units - events, limit), betaincc(a, b, limit)
-    if not above > 0.0:
-        return -math.inf
-    ratio = float(betaln(a + events, b + units - events) - betaln(a, b))
-    ratio += math.log(above) - math.log(before)
-    return ratio - events * math.log(limit) - (units - events) * math.log1p(-limit)
+    return beta_binomial.log_e(events, units, limit, rho, one_sided=True)
 
 
 def rate_bound(events: float, units: float, alpha: float) -> float:

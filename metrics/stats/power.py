@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from metrics.stats.group_sequential import Progress, advance, look, spacing_for
@@ -26,7 +25,13 @@ _DRIFT_REACH = 64.0  # of a drift sought, in standard deviations at the last loo
 
 
 def root(function: Callable[[float], float], low: float, high: float, *, xtol: float) -> float:
-    """Return where a function changes sign between ``low`` and ``high`` (Brent)."""
+    """Return where a function changes sign between ``low`` and ``high`` (Brent).
+
+    Raises:
+        ValueError: It has the same sign at both ends.
+    """
+    from scipy.optimize import brentq  # noqa: PLC0415 - a third of a second, only planning needs it
+
     found: Any = brentq(function, low, high, xtol=xtol)
     return float(found)
 
@@ -47,6 +52,9 @@ class Monitor:
 
     def found_by(self, drift: float) -> Array:
         """Return the probability of having crossed by each look.
+
+        The laws end at z = 8.5: where a boundary is above, a path beyond counts as having crossed
+        (a little early; ``detection.detection`` is exact there too).
 
         Args:
             drift: theta; the statistic has mean ``theta sqrt(I)``. Negative is fine.

@@ -77,12 +77,24 @@ def pocock(t: float, alpha: float) -> float:
 
 
 def kim_demets(t: float, alpha: float, *, power: float) -> float:
-    """Return ``alpha t ** power``."""
+    """Return ``alpha t ** power`` (Kim & DeMets): 1 is linear, 3 near O'Brien-Fleming.
+
+    Args:
+        t: Information fraction, 0 or more; nothing more is spent past 1.
+        alpha: One-sided total.
+        power: Above 0; smaller spends earlier.
+    """
     return float(alpha * min(max(t, 0.0), 1.0) ** power)
 
 
 def hwang_shih_decani(t: float, alpha: float, *, gamma: float) -> float:
-    """Return ``alpha (1 - e^(-gamma t)) / (1 - e^-gamma)``; ``gamma`` 0 is linear."""
+    """Return ``alpha (1 - e^(-gamma t)) / (1 - e^-gamma)``; ``gamma`` 0 is linear.
+
+    Args:
+        t: Information fraction, 0 or more; nothing more is spent past 1.
+        alpha: One-sided total.
+        gamma: 1 is near Pocock, -4 near O'Brien-Fleming; larger spends earlier.
+    """
     fraction = min(max(t, 0.0), 1.0)
     if gamma == 0.0:
         return alpha * fraction

@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -93,6 +94,72 @@ def test_a_state_that_was_stored_and_read_gives_the_same_boundaries_as_one_that_
         bound, progress = look(progress, now, alpha)
         resumed.append(bound)
     assert resumed == pytest.approx(uninterrupted, abs=1e-8)
+
+
+CURVES = {
+    "reserve": {"tau": 0.01},
+    "log_time": {"tau": 0.01},
+    "horizon_free": {},
+    "obrien_fleming": {},
+    "pocock": {},
+    "kim_demets": {"power": 2.0},
+    "hwang_shih_decani": {"gamma": -4.0},
+}
+
+
+def spent_by(name, information, alpha, *, two_sided):
+    horizon = information[-1] / 1.2  # the last look is past the plan
+
+    def curve(t, level):
+        return spending.CURVES[name](t, level, **CURVES[name])
+
+    if two_sided:
+        return [spending.two_sided(curve, i / horizon, alpha) for i in information]
+    return [curve(i / horizon, alpha) for i in information]
+
+
+def test_every_curve_is_held_to_the_properties():
+    assert set(CURVES) == set(spending.CURVES)
+
+
+@pytest.mark.parametrize("name", CURVES)
+@settings(max_examples=10, deadline=None)
+@given(
+    growths=st.lists(st.floats(1.02, 3.0), min_size=2, max_size=8),
+    alpha=ALPHAS,
+    two_sided=st.booleans(),
+    stop=st.integers(1, 8),
+)
+def test_a_test_that_is_stored_and_resumed_is_the_one_that_never_stopped(
+    name, growths, alpha, two_sided, stop
+):
+    information = schedule(growths)
+    cumulative = spent_by(name, information, alpha, two_sided=two_sided)
+    following = [*information[1:], None]
+    progress, whole = Progress(), []
+    stored = None
+    for k, (now, a, after) in enumerate(zip(information, cumulative, following, strict=True)):
+        if k == min(stop, len(growths)):
+            state = (
+                progress.information,
+                progress.spent,
+                *map(list, (progress.grid, progress.mass)),
+            )
+            stored = json.dumps(state)
+        bound, progress = look(progress, now, a, two_sided=two_sided, next_information=after)
+        whole.append(bound)
+    i, spent, grid, mass = json.loads(stored)
+    progress, k = Progress(i, spent, np.array(grid), np.array(mass)), min(stop, len(growths))
+    resumed = []
+    for now, a, after in zip(information[k:], cumulative[k:], following[k:], strict=True):
+        bound, progress = look(progress, now, a, two_sided=two_sided, next_information=after)
+        resumed.append(bound)
+    assert resumed == whole[k:]  # bit for bit
+    lower = [-b for b in whole] if two_sided else None
+    exits = exit_probabilities(information, whole, lower)
+    assert exits.total == pytest.approx(cumulative[-1], abs=1e-9)
+    if two_sided:
+        assert exits.upper == pytest.approx(exits.lower, abs=1e-12)
 
 
 def test_a_grid_that_does_not_know_the_next_look_is_fine_enough_for_growth_of_two_percent():
