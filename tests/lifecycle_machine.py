@@ -131,6 +131,7 @@ ASKED = st.sampled_from(
     + 2 * ("approve",)
     + 4 * ("roll_back", "resume", "resume")
 )
+ASKED_OF_PAUSED = st.one_of(st.just(Move.CONTINUE), ASKED)
 WEIGHTS = (
     7 * ("apply",)
     + 7 * ("act",)
@@ -267,9 +268,13 @@ class Lifecycle(RuleBasedStateMachine):
         if not self.applied:
             return
         key = data.draw(st.sampled_from(sorted(self.applied)))
-        action, variant = data.draw(ASKED), data.draw(st.sampled_from(TREATMENTS))
-        engine, before, rows = self.engine(data), self.commits(), self.rows()
+        rows = self.rows()
         record = rows["experiment"][key]
+        # a pause is soon over otherwise: stopped, finished or begun anew
+        paused = record["state"] == State.PAUSED
+        action = data.draw(ASKED_OF_PAUSED if paused else ASKED)
+        variant = data.draw(st.sampled_from(TREATMENTS))
+        engine, before = self.engine(data), self.commits()
         asked, refused = {"reason": "because", "actor": "p"}, None
         try:
             if isinstance(action, Move):
