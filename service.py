@@ -22,8 +22,9 @@ from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
 from guardrails.catalogue_reading import service_catalogue
 from guardrails.clock import Clock, SteppedClock, SystemClock
-from guardrails.copies import CONTROL, Copies, require_match, warn_alone
+from guardrails.copies import Copies, require_match, warn_alone
 from guardrails.engine import Engine
+from guardrails.files import CONTROL, STORE
 from guardrails.served import ServedConfig
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
 from guardrails.specs_view import SpecsView
@@ -148,7 +149,7 @@ def build(settings: Settings) -> Services:
     settings.data.mkdir(parents=True, exist_ok=True)
     clock = SteppedClock(settings.demo_start) if settings.demo else SystemClock()
     with ExitStack() as undo:  # what was begun is ended, or its threads keep the files open
-        store = open_store(settings.data / "metrics.duckdb")
+        store = open_store(settings.data / STORE)
         undo.callback(store.close)
         services = _built(settings, clock, store, catalogue, undo)
         undo.pop_all()

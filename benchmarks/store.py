@@ -66,7 +66,8 @@ def measure_load(folder: Path, seconds: float) -> None:
         f"(a) events in       {load.rate:9,.0f}/s  p99 {1000 * load.p99:4.0f} ms, median "
         f"{1000 * statistics.median(load.latencies):.0f} ms; {load.sent} batches of {http.BATCH}, "
         f"{http.CONNECTIONS} connections, {load.seconds:.0f} s; "
-        f"{load.rate / FLOOR:.0%} of the floor, {load.rate / GOAL:.0%} of the goal"
+        f"{load.rate / FLOOR:.0%} of the floor, {load.rate / GOAL:.0%} of the goal, "
+        f"p99 {load.p99 / P99:.0%} of its limit"
     )
     print(
         f"    all of them kept {kept:,} (with {exposed.accepted:,} exposures); {checks - before} "

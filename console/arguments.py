@@ -30,6 +30,10 @@ CatalogueFile = Annotated[
         help="File with KPIs and events of your own, added to the built-in ones.",
     ),
 ]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="Open the files of this folder, while no service runs on it."),
+]
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.")]
 SpecPaths = Annotated[
     list[Path],

@@ -8,13 +8,9 @@ from typing import Annotated
 
 import typer
 
-from console.arguments import Json, Key, Url, example
+from console.arguments import Data, Json, Key, Url, example
 from console.output import DEFAULT_URL, reported
 
-Files = Annotated[
-    Path | None,
-    typer.Option(help="Open the files of this folder instead of asking a service."),
-]
 _DAYS = ["%Y-%m-%d"]
 
 
@@ -47,7 +43,7 @@ def backup(
     check: Annotated[
         bool, typer.Option("--check", help="Make nothing: say whether the backup is whole.")
     ] = False,
-    data: Files = None,
+    data: Data = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: Json = False,
@@ -76,7 +72,7 @@ def export(
         datetime | None,
         typer.Option(formats=_DAYS, metavar="DAY", help="The day after the last one."),
     ] = None,
-    data: Files = None,
+    data: Data = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: Json = False,

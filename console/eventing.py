@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from console.arguments import Json, Key, Url, client_of, example
+from console.arguments import Data, Json, Key, Url, client_of, example
 from console.output import DEFAULT_URL, CommandError, ExitCode, reported
 
 
@@ -53,10 +53,7 @@ def load(
         list[Path],
         typer.Argument(metavar="PATH...", help="Event files *.parquet and *.jsonl, or folders."),
     ],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Open the files of a service that does not run, in this folder."),
-    ] = None,
+    data: Data = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: Json = False,

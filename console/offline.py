@@ -9,11 +9,10 @@ from typing import Any
 
 import service
 from console.output import CommandError
-from metrics.store import Frame, MetricStore, StoreError, StoreLockedError
+from console.store_errors import store_told
+from guardrails.files import CONTROL, STORE
+from metrics.store import Frame, MetricStore
 from metrics.stores import open_store
-
-STORE = "metrics.duckdb"
-CONTROL = "control.db"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def opened(data: Path) -> Generator[Files]:
             hint="give the folder that `turnback serve --data` was given",
             code="no_store",
         )
-    try:
+    with store_told(held="leave out --data to ask the running service, or stop that process"):
         if not (data / CONTROL).is_file():
             store = open_store(data / STORE)
             try:
@@ -61,11 +60,3 @@ def opened(data: Path) -> Generator[Files]:
             yield Files(services.store, services.engine.frames())
         finally:
             services.close()
-    except StoreLockedError as error:
-        raise CommandError(
-            error.what,
-            hint="leave out --data to ask the running service, or stop that process",
-            code="store",
-        ) from error
-    except StoreError as error:
-        raise CommandError(str(error), code="store") from error

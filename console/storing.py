@@ -2,20 +2,14 @@
 
 # ruff: noqa: PLC0415 - help is fast because work is imported when it is done
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from console.arguments import Json, Key, Url, client_of, example
+from console.arguments import Data, Json, Key, Url, client_of, example
 from console.output import DEFAULT_URL, ExitCode, reported
 
 store = typer.Typer(help="Look after the metric store.", no_args_is_help=True)
-
-Data = Annotated[
-    Path | None,
-    typer.Option(help="Open the files of this folder, while no service runs on it."),
-]
 
 
 def add_to(app: typer.Typer) -> None:

@@ -10,6 +10,7 @@ from guardrails.channels.stopping import WhileRunning
 from guardrails.channels.webhook import WebhookChannel
 from guardrails.clock import Clock
 from guardrails.engine import Engine
+from guardrails.files import CONTROL
 from guardrails.following import Following
 from guardrails.prometheus import PrometheusClient
 from guardrails.scheduler import Bell
@@ -114,7 +115,7 @@ def assemble(
     url = settings.prometheus_url
     prometheus = PrometheusClient(url.get_secret_value()) if url is not None else None
     measured = EngineMetrics(("log", *channels))
-    control = ControlPlane(f"sqlite:///{settings.data / 'control.db'}")
+    control = ControlPlane(f"sqlite:///{settings.data / CONTROL}")
     engine = Engine(
         control=control,
         store=store,

@@ -22,6 +22,7 @@ from experiments.database import ControlPlane
 from experiments.errors import TurnbackError
 from guardrails.clock import SteppedClock
 from guardrails.engine import Engine
+from guardrails.files import STORE
 from guardrails.settings import EngineSettings
 from guardrails.spec_file import SpecFile, load_spec
 from guardrails.ticks import floor_to
@@ -146,7 +147,7 @@ def backtest(
     started = _first_exposure(in_order, loaded)
     plane = control or ControlPlane()
     with TemporaryDirectory(prefix="turnback-") as folder:
-        metrics = store or open_store(Path(folder) / "metrics.duckdb")
+        metrics = store or open_store(Path(folder) / STORE)
         try:
             replay = _Replay(
                 loaded,

@@ -17,6 +17,7 @@ import msgspec
 from experiments.database import ControlPlane
 from experiments.errors import ConflictError, ControlPlaneError, InvalidRequestError
 from experiments.migrations import NEWEST
+from guardrails.files import CONTROL, STORE
 from guardrails.repository import newest_watermark
 from guardrails.telemetry import build_version
 from metrics.store import MetricStore
@@ -27,8 +28,6 @@ from metrics.stores.schema import SCHEMA_VERSION
 
 logger = logging.getLogger("turnback.copies")
 
-CONTROL = "control.db"
-STORE = "metrics.duckdb"
 MANIFEST = "manifest.json"
 
 

@@ -293,11 +293,6 @@ class Engine(Reading):
         """End an experiment for good: everybody gets control, checks end."""
         return self.move(key, Move.STOP, reason=reason, actor=actor)
 
-    def seed_of(self, key: str) -> int | None:
-        """Return the seed an experiment's exposures count for now, ``None`` when unknown."""
-        compiled = self._served.experiments.get(key)
-        return None if compiled is None else compiled.spec.seed
-
     def deliver(self) -> int:
         """Try every message that is due once; return how many were delivered."""
         with self._delivering:

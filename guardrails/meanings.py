@@ -5,7 +5,6 @@ another catalogue file. Evidence so far is of the meaning a KPI had when the fil
 the run keeps that meaning until its seed is raised.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -18,8 +17,6 @@ from guardrails.loaded import Loaded
 from guardrails.models import MeaningRow
 from metrics.catalogue import Catalogue, KpiDefinition, parse_kpi
 from metrics.catalogue_words import BUILT_IN, as_written, kpi_to_json
-
-logger = logging.getLogger("turnback.meanings")
 
 FROM_FILE = "catalogue file"
 Meanings = Mapping[str, KpiDefinition]
@@ -91,13 +88,6 @@ def moved(loaded: Loaded, catalogue: Catalogue) -> tuple[str, ...]:
 _STAYS = (
     "this run goes on with the meaning it was applied with; raise `seed` to begin anew with today's"
 )
-
-
-def warn_of_moved(loaded: Sequence[Loaded], catalogue: Catalogue) -> None:
-    """Log what the catalogue says otherwise by now."""
-    for each in loaded:
-        for words in moved(each, catalogue):
-            logger.warning("%s: %s", each.key, words)
 
 
 def listed(catalogue: Catalogue, built_in: Catalogue, running: Sequence[Loaded]) -> list[ListedKpi]:

@@ -4,7 +4,7 @@ The HTTP route, the bulk loader and re-submission from quarantine differ only in
 events come from and in who vouches for them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -261,11 +261,3 @@ class Intake:
 def _require_few(count: int, most: int) -> None:
     if count > most:
         raise TooManyEventsError(count, most)
-
-
-def reasons(rejected: Sequence[Rejection]) -> Mapping[tuple[str, str], int]:
-    """Return how many events were refused by (code, field), the most frequent first."""
-    counts: dict[tuple[str, str], int] = {}
-    for each in rejected:
-        counts[each.code, each.field] = counts.get((each.code, each.field), 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))

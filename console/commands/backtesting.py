@@ -13,6 +13,7 @@ from console.output import CommandError, ExitCode, print_json, say, warn
 from console.tables import add, show, table
 from experiments.database import ControlPlane
 from guardrails.backtest import BacktestResult, backtest
+from guardrails.files import CONTROL, STORE
 from guardrails.views import GuardrailView
 from guardrails.words import duration
 from metrics.catalogue import FieldType, load_catalogue
@@ -131,8 +132,8 @@ def _kept(data: Path) -> dict[str, Any]:
         )
     data.mkdir(parents=True, exist_ok=True)
     return {
-        "store": open_store(data / "metrics.duckdb"),
-        "control": ControlPlane(f"sqlite:///{data / 'control.db'}"),
+        "store": open_store(data / STORE),
+        "control": ControlPlane(f"sqlite:///{data / CONTROL}"),
     }
 
 

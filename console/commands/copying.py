@@ -10,10 +10,11 @@ import msgspec
 
 from console.client import ServiceClient
 from console.output import CommandError, print_json, say
+from console.store_errors import store_told
 from experiments.database import ControlPlane
 from guardrails.clock import SystemClock
-from guardrails.copies import CONTROL, STORE, Copies, check_backup, require_match
-from metrics.store import StoreError, StoreLockedError
+from guardrails.copies import Copies, check_backup, require_match
+from guardrails.files import CONTROL, STORE
 from metrics.stores import open_store
 
 _LONG = 24 * 3600.0
@@ -102,20 +103,14 @@ def _opened(data: Path) -> Generator[Copies]:
             hint="give the folder that was served, the one of `turnback serve --data`",
             code="no_files",
         )
-    try:
-        with (
-            closing(open_store(data / STORE)) as store,
-            closing(ControlPlane(f"sqlite:///{data / CONTROL}")) as control,
-        ):
-            control.create()
-            require_match(control, store)
-            yield Copies(control, store, now=SystemClock().now)
-    except StoreLockedError as error:
-        raise CommandError(
-            error.what, hint="leave out --data to ask the service that runs", code="store"
-        ) from error
-    except StoreError as error:
-        raise CommandError(str(error), code="store") from error
+    with (
+        store_told(held="leave out --data to ask the service that runs"),
+        closing(open_store(data / STORE)) as store,
+        closing(ControlPlane(f"sqlite:///{data / CONTROL}")) as control,
+    ):
+        control.create()
+        require_match(control, store)
+        yield Copies(control, store, now=SystemClock().now)
 
 
 def _plain(view: object) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from rich.progress import (
 
 from console.client import BusyError, ServiceClient
 from console.output import CommandError, ExitCode, print_json, say, warn
+from console.store_errors import store_told
 from metrics.importers.files import EventFileError
 from metrics.intake import Intake
 from metrics.loading import Answer, Loaded, Send, event_files, load
-from metrics.store import StoreError, StoreLockedError
 
 _TOO_MUCH = frozenset({"too_large", "too_many_events"})
 _PATIENCE = 600.0
@@ -70,13 +70,8 @@ def _offline(files: Sequence[Path], data: Path, *, as_json: bool) -> Loaded:
             exit_code=ExitCode.USAGE,
         )
     options: dict[str, Any] = {"data": data}
-    try:
+    with store_told(held="leave out --data: a running service takes the events itself"):
         services = build(Settings(**options))
-    except StoreLockedError as error:
-        hint = "leave out --data: a running service takes the events itself"
-        raise CommandError(error.what, hint=hint, code="store") from error
-    except StoreError as error:
-        raise CommandError(str(error), code="store") from error
     try:
         return _loaded(files, _into(services.events), as_json=as_json)
     finally:

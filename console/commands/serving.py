@@ -9,8 +9,8 @@ from pydantic import ValidationError
 import service
 from console import dashboard
 from console.output import CommandError, ExitCode, warn
+from console.store_errors import store_told
 from guardrails.spec_paths import name_of
-from metrics.store import StoreError, StoreLockedError
 
 
 def serve(
@@ -40,7 +40,8 @@ def serve(
     options = {name: value for name, value in given.items() if value is not None}
     try:
         settings = service.Settings(**options)
-        service.serve(settings, pages=[dashboard.attach], ready=_say_ready)
+        with store_told():
+            service.serve(settings, pages=[dashboard.attach], ready=_say_ready)
     except ValidationError as error:
         problems = tuple(_problem(dict(detail), options) for detail in error.errors())
         raise CommandError(
@@ -50,10 +51,6 @@ def serve(
             exit_code=ExitCode.USAGE,
             problems=problems,
         ) from error
-    except StoreLockedError as error:
-        raise CommandError(error.what, hint=error.hint, code="store") from error
-    except StoreError as error:
-        raise CommandError(str(error), code="store") from error
 
 
 def _say_ready(ready: service.Ready) -> None:
