@@ -120,6 +120,7 @@ def test_a_busy_service_is_asked_again_after_the_time_it_says(files, monkeypatch
         ("bare.jsonl", b"\n\0" + '{"id": 1}'.encode("utf-16-le"), "bare.jsonl:2: this is UTF-16"),
         ("packed.jsonl", gzip.compress(b"{}"), "packed.jsonl:1: this is compressed with gzip"),
         ("array.jsonl", b'[\n{"id": 1}\n]', "array.jsonl:1: this is a JSON array; write one"),
+        ("marked.jsonl", b"\xef\xbb\xbf[{}]", "marked.jsonl:1: this is a JSON array"),
         ("text.csv", b"a,b", "name it *.parquet or *.jsonl"),
         ("broken.parquet", b"PAR", "cannot be read as Parquet"),
         ("folder", "", "no event files"),
@@ -295,8 +296,8 @@ BAD_ROWS = [
     ({"fields": '{"score": NaN}'}, "out_of_range", "fields.score: nan"),
     ({"fields": "{"}, "wrong_type", "fields: expected an object, got text"),
     ({"units": "[" * 5_000}, "wrong_type", "units: expected an object of ids, got text"),
-    ({"id": b"\xff"}, "malformed", "id is no UTF-8"),
     ({"id": None}, "missing", "id is missing"),
+    ({"id": b"\xff"}, "malformed", "id is no UTF-8"),
 ]
 MAP = pa.map_(pa.string(), pa.float64())
 
