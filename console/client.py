@@ -82,17 +82,17 @@ class ServiceClient:
         return self._ask("POST", path, content=text.encode(), headers=headers, params=params)
 
     def send_events(self, body: bytes, *, trusted: bool = True) -> Any:
-        """Send a gzipped JSON array of events; returns what became of them.
+        """Send events, a JSON object a line; returns what became of them.
 
         Args:
-            body: The events, gzipped.
+            body: The lines, gzipped.
             trusted: False counts them as if the client key had sent them.
 
         Raises:
             BusyError: The service asks for patience; nothing was acknowledged.
             CommandError: Nobody answers, or the service refuses.
         """
-        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        headers = {"Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
         if not trusted:
             headers["X-Turnback-Trust"] = "any"
         return self._ask("POST", "/api/v1/events", content=body, headers=headers)

@@ -6,7 +6,6 @@ becomes a `Rejection` that says which field is wrong and what was given.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,14 @@ import msgspec
 
 from metrics.catalogue import FieldType
 from metrics.cells import MICRO
+from metrics.decoding import (
+    MalformedBodyError,
+    MalformedLine,
+    altered,
+    decode_events,
+    decode_line,
+    excerpt,
+)
 from metrics.wire import (
     EventLimits,
     FieldValue,
@@ -40,9 +47,11 @@ __all__ = [
     "MalformedBodyError",
     "MalformedLine",
     "Rejection",
+    "altered",
     "as_json",
     "borrowed",
     "decode_events",
+    "decode_line",
     "excerpt",
     "exposure",
     "from_micros",
@@ -60,15 +69,7 @@ DERIVED = "exposure:"
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_EXCERPT = 16_384
-_MOST_DIGITS = 400
-"""The largest float has 309; Python refuses to read integers of more than 4,300."""
-_TOO_DEEP = "nested too deeply"
 _NO_FIELDS: Mapping[str, FieldType] = {}
-
-
-class MalformedBodyError(ValueError):
-    """A request body is no JSON array of events and no NDJSON; nothing of it was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +119,6 @@ class Rejection:
     number: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class MalformedLine:
-    """One line of NDJSON that is no JSON, or is nested too deeply; `parse_event` rejects it."""
-
-    text: str
-    reason: str
-
-
 def to_micros(instant: datetime) -> int:
     """Return whole microseconds since 1970-01-01 UTC, exactly."""
     return (instant - EPOCH) // _MICROSECOND
@@ -134,75 +127,6 @@ def to_micros(instant: datetime) -> int:
 def from_micros(micros: int) -> datetime:
     """Return the aware UTC instant of microseconds since 1970-01-01."""
     return EPOCH + timedelta(microseconds=micros)
-
-
-def decode_events(body: bytes, *, ndjson: bool) -> list[Any]:
-    """Return the raw events of a request body, for `parse_event` one by one.
-
-    NaN and infinities, which are no JSON, are let through here so that they reject one event
-    and not its batch; numbers too long to be read become infinite for the same reason. A
-    single JSON object counts as an array of one.
-
-    Args:
-        body: The body, already decompressed.
-        ndjson: One JSON object per line instead of one array; blank lines are skipped.
-
-    Raises:
-        MalformedBodyError: The body is no JSON array, says where it breaks; or it is nested
-            too deeply, which NDJSON refuses line by line.
-    """
-    if ndjson:
-        return [_decode_line(line) for line in body.splitlines() if line.strip()]
-    try:
-        decoded: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        decoded = _decode_leniently(body)
-    if isinstance(decoded, dict):
-        return [decoded]
-    if not isinstance(decoded, list):
-        raise MalformedBodyError(
-            f"body: expected a JSON array of events, got {kind_of(decoded)}; "
-            "send [{...}, ...] or NDJSON with Content-Type application/x-ndjson"
-        )
-    return cast("list[Any]", decoded)
-
-
-def _decode_leniently(body: bytes) -> Any:
-    try:
-        return _read_slowly(body)
-    except RecursionError:
-        raise MalformedBodyError(
-            f"body: an event is {_TOO_DEEP}; flatten it, or send NDJSON with Content-Type "
-            "application/x-ndjson, where only the line that is nested too deeply is refused"
-        ) from None
-    except ValueError as error:
-        raise MalformedBodyError(
-            f"body: no JSON ({error}); send a JSON array of events, or NDJSON with "
-            "Content-Type application/x-ndjson"
-        ) from error
-
-
-def _read_slowly(text: bytes) -> Any:
-    """Return JSON that the fast decoder refuses: NaN, infinities, numbers of any length."""
-    return json.loads(text, parse_int=_integer)
-
-
-def _integer(digits: str) -> int | float:
-    """Return an integer; one beyond all floats is infinite, so only its own field is refused."""
-    return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
-
-
-def _decode_line(line: bytes) -> Any:
-    try:
-        return msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        try:
-            return _read_slowly(line)
-        except RecursionError:
-            reason = _TOO_DEEP
-        except ValueError as error:
-            reason = str(error)
-        return MalformedLine(line[:_EXCERPT].decode("utf-8", "replace"), reason)
 
 
 class _Sent(msgspec.Struct, gc=False):
@@ -372,18 +296,6 @@ def _as_sent(value: FieldValue) -> FieldValue | float:
     if isinstance(value, bool | str):
         return value
     return value // MICRO if value % MICRO == 0 else value / MICRO
-
-
-def excerpt(raw: Any) -> str:
-    """Return anything decoded from JSON as text of at most 16 kB, whatever it holds."""
-    if isinstance(raw, MalformedLine):
-        text = raw.text
-    else:
-        try:
-            text = json.dumps(raw, ensure_ascii=True, default=str)
-        except (TypeError, ValueError, RecursionError):
-            text = "(cannot be shown as JSON)"
-    return text.encode("utf-8", "replace")[:_EXCERPT].decode("utf-8", "ignore")
 
 
 def _parse(raw: Any, *, now: datetime, limits: EventLimits, trusted: bool) -> Event:

@@ -17,9 +17,11 @@ from metrics.events import (
     EventLimits,
     MalformedLine,
     Rejection,
+    altered,
     as_json,
     borrowed,
     decode_events,
+    decode_line,
     excerpt,
     parse_event,
     read_events,
@@ -28,7 +30,7 @@ from metrics.ingest import Ingest
 from metrics.store import Appended, MetricStore
 
 CUT = "cut"
-"""Code of a kept event of which only the beginning was kept: it cannot be sent again from here."""
+"""Code of a kept event whose text is not all that was sent: it cannot be sent again from here."""
 
 NO_EVENTS = Appended(0, 0, (), 0)
 
@@ -246,11 +248,15 @@ class Intake:
         )
 
     def _again(self, kept: Rejection) -> Event | Rejection:
-        (raw,) = decode_events(kept.event.encode(), ndjson=True) or [MalformedLine("", "empty")]
-        if isinstance(raw, MalformedLine) and kept.code != "malformed":
-            reason = (
-                "only the beginning of this event was kept; send it again from where it came from"
+        raw = decode_line(kept.event.encode())
+        malformed = kept.code == "malformed"
+        if altered(kept.event) if malformed else isinstance(raw, MalformedLine):
+            what = (
+                "what is kept of this line is not all that was sent (it is cut, or was no UTF-8)"
+                if malformed
+                else "only the beginning of this event was kept"
             )
+            reason = f"{what}; send it again from where it came from"
             return replace(kept, field="", code=CUT, reason=reason)
         found = self.sort([raw], trusted=kept.trusted)
         if found.events:

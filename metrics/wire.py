@@ -20,6 +20,7 @@ from metrics.cells import MICRO
 
 INT64_MAX = 2**63 - 1
 _EXACT_FLOAT = 2**52
+_EXACT_INTEGER = 2**53
 _QUARTER = 0.25
 
 FieldValue = str | bool | int
@@ -227,6 +228,8 @@ def _checked_field(
     key: str, value: Any, expected: FieldType | None, limits: EventLimits
 ) -> FieldValue:
     """Return a field's value; the usual ones do not get here."""
+    if expected is FieldType.INTEGER and type(value) is float:
+        value = _integer(key, value)
     kind: type[Any] = type(value)
     if expected is not None and kind not in _PYTHON_TYPES[expected]:
         raise RefusedError(
@@ -259,6 +262,21 @@ def _checked_field(
             f"fields.{key}", "bad_text", f"fields.{key}: holds half a surrogate pair, no Unicode"
         )
     return text
+
+
+def _integer(key: str, value: float) -> int:
+    """Return 1 for 1.0: JSON knows one kind of number, and some encoders write all with a point."""
+    if not math.isfinite(value) or not value.is_integer():
+        raise RefusedError(
+            f"fields.{key}", "wrong_type", f"fields.{key}: expected a whole number, got {value!r}"
+        )
+    if abs(value) > _EXACT_INTEGER:
+        raise RefusedError(
+            f"fields.{key}",
+            "out_of_range",
+            f"fields.{key}: {value!r} is too large to be exact; send it without point or exponent",
+        )
+    return int(value)
 
 
 def _whole(path: str, value: int) -> int:

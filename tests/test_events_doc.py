@@ -5,8 +5,10 @@
 
 import json
 import os
+import random
 import re
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 
 from console import cli
 from metrics.catalogue import FieldType, load_catalogue
-from metrics.events import Event, EventLimits, parse_event
+from metrics.events import Event, EventLimits, parse_event, scaled
 from metrics.tracking import markdown, tracking_plan
 from tests.running import START, running
 
@@ -100,3 +102,30 @@ def test_the_request_of_the_page_is_taken_and_answered_as_it_says():
 def test_the_types_are_in_words_for_every_type_there_is():
     types = {field.type for event in PLAN for field in event.fields}
     assert len(types) == len(FieldType)
+
+
+def test_the_range_of_numbers_is_the_one_the_page_says():
+    page = PAGE.read_text()
+    for number in (2**33, 9_223_372_036_854):
+        assert f"{number:,}" in page
+    rng = random.Random(7)
+    micros = [rng.randrange(-(2**33) * 10**6, 2**33 * 10**6) for _ in range(2_000)]
+    assert all(scaled(float(Decimal(each).scaleb(-6))) == each for each in micros)
+    beyond = [rng.randrange(2**33 * 10**6, 2**34 * 10**6) for _ in range(2_000)]
+    read = [scaled(float(Decimal(each).scaleb(-6))) for each in beyond]
+    assert read != beyond
+    assert max(abs(a - b) for a, b in zip(read, beyond, strict=True)) <= 2
+    assert scaled(9_223_372_036_854) == 9_223_372_036_854_000_000
+    assert scaled(9_223_372_036_855) is None
+
+
+def test_an_event_nested_too_deeply_spoils_an_array_and_only_its_own_line():
+    assert "the answer is 400 and nothing of it is kept" in " ".join(PAGE.read_text().split())
+    good = {"id": "a", "name": "n", "happened_at": START.isoformat(), "units": {}}
+    lines = [json.dumps(good).encode(), b'{"x": ' + b"[" * 5_000 + b"]" * 5_000 + b"}"]
+    with running() as it:
+        whole = it.http.post("/api/v1/events", content=b"[" + b",".join(lines) + b"]")
+        assert (whole.status_code, it.services.store.quarantine_counts()) == (400, {})
+        kind = {"Content-Type": "application/x-ndjson"}
+        told = it.http.post("/api/v1/events", content=b"\n".join(lines), headers=kind).json()
+    assert (told["accepted"], [each["index"] for each in told["rejected"]]) == (1, [1])

@@ -4,10 +4,10 @@ import gzip
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,11 +21,16 @@ from rich.progress import (
 from console.client import BusyError, ServiceClient
 from console.output import CommandError, ExitCode, print_json, say, warn
 from console.store_errors import store_told
+from experiments.language.scalars import visible
+from metrics.decoding import MalformedLine, decode_line
 from metrics.importers.files import EventFileError
+from metrics.importers.records import Record
 from metrics.intake import Intake
-from metrics.loading import Answer, Loaded, Send, event_files, load
+from metrics.loading import Answer, Loaded, Refused, Send, event_files, load
 
-_TOO_MUCH = frozenset({"too_large", "too_many_events"})
+_TOO_MUCH = frozenset({"too_large", "too_many_events", "413"})
+"""What a service says of a batch that is too large, and what a proxy before it says."""
+
 _PATIENCE = 600.0
 """Seconds for which a busy service is asked again."""
 
@@ -107,46 +112,66 @@ def _progress(*, as_json: bool) -> Progress:
 
 
 def _into(intake: Intake) -> Send:
-    def send(batch: Sequence[dict[str, Any]], *, trusted: bool) -> Answer:
-        done, rejected = intake.take(batch, trusted=trusted)
+    def send(batch: Sequence[Record], *, trusted: bool) -> Answer:
+        done, rejected = intake.take([_raw(record) for record in batch], trusted=trusted)
         return Answer(
-            done.accepted, done.duplicates, tuple((r.code, r.field, r.reason) for r in rejected)
+            done.accepted,
+            done.duplicates,
+            tuple(Refused(r.index, r.code, r.field, r.reason) for r in rejected),
         )
 
     return send
 
 
+def _raw(record: Record) -> Any:
+    """Return the raw event; one that is none says for ever where it stands."""
+    raw = decode_line(record.text)
+    if isinstance(raw, MalformedLine):
+        return replace(raw, reason=f"{record.where}: {record.unreadable or raw.reason}")
+    return raw
+
+
 def _over_http(client: ServiceClient) -> Send:
-    def send(batch: Sequence[dict[str, Any]], *, trusted: bool) -> Answer:
-        body = gzip.compress(msgspec.json.encode(batch), 1)
-        until = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                told = client.send_events(body, trusted=trusted)
-            except BusyError as error:
-                if time.monotonic() + error.retry_after > until:
-                    raise
-                time.sleep(error.retry_after)
-                continue
-            except CommandError as error:
-                if error.code not in _TOO_MUCH or len(batch) == 1:
-                    raise
-                half = len(batch) // 2
-                first, second = (
-                    send(part, trusted=trusted) for part in (batch[:half], batch[half:])
-                )
-                return Answer(
-                    first.accepted + second.accepted,
-                    first.duplicates + second.duplicates,
-                    first.rejected + second.rejected,
-                )
-            return Answer(
-                told["accepted"],
-                told["duplicates"],
-                tuple((r["code"], r["field"], r["reason"]) for r in told["rejected"]),
-            )
+    def send(batch: Sequence[Record], *, trusted: bool) -> Answer:
+        try:
+            told = _patiently(client, batch, trusted=trusted)
+        except CommandError as error:
+            if error.code not in _TOO_MUCH:
+                raise
+            if len(batch) == 1:
+                return Answer(0, 0, (_too_large(batch[0], error),))
+            half = len(batch) // 2
+            first, second = (send(part, trusted=trusted) for part in (batch[:half], batch[half:]))
+            return first.before(second, half)
+        return Answer(
+            told["accepted"],
+            told["duplicates"],
+            tuple(
+                Refused(r["index"], r["code"], r["field"], r["reason"]) for r in told["rejected"]
+            ),
+        )
 
     return send
+
+
+def _patiently(client: ServiceClient, batch: Sequence[Record], *, trusted: bool) -> dict[str, Any]:
+    body = gzip.compress(b"\n".join(record.text for record in batch), 1)
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return client.send_events(body, trusted=trusted)
+        except BusyError as error:
+            if time.monotonic() + error.retry_after > until:
+                raise
+            time.sleep(error.retry_after)
+
+
+def _too_large(record: Record, error: CommandError) -> Refused:
+    reason = (
+        f"this event has {len(record.text):,} bytes, which the service does not take "
+        f"({error.message}); make it smaller, or raise TURNBACK_MAX_BODY_BYTES"
+    )
+    return Refused(0, "too_large", "", reason, kept=False)
 
 
 def _show(loaded: Loaded, *, as_json: bool) -> None:
@@ -161,7 +186,9 @@ def _show(loaded: Loaded, *, as_json: bool) -> None:
                 "accepted": loaded.accepted,
                 "duplicates": loaded.duplicates,
                 "rejected": loaded.rejected,
+                "left_out": loaded.left_out,
                 "reasons": reasons,
+                "examples": loaded.examples,
             }
         )
         return
@@ -172,7 +199,17 @@ def _show(loaded: Loaded, *, as_json: bool) -> None:
     for each in reasons:
         where = f" in {each['field']}" if each["field"] else ""
         say(f"  {each['events']:,} x {each['code']}{where}")
-        for example in loaded.examples.get(str(each["code"]), [])[:1]:
-            warn(f"    {example}")
-    if loaded.rejected:
-        say("  they are in quarantine: `turnback quarantine`")
+    for examples in loaded.examples.values():
+        for example in examples:
+            warn(f"    {visible(example)}")
+    _show_where(loaded)
+
+
+def _show_where(loaded: Loaded) -> None:
+    kept = loaded.rejected - loaded.left_out
+    if kept:
+        many = "they are" if kept == loaded.rejected else f"{kept:,} of them are"
+        say(f"  {many} in quarantine: `turnback quarantine`")
+    if loaded.left_out:
+        many = "they are" if not kept else f"{loaded.left_out:,} of them are"
+        say(f"  {many} too large for the service and kept nowhere")

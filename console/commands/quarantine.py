@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from console.client import ServiceClient
-from console.output import print_json, say
+from console.output import CommandError, print_json, say
 from console.tables import add, show, table
 
 _PATH = "/api/v1/quarantine"
@@ -40,7 +40,12 @@ def resubmit(
 
     Returns:
         Whether every one of them counts now.
+
+    Raises:
+        CommandError: Events are in quarantine, but none of this code.
     """
+    if code is not None:
+        _require_code(client, code)
     body: dict[str, Any] = {"numbers": list(numbers)} if code is None else {"code": code}
     told = client.post(f"{_PATH}/resubmit", json=body)
     if as_json:
@@ -55,3 +60,14 @@ def resubmit(
         for number in told["missing"]:
             say(f"  {number}: not in quarantine (any more)")
     return not told["rejected"] and not told["missing"]
+
+
+def _require_code(client: ServiceClient, code: str) -> None:
+    """Refuse a code that nothing in quarantine has; with nothing there, no code is wrong."""
+    counts: Mapping[str, int] = client.get(f"{_PATH}?{urlencode({'limit': 1})}")["counts"]
+    if counts and code not in counts:
+        raise CommandError(
+            f"no event in quarantine has the code {code!r}",
+            hint="there are: " + ", ".join(f"{name} ({count:,})" for name, count in counts.items()),
+            code="unknown_code",
+        )

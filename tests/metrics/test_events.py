@@ -1,6 +1,7 @@
 """What is accepted as an event, exactly; everything else says what is wrong with it."""
 
 import json
+import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from metrics.events import (
     exposure,
     from_micros,
     parse_event,
+    read_events,
     scaled,
     to_micros,
 )
@@ -76,6 +78,29 @@ def test_unknown_names_and_fields_are_kept():
 def test_a_seed_is_a_whole_number_as_it_is():
     fields = {"experiment": "x", "variant": "control", "seed": 3}
     assert parse(changed(name="exposure", fields=fields)).fields["seed"] == 3
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(1.0, 1), (-0.0, 0), (2.0**53, 2**53)])
+def test_a_whole_number_may_be_sent_with_a_point(sent, kept):
+    event = changed(name="exposure", fields={"seed": sent})
+    seed = parse(event).fields["seed"]
+    assert (seed, type(seed)) == (kept, int)
+    body = json.dumps([event]).encode()
+    (quick,) = read_events(body, ndjson=False, now=NOW, limits=EventLimits(), trusted=True)
+    assert type(quick.fields["seed"]) is int
+
+
+@pytest.mark.parametrize(
+    ("seed", "words"),
+    [
+        (1.5, "expected a whole number, got 1.5"),
+        (math.inf, "expected a whole number, got inf"),
+        (2.0**54, "too large to be exact; send it without point or exponent"),
+        ("1", "expected integer, got text"),
+    ],
+)
+def test_a_number_that_is_not_whole_is_no_seed(seed, words):
+    assert words in parse(changed(name="exposure", fields={"seed": seed})).reason
 
 
 @pytest.mark.parametrize(
@@ -206,6 +231,10 @@ def test_a_bad_line_spoils_only_itself():
     assert len(raw) == 4
     results = [parse(each) for each in raw]
     assert [result.code for result in results] == ["missing", "malformed", "missing", "malformed"]
+    assert results[1].reason == (
+        "no JSON (Expecting value at character 8); send one object per line"
+    )
+    assert "byte 1 is 0xff, which is no UTF-8: save or send the text as" in results[3].reason
     assert results[1].event == '{"id": '
 
 

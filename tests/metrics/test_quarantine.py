@@ -1,5 +1,6 @@
 """Refused events: kept as they were sent, listed with reasons, and sent again once mended."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -130,6 +131,39 @@ def test_an_event_of_which_only_the_beginning_was_kept_says_so(it):
     (refused,) = again(it, numbers=[held["number"]]).json()["rejected"]
     assert refused["code"] == "cut"
     assert "send it again from where it came from" in refused["reason"]
+
+
+LINES = {"Content-Type": "application/x-ndjson"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(b"", b" " * 20_000 + b"broken", id="cut behind an object"),
+        pytest.param(b" " * 100, b" " * 16_382 + b"x", id="cut in the middle of blanks"),
+        pytest.param(b"", None, id="bytes that are no UTF-8"),
+    ],
+)
+def test_a_malformed_line_that_is_not_all_that_was_sent_is_no_event(it, before, after):
+    line = json.dumps(rating(score=4)).encode()
+    line = line.replace(b"o1", b"caf\xe9") if after is None else before + line + after
+    told = it.http.post(URL, content=line, headers=LINES).json()
+    assert [each["code"] for each in told["rejected"]] == ["malformed"]
+    (held,) = kept(it)["quarantine"]
+    json.loads(held["event"])  # what is left of it is a good event, which nobody sent
+    answer = again(it, numbers=[held["number"]]).json()
+    assert (answer["accepted"], [each["code"] for each in answer["rejected"]]) == (0, ["cut"])
+    assert "not all that was sent" in answer["rejected"][0]["reason"]
+    assert "send it again from where it came from" in answer["rejected"][0]["reason"]
+    assert len(kept(it)["quarantine"]) == 1
+    assert it.services.store.watermark() == 0
+
+
+def test_a_malformed_line_that_is_kept_whole_is_refused_for_what_it_is(it):
+    line = json.dumps(rating(why="é", score=4)).encode()[:-2]
+    it.http.post(URL, content=line, headers=LINES)
+    (refused,) = again(it, numbers=[1]).json()["rejected"]
+    assert (refused["code"], refused["number"]) == ("malformed", 1)
 
 
 def test_a_store_that_cannot_write_loses_nothing(it, monkeypatch):
