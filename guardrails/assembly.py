@@ -133,6 +133,7 @@ def assemble(
         hooks=(measured,),
         deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
     )
+    engine.notices = (store.attention,)
     specs = _followed(settings, engine, clock)
     return Assembly(
         settings=settings,
