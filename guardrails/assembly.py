@@ -68,6 +68,7 @@ class Assembly:
             "deliveries": (timedelta(seconds=1), self.engine.deliver)
         }
         upkeep = Upkeep(self.store, self.engine.frames, self.clock, self.settings.retain)
+        self.engine.notices = (*self.engine.notices, upkeep.attention)
         jobs["retention"] = (LOOK_EVERY, upkeep.run_due)
         jobs["totals"] = (SAVE_EVERY, self.store.save)
         if self.settings.checks:
@@ -132,6 +133,7 @@ def assemble(
         hooks=(measured,),
         deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
     )
+    engine.notices = (store.attention,)
     specs = _followed(settings, engine, clock)
     return Assembly(
         settings=settings,

@@ -89,6 +89,7 @@ class Engine(Reading):
         self._catalogue = catalogue or load_catalogue()
         self._hooks = tuple(hooks)
         self._channels = {"log": LogChannel(), **self.settings.channels}
+        self.notices = ()
         self._lock = RLock()
         self._delivering = RLock()
         self._deliver_inline = deliver_inline

@@ -1,6 +1,6 @@
 """What can be read of experiments: views, revisions, transitions, explanations."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from experiments.database import ControlPlane
 from experiments.lifecycle import OVER
@@ -25,9 +25,16 @@ from metrics.store import Frame, MetricStore
 
 
 class Reading:
-    """The reading half of the engine: changes nothing, waits for no lock. Safe from any thread."""
+    """The reading half of the engine: changes nothing, waits for no lock. Safe from any thread.
+
+    Attributes:
+        settings: What may be told from outside.
+        notices: Each returns what a person should look at in the whole service; it is told of
+            every experiment that is not over.
+    """
 
     settings: EngineSettings
+    notices: tuple[Callable[[], tuple[str, ...]], ...]
     _control: ControlPlane
     _store: MetricStore
     _clock: Clock
@@ -111,5 +118,6 @@ class Reading:
             key,
             suspended=self.settings.suspended,
             trouble=self._ring.trouble.get(key),
+            notices=tuple(words for each in self.notices for words in each()),
             now=self._clock.now(),
         )

@@ -47,6 +47,7 @@ class Known:
     trouble: str | None
     now: datetime
     meanings: Sequence[str] = ()
+    notices: Sequence[str] = ()
 
 
 def experiment_view(known: Known) -> ExperimentView:
@@ -299,7 +300,8 @@ def _attention(known: Known) -> tuple[str, ...]:
         words.append("the engine is suspended: it watches and acts on nothing")
     if known.trouble is not None:
         words.append(known.trouble)
-    words += known.meanings if State(known.record.state) not in OVER else ()
+    if State(known.record.state) not in OVER:
+        words += [*known.notices, *known.meanings]
     words += [
         f"{t.variant} was turned back but is still being shown"
         for t in known.treatments.values()

@@ -1,6 +1,6 @@
 """Revisions made ready, and everything known of an experiment, read from the control plane."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from sqlmodel import Session
@@ -145,7 +145,15 @@ class Shelf:
                 frames.append(self.load(session, record).frame(record, phases))
         return tuple(frames)
 
-    def everything(self, key: str, *, suspended: bool, trouble: str | None, now: datetime) -> Known:
+    def everything(
+        self,
+        key: str,
+        *,
+        suspended: bool,
+        trouble: str | None,
+        notices: Sequence[str],
+        now: datetime,
+    ) -> Known:
         """Return everything the control plane knows of one experiment.
 
         Raises:
@@ -165,4 +173,5 @@ class Shelf:
                 trouble=trouble,
                 now=now,
                 meanings=moved(loaded, self._catalogue),
+                notices=notices,
             )

@@ -4,7 +4,9 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
+from experiments.language.amounts import format_duration
 from guardrails.clock import Clock
+from guardrails.words import instant
 from metrics.store import Frame, MetricStore
 from metrics.upkeep import Erasure
 
@@ -45,6 +47,12 @@ class Upkeep:
         self._clock = clock
         self._retain = retain
         self._done: date | None = None
+        self._odd_clock: str | None = None
+        self._failed: str | None = None
+
+    def attention(self) -> tuple[str, ...]:
+        """Return what a person should look at, one sentence each; of the newest look."""
+        return tuple(words for words in (self._odd_clock, self._failed) if words)
 
     def run_due(self) -> Erasure | None:
         """Remove what is too old if that was not done today; what failed is tried again.
@@ -55,21 +63,31 @@ class Upkeep:
         Raises:
             StoreError: Nothing left.
         """
+        try:
+            erased = self._run_due()
+        except Exception as error:
+            age = format_duration(self._retain)
+            self._failed = f"events older than {age} could not be removed: {error}"
+            raise
+        self._failed = None
+        return erased
+
+    def _run_due(self) -> Erasure | None:
         now = self._clock.now()
         if self._done == now.date():
             return None
+        self._odd_clock = None
         vouched = self._store.received_until(DOUBT)
         if vouched is None:
             return None
         if now - vouched > DOUBT:
-            logger.warning(
-                "the clock says %s, and events were received up to %s only: nothing after %s is "
+            self._odd_clock = (
+                f"the clock says {instant(now)}, and events were received up to "
+                f"{instant(vouched)} only: nothing after {instant(vouched - self._retain)} is "
                 "removed. If the clock is right, this ends once events have come for two days; "
-                "if not, set the clock of this machine",
-                now.isoformat(),
-                vouched.isoformat(),
-                (vouched - self._retain).isoformat(),
+                "if not, set the clock of this machine"
             )
+            logger.warning("%s", self._odd_clock)
         before = min(now, vouched) - self._retain
         erased = self._store.retain(before, running=self._frames(), now=now)
         self._done = now.date()

@@ -196,6 +196,10 @@ class MetricStore(Protocol):
         """
         ...
 
+    def attention(self) -> tuple[str, ...]:
+        """Return what a person should know: acknowledged events that were gone at the opening."""
+        ...
+
     def erasures(self) -> Sequence[Erasure]:
         """Return everything that ever left the log, oldest first."""
         ...

@@ -95,7 +95,9 @@ def load_events(
         for index, raw in enumerate(read_events(path)):
             at = raw.get("happened_at")
             wire = {**raw, "happened_at": at.isoformat()} if isinstance(at, datetime) else raw
-            event = parse_event(wire, index=index, now=_FAR, limits=limits, trusted=True)
+            # an export says which events a public client key sent, as `turnback load` reads it
+            trusted = raw.get("trusted", True) is True
+            event = parse_event(wire, index=index, now=_FAR, limits=limits, trusted=trusted)
             if isinstance(event, Event):
                 good.append(event)
             else:

@@ -261,6 +261,10 @@ class DuckDBMetricStore:
                 raise
             return erased
 
+    def attention(self) -> tuple[str, ...]:
+        """Return what was wrong when the store was opened and cannot be mended, in words."""
+        return (self._log.missing,) if self._log.missing else ()
+
     def erasures(self) -> Sequence[Erasure]:
         """Return everything that ever left the log, oldest first."""
         return self._record.erasures

@@ -1,5 +1,6 @@
 """The durable event log in one DuckDB file. No meaning here, only rows."""
 
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -28,13 +29,17 @@ from metrics.stores.connection import (
     told,
 )
 from metrics.stores.log_rows import event, event_table, problem, rejection_table
+from metrics.stores.mark import Mark
 from metrics.stores.refused import LAST_NUMBER
 from metrics.stores.rows import LogRows, Stamped
 from metrics.stores.schema import prepare
 
+logger = logging.getLogger("turnback.store")
+
 _READ = 20_000
 _READ_ROWS = 65_536
 _PATIENCE = 30.0
+_OPENINGS = "SELECT value FROM meta WHERE key = 'opening'"
 _UNREAD = "events could not be read; check the disk and the memory limit"
 T = TypeVar("T")
 
@@ -43,6 +48,9 @@ class EventLog:
     """One file, one writer. Writes hold the caller's lock; reads use a cursor of their own.
 
     Whatever fails in the engine is raised as `StoreError`.
+
+    Attributes:
+        missing: What was acknowledged and was not there when it was opened, in words; else empty.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,10 +60,16 @@ class EventLog:
         self._checkpoint_mb = CHECKPOINT_MB
         claim(self._path)
         try:
+            self._mark = Mark(self._path)
+            if not self._path.exists():
+                self._mark.clear()
             self._connection = connect(self._path)
             self._closed = False
             self._opening: str | None = None
             self._opened_at = self._prepared()
+            self.missing = self._mark.missing(self._first_opening(), self._opened_at)
+            if self.missing:
+                logger.error("%s", self.missing)
         except BaseException:
             release(self._path)
             raise
@@ -130,6 +144,9 @@ class EventLog:
                 self._insert("quarantine", rejection_table(rejections, received_at, number))
             connection.execute("COMMIT")
             self._opening = opening
+            if events:
+                self._mark.named(opening)
+                self._mark.note(events[-1][0])
         except Exception as error:
             note(self._path, error)
             self._roll_back()
@@ -164,6 +181,7 @@ class EventLog:
             self._opening = self.transact(
                 "the opening could not be recorded", lambda _: self._note_opening()
             )
+            self._mark.named(self._opening)
         return self._opening
 
     def knows(self, opening: str, processed: int) -> bool:
@@ -172,7 +190,7 @@ class EventLog:
         A file that was put back from a backup goes on with the numbers after it: totals of the
         time between are totals of other events.
         """
-        rows = self.rows("SELECT value FROM meta WHERE key = 'opening'", [])
+        rows = self.rows(_OPENINGS)
         parts = [str(value).split() for (value,) in rows]
         openings = sorted((int(number), token, int(seq)) for number, token, seq in parts)
         tokens = [token for _, token, _ in openings]
@@ -295,6 +313,7 @@ class EventLog:
                 with told(self._path, "the metric store could not be closed"):
                     self._connection.close()
             finally:
+                self._mark.close()
                 release(self._path)
 
     def stamped(self, where: str, values: Sequence[object]) -> Iterator[list[Stamped]]:
@@ -343,6 +362,11 @@ class EventLog:
         """Return all rows of a query, read by a cursor of its own."""
         with self.reader() as cursor, told(self._path, _UNREAD):
             return cursor.execute(query, list(values)).fetchall()
+
+    def _first_opening(self) -> str | None:
+        """Return the token of the first opening that wrote: a copy of the file has it, too."""
+        rows = self.rows(f"{_OPENINGS} AND value LIKE '1 %'")
+        return str(rows[0][0]).split()[1] if rows else None
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         if self._closed:

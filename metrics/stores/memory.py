@@ -221,6 +221,10 @@ class MemoryMetricStore:
             erasure = self._erase(gone, ErasureKind.FORGOTTEN, None, now)
             return replace(erasure, quarantined=refused)
 
+    def attention(self) -> tuple[str, ...]:
+        """Return nothing: there is nothing to lose."""
+        return ()
+
     def erasures(self) -> Sequence[Erasure]:
         """Return everything that ever left the log, oldest first."""
         with self._lock:

@@ -70,7 +70,7 @@ class Recount:
 
     def verified(self, *, now: datetime, horizon: int, progress: Progress) -> Verified:
         """Look at every row and at all totals."""
-        findings: list[str] = []
+        findings = [self._log.missing] if self._log.missing else []
         events = 0
         for step in (self._order, self._repeats, lambda: self._early(horizon)):
             findings += step()

@@ -3,48 +3,36 @@
 Two kinds. The *latest* totals of a frame are a copy: lost, damaged or strange, they are counted
 from the log again. What was *carried over* when older events left the log is the only copy of
 what they said: it is written before they leave, and the log names it in the same transaction.
-
-A file is written under a temporary name, synced and renamed. It ends with a digest of all of it.
 """
 
 import hashlib
-import io
-import json
 import logging
-import mmap
-import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
-import numpy as np
-import pyarrow as pa
 
 from metrics.store import EventsGoneError, Frame, StoreError
-from metrics.stores.columns import IdsOf, Ints
-from metrics.stores.frames import Dumped, FrameState, identity
+from metrics.stores.columns import IdsOf
+from metrics.stores.frames import FrameState, identity
 from metrics.stores.log import EventLog
 from metrics.stores.plan import plan_of
 from metrics.stores.record import Record
+from metrics.stores.totals_file import FORMAT, DamagedError, read, write
 
 logger = logging.getLogger("turnback.store")
 
-FORMAT = 1
-_MAGIC = b"turnback totals\n"
-_DIGEST = 32
-_LENGTH = 8
-_ROWS = 1_000_000
 _LATEST = ".latest"
 _CARRIED = ".carried"
 _encode_frame = msgspec.json.Encoder().encode
 _decode_frame = msgspec.json.Decoder(Frame).decode
 
 
-class DamagedError(Exception):
-    """A file of totals cannot be used; the message says why."""
+class CarriedError(EventsGoneError):
+    """What was carried over for a frame is there no more, or is damaged."""
 
 
 class Ids:
@@ -127,15 +115,17 @@ class SavedTotals:
         """Return what one file carried over.
 
         Raises:
-            EventsGoneError: It cannot be used.
+            CarriedError: It cannot be used.
         """
         path = self._folder / name
         try:
             return self.open(path)
         except (DamagedError, OSError) as error:
-            raise EventsGoneError(
-                f"{path}: the totals of events that have left the log cannot be used ({error}); "
-                "put the file back from a backup"
+            why = "it is not there" if isinstance(error, FileNotFoundError) else error
+            raise CarriedError(
+                f"{path}: the totals of events that have left the log cannot be used ({why}); "
+                "put the file back from a backup, or stop the experiment: its totals are then "
+                "let go of when old events leave the next time"
             ) from error
 
     def carried_frame(self, name: str) -> Frame | None:
@@ -147,11 +137,14 @@ class SavedTotals:
         """Return the state of a file.
 
         Raises:
-            DamagedError: It is damaged, of another version, or of another store.
+            DamagedError: It is damaged, another file than its name says, of another version, or
+                of another store.
             OSError: It cannot be read.
         """
         facts, dumped = read(path)
         head = _head(facts)
+        if facts.get("name", path.name) != path.name:  # files of older versions do not say
+            raise DamagedError(f"it is another file: it was written as {facts['name']}")
         if head.plan != plan_digest(head.frame):
             raise DamagedError("another version wrote it")
         if not self._log.knows(head.opening, head.processed):
@@ -205,11 +198,25 @@ class SavedTotals:
             self._remove(path)
 
     def clean(self) -> None:
-        """Remove what a crash left over: unfinished files, and carried ones nobody names."""
+        """Remove what a crash left over: unfinished files, and carried ones nobody names.
+
+        What another store carried over is the only copy of it and stays: this one may lie in its
+        place by mistake.
+        """
         named = set(self._record.carried.values())
         for path in [*self._files(".new"), *self._files(_CARRIED)]:
-            if path.name not in named:
+            if path.name in named:
+                continue
+            if path.name.endswith(_CARRIED) and self._is_foreign(path):
+                logger.warning("%s: it belongs to another store, and is left as it is", path)
+            else:
                 self._remove(path)
+
+    def _is_foreign(self, path: Path) -> bool:
+        try:
+            return not self._log.knows(_head(read(path)[0]).opening, 0)
+        except (DamagedError, OSError):
+            return False
 
     def _files(self, ending: str) -> list[Path]:
         if not self._folder.is_dir():
@@ -220,6 +227,7 @@ class SavedTotals:
         ids = state.ids_of
         facts = {
             "format": FORMAT,
+            "name": name,
             "frame": _encode_frame(state.frame).decode(),
             "plan": plan_digest(state.frame),
             "opening": self._log.opening(),
@@ -253,123 +261,6 @@ def frame_of(path: Path) -> Frame:
         OSError: It cannot be read.
     """
     return _head(read(path)[0]).frame
-
-
-def write(path: Path, facts: Mapping[str, Any], dumped: Dumped) -> None:
-    """Write a file of totals; a crash leaves the old one or the new one.
-
-    Raises:
-        OSError: It could not be written; an old one is as it was.
-    """
-    new = path.with_name(f"{path.name}.new")
-    try:
-        with new.open("wb") as file:
-            _write_all(_Hashed(file), facts, dumped)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-class _Hashed(io.RawIOBase):
-    """A file that knows the digest and the length of what was written to it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__()
-        self._file = file
-        self.digest = hashlib.blake2b(digest_size=_DIGEST)
-        self.length = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any, /) -> int:
-        view = memoryview(data).cast("B")
-        self._file.write(view)
-        self.digest.update(view)
-        self.length += view.nbytes
-        return view.nbytes
-
-
-def _write_all(out: _Hashed, facts: Mapping[str, Any], dumped: Dumped) -> None:
-    out.write(_MAGIC)
-    tables = {f"names of {name}": {"name": pa.array(n)} for name, n in dumped.names.items()}
-    tables |= {name: dict(columns) for name, columns in dumped.columns.items()}
-    sections: dict[str, tuple[int, int]] = {}
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
-    for name, columns in tables.items():
-        start = out.length
-        table = pa.table(columns)
-        with pa.ipc.new_stream(pa.PythonFile(out, "w"), table.schema, options=options) as stream:
-            stream.write_table(table, max_chunksize=_ROWS)
-        sections[name] = (start, out.length)
-    # the sums of cells are larger than 64 bits: plain JSON carries integers of any size
-    tail = json.dumps({**facts, "sections": sections, "state": dumped.facts}).encode()
-    out.write(tail)
-    out.write(len(tail).to_bytes(_LENGTH, "big"))
-    out.write(out.digest.digest())
-
-
-def read(path: Path) -> tuple[dict[str, Any], Dumped]:
-    """Return what a file of totals says of itself, and the totals.
-
-    Raises:
-        DamagedError: It is damaged, or of another format.
-        OSError: It cannot be read.
-    """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size < len(_MAGIC) + _LENGTH + _DIGEST:
-            raise DamagedError("it is cut short")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-            return _read_all(memoryview(whole)[:])
-
-
-def _read_all(whole: memoryview) -> tuple[dict[str, Any], Dumped]:
-    with whole:
-        body, digest = whole[:-_DIGEST], bytes(whole[-_DIGEST:])
-        with body:
-            if hashlib.blake2b(body, digest_size=_DIGEST).digest() != digest:
-                raise DamagedError("its digest does not fit: it is damaged")
-            if bytes(body[: len(_MAGIC)]) != _MAGIC:
-                raise DamagedError("it is no file of totals")
-            length = int.from_bytes(body[-_LENGTH:], "big")
-            facts = json.loads(bytes(body[-_LENGTH - length : -_LENGTH]))
-            if facts.get("format") != FORMAT:
-                raise DamagedError(
-                    f"it has format {facts.get('format')!r}, this version has {FORMAT}"
-                )
-            tables = {
-                name: _table(bytes(body[start:end]))
-                for name, (start, end) in facts["sections"].items()
-            }
-    names = {
-        name.removeprefix("names of "): table["name"].to_pylist()
-        for name, table in tables.items()
-        if name.startswith("names of ")
-    }
-    columns = {
-        name: {column: _ints(table[column]) for column in table.column_names}
-        for name, table in tables.items()
-        if not name.startswith("names of ")
-    }
-    return facts, Dumped(facts["state"], names, columns)
-
-
-def _table(data: bytes) -> Any:
-    with pa.ipc.open_stream(pa.BufferReader(data)) as stream:
-        return stream.read_all()
-
-
-def _ints(column: Any) -> Ints:
-    return np.array(column.to_numpy())  # its own: it will be written to
 
 
 def _head(facts: Mapping[str, Any]) -> Head:

@@ -15,7 +15,7 @@ from metrics.stores.frames import FrameState, identity
 from metrics.stores.log import EventLog
 from metrics.stores.record import Record
 from metrics.stores.rows import Rows, Stamped
-from metrics.stores.saved import Ids, SavedTotals, frames_of, kept_ids, key_of
+from metrics.stores.saved import CarriedError, Ids, SavedTotals, frames_of, kept_ids, key_of
 from metrics.upkeep import gone_before, told_gone
 
 logger = logging.getLogger("turnback.store")
@@ -94,7 +94,8 @@ class Totals:
         carried = None
         if gone is not None:
             carried = self._saved.carried(frame, upto)
-            if carried is None:
+            # more may have left since it was written, while it could not be read
+            if carried is None or not self._goes_on(carried, frame, upto):
                 newest = self._newest()
                 raise EventsGoneError(
                     told_gone(frame.experiment, frame.seed, gone, upto, newest=newest)
@@ -150,19 +151,22 @@ class Totals:
             The files from which frames go on, by key, for the record.
 
         Raises:
-            StoreError: It could not be written; nothing may be removed.
+            StoreError: It could not be written, or what a running frame goes on from cannot be
+                read: put back, it would miss what leaves now. Nothing may be removed.
         """
         carried: dict[str, str] = {}
         for key, name in self._record.carried.items():
             frame = self._saved.carried_frame(name)
-            if frame is None or _earliest(frame) >= before:
-                carried[key] = name  # what cannot be read is not thrown away
+            if frame is not None and _earliest(frame) >= before:
+                carried[key] = name
         for frame in running:
             key = key_of(frame)
             if key not in self._record.carried and _earliest(frame) >= before:
                 continue  # the log keeps all it needs
             try:
                 state = self.state(frame, upto)
+            except CarriedError as error:
+                raise CarriedError(f"no event was removed: {error}") from error
             except EventsGoneError as error:
                 logger.warning("not carried over: %s", error)
                 continue
@@ -191,7 +195,7 @@ class Totals:
         can be answered from that, they are of the frame as it is now.
 
         Raises:
-            EventsGoneError: One of them cannot be used any more.
+            CarriedError: One of them cannot be used any more.
         """
         asked = {key_of(frame): frame for frame in running}
         states: dict[str, FrameState] = {}

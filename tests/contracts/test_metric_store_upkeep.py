@@ -1,12 +1,15 @@
 """What leaves a store leaves it for good, what was counted stays counted, and all can be checked."""
 
+import json
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from metrics.catalogue import load_catalogue
+from metrics.catalogue_file import catalogue_of
 from metrics.cells import MICRO, Sums
-from metrics.events import Rejection
+from metrics.events import EventLimits, Rejection, parse_event
 from metrics.store import EventsGoneError
 from metrics.stores import STORES
 from metrics.upkeep import Erasure, ErasureKind, gone_before
@@ -303,3 +306,34 @@ def test_what_is_gone_depends_on_what_is_needed(earliest, upto, after, gone):
     forgotten = replace(left, kind=ErasureKind.FORGOTTEN, before=None, first_seq=1)
     found = gone_before([left, forgotten], at(earliest), upto, after=after)
     assert found == (at(24) if gone else None)
+
+
+# --- what is refused, in words that can be read again ---------------------------------------
+
+
+@pytest.mark.parametrize("code", ["too_late", "id_reused"])
+def test_what_a_store_refuses_is_kept_as_it_was_sent_whatever_the_catalogue(store, code):
+    """A store does not know the catalogue of its service; whole numbers are built-in fields only."""
+    given = {"events": {"parcel_sent": {"weight": "number", "pieces": "number"}}}
+    schema = catalogue_of(given, onto=load_catalogue()).events
+    limits = EventLimits(clock_skew=DAY, retention=90 * DAY, schema=schema)
+    sent = {
+        "name": "parcel_sent",
+        "units": {"order_id": "o1"},
+        "fields": {"weight": 2.5, "pieces": 3, "seed": 7, "express": True, "to": "x"},
+    }
+
+    def read(text, when):
+        raw = {**text, "id": "p", "happened_at": when.isoformat()}
+        return parse_event(raw, index=0, now=LATE, limits=limits, trusted=True)
+
+    if code == "too_late":
+        store.retain(at(24), running=[], now=LATE)
+    else:
+        put(store, read(sent, at(1)))
+    refused = read(sent, at(2))
+    assert [each.code for each in put(store, refused).rejected] == [code]
+    (kept,) = store.quarantined()
+    assert json.loads(kept.event)["fields"] == sent["fields"]
+    again = json.loads(kept.event)
+    assert parse_event(again, index=0, now=LATE, limits=limits, trusted=True) == refused

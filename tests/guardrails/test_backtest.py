@@ -1,10 +1,12 @@
 """A replay runs the engine's own code over recorded events, and says what was planted."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import pytest
 
+from console.commands.backtesting import load_events
 from experiments.assignment import bucket_of
 from experiments.errors import SpecError
 from guardrails.backtest import BacktestError, backtest
@@ -182,3 +184,27 @@ def test_the_replay_goes_on_until_the_last_window_has_closed():
     entered = result.view.guardrails[0].windows[0].entered
     assert sum(entered) == 100
     assert result.ended_at >= START + timedelta(days=3)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_events_that_a_public_key_sent_feed_no_kpi_that_may_turn_back(trusted, tmp_path):
+    """As in the service: what is forged in a browser proves no harm, also not in a replay."""
+    lines = [
+        {
+            "id": each.id,
+            "name": each.name,
+            "happened_at": each.happened_at.isoformat(),
+            "units": dict(each.units),
+            "fields": {
+                key: value / 1_000_000 if type(value) is int else value
+                for key, value in each.fields.items()
+            },
+            "trusted": trusted or each.name != "satisfaction_rated",
+        }
+        for each in recorded(hours=40, variant_of=by_number, named=True)
+    ]
+    file = tmp_path / "events.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    events, rejected = load_events(file)
+    assert not rejected
+    assert backtest(SPEC, events, every=HOUR).rolled_back is trusted

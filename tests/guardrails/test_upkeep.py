@@ -4,12 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from console.client import ServiceClient
+from console.commands.watch import status
 from guardrails.clock import SteppedClock
 from guardrails.upkeep import Upkeep
 from metrics.store import StoreError
 from metrics.stores import STORES, MemoryMetricStore
 from tests.running import SPEC, running
-from tests.support import START, at, event, exposed, frame_of, put
+from tests.support import LATE, START, at, event, exposed, frame_of, put
 
 FRAME = frame_of("flow_failure_rate")
 
@@ -132,3 +134,56 @@ def test_one_setting_says_what_is_refused_and_what_is_removed(monkeypatch, tmp_p
         jobs = it.services.guarding._bell._scheduler.get_jobs()
         assert {job.id for job in jobs} >= {"retention", "totals"}
     assert at(0) == START
+
+
+def test_what_is_odd_about_the_clock_needs_attention_in_status_and_page(capsys):
+    """The log alone would be read by nobody: it is told where people look."""
+    with running(demo=False) as it:
+        it.apply(SPEC)
+        now = datetime.now(UTC)
+        it.services.store.append([exposed(1)], received_at=now - timedelta(days=10))
+        jobs = it.services.guarding._bell._scheduler.get_jobs()
+        (look,) = [job.func for job in jobs if job.id == "retention"]
+        look()
+        view = it.http.get("/api/v1/experiments/cancel-page").json()
+        (words,) = [each for each in view["attention"] if "the clock says" in each]
+        assert "If the clock is right, this ends once events have come for two days" in words
+        for page in ("/", "/experiments/cancel-page"):
+            assert "the clock says" in it.http.get(page).text
+        with ServiceClient(it.url) as client:
+            status("cancel-page", client=client, as_json=False)
+        assert "! the clock says" in capsys.readouterr().out
+        explained = it.http.get("/api/v1/experiments/cancel-page/explain").json()
+        assert "the clock says" in " ".join(explained["paragraphs"])
+        it.act("stop")
+        view = it.http.get("/api/v1/experiments/cancel-page").json()
+        assert not [each for each in view["attention"] if "the clock says" in each]
+
+
+def test_attention_ends_when_the_clock_is_believed_again(store, clock):
+    upkeep = Upkeep(store, lambda: [FRAME], clock, timedelta(days=9))
+    clock.move_to(LATE + timedelta(days=30))
+    upkeep.run_due()
+    assert [words[:14] for words in upkeep.attention()] == ["the clock says"]
+    upkeep.run_due()  # done for today: it stays true
+    assert upkeep.attention()
+    upkeep._clock = SteppedClock(LATE)
+    upkeep.run_due()
+    assert upkeep.attention() == ()
+
+
+def test_a_removal_that_fails_needs_attention_until_it_is_done(store, clock):
+    answers = [StoreError("the disk is gone"), []]
+
+    def frames():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    upkeep = Upkeep(store, frames, clock, timedelta(days=9))
+    with pytest.raises(StoreError):
+        upkeep.run_due()
+    assert upkeep.attention() == ("events older than 9d could not be removed: the disk is gone",)
+    upkeep.run_due()
+    assert upkeep.attention() == ()

@@ -19,7 +19,7 @@ from metrics.catalogue import load_catalogue
 from metrics.store import EventsGoneError, StoreError
 from metrics.stores import saved, totals
 from metrics.stores.duckdb import DuckDBMetricStore
-from metrics.stores.frames import FrameState
+from metrics.stores.frames import Dumped, FrameState
 from metrics.stores.memory import MemoryMetricStore
 from metrics.stores.plan import plan_of
 from metrics.stores.saved import read, write
@@ -197,7 +197,7 @@ def lose_a_column(file):
     columns["units"] = {"strange": columns["units"]["first"]}
     found.pop("sections")
     found.pop("state")
-    write(file, found, saved.Dumped(dumped.facts, dumped.names, columns))
+    write(file, found, Dumped(dumped.facts, dumped.names, columns))
 
 
 UNTRUSTED = [
@@ -318,15 +318,94 @@ def test_what_was_carried_over_survives_restarts_and_lost_copies(path, history):
         assert store.snapshot(FRAME, now=LATE) == whole == expected(history)
 
 
-def test_damage_to_what_was_carried_over_is_told_and_never_counted(path, history):
-    carried_store(path, history)
+def zeroed(file):
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def from_another_store(file):
+    """Put in place what another store carried over for an experiment of the same name."""
+    with opened(file.parent / "other.duckdb") as other:
+        put(other, exposed(1), exposed(50, "o2"))
+        other.retain(at(48), running=[FRAME], now=LATE)
+    other_file = carried_file(file.parent / "other.duckdb")
+    shutil.copy(other_file, file)
+    (file.parent / "other.duckdb").unlink()
+    shutil.rmtree(other_file.parent)
+
+
+UNUSABLE = [
+    *UNTRUSTED,
+    pytest.param(lambda file: file.unlink(), "it is not there", id="missing"),
+    pytest.param(zeroed, "digest does not fit", id="only zeros"),
+    pytest.param(from_another_store, "it was written as", id="a file of another store"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "words"), UNUSABLE)
+def test_damage_to_what_was_carried_over_is_told_and_never_counted(path, history, spoil, words):
+    """It says which file and what to do, nothing is lost meanwhile, and put back all is well."""
+    whole = carried_store(path, history)
+    file = carried_file(path)
+    shutil.copy(file, aside := path.with_name("aside"))
     latest(path).unlink()
+    spoil(file)
+    told = rf"{re.escape(str(file))}: .*({words}).*put the file back from a backup, or stop"
+    with opened(path) as store:
+        with pytest.raises(EventsGoneError, match=told):
+            store.snapshot(FRAME, now=LATE)
+        assert re.search(told, " ".join(store.verify(now=LATE).findings))
+        assert re.search(told, store.rebuild([FRAME], now=LATE)[0].failure)
+        with pytest.raises(StoreError, match=told):
+            store.forget("u3", now=LATE, running=[FRAME])
+        with pytest.raises(StoreError, match=f"no event was removed: {told}"):
+            store.retain(at(72), running=[FRAME], now=LATE)
+        put(store, event("fresh", "page_viewed", 1000))  # events are taken all the same
+    shutil.copy(aside, file)
+    with opened(path) as store:
+        assert store.verify(now=LATE).findings == ()
+        assert store.retain(at(72), running=[FRAME], now=LATE).events
+        one_more = replace(whole, watermark=whole.watermark + 1)
+        assert store.snapshot(FRAME, now=LATE) == one_more
+
+
+def test_damaged_totals_of_an_experiment_that_is_over_leave_with_the_next_removal(path, history):
+    carried_store(path, history)
     flip(carried_file(path))
     with opened(path) as store:
-        with pytest.raises(EventsGoneError, match="put the file back from a backup"):
-            store.snapshot(FRAME, now=LATE)
-        assert "put the file back from a backup" in " ".join(store.verify(now=LATE).findings)
-        assert store.retain(at(72), running=[FRAME], now=LATE).events  # others go on
+        assert store.retain(at(72), running=[], now=LATE).events
+        assert store.verify(now=LATE).findings == ()
+        store.forget("u3", now=LATE)
+    assert not list(path.with_name(f"{path.name}.totals").glob("*.carried"))
+
+
+def test_a_file_that_was_put_back_is_not_gone_on_from_when_more_events_left_since(path, history):
+    """What left after it was written is not in it: it would be missing from the totals."""
+    carried_store(path, history)
+    file = carried_file(path)
+    shutil.copy(file, aside := path.with_name("aside"))
+    with opened(path) as store:
+        named = dict(store._record.carried)
+        put(store, exposed(60, "fresh"))
+        store.retain(at(72), running=[FRAME], now=LATE)
+    carried_file(path).unlink()
+    latest(path).unlink()
+    shutil.copy(aside, file)
+    spoiled(path, f"UPDATE meta SET value = '{json.dumps(named)}' WHERE key = 'carried'")  # noqa: S608 - our own names
+    with opened(path) as store, pytest.raises(EventsGoneError, match="it cannot be counted"):
+        store.snapshot(FRAME, now=LATE)
+
+
+def test_what_another_store_carried_over_is_no_leftover_of_this_one(path, history, caplog):
+    """A new file where the old one should be takes nothing from the old one."""
+    whole = carried_store(path, history)
+    path.rename(aside := path.with_name("aside"))
+    with opened(path) as store:
+        put(store, exposed(1))
+        store.retain(at(48), running=[FRAME], now=LATE)
+    assert "it belongs to another store, and is left as it is" in caplog.text
+    aside.rename(path)
+    with opened(path) as store:
+        assert store.snapshot(FRAME, now=LATE) == whole
 
 
 def test_latest_totals_alone_are_no_answer_when_nothing_was_carried_over(path, history):
