@@ -2,8 +2,10 @@
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -137,7 +139,9 @@ def _nobody(_finished: int) -> None:
 
 def _tasks(scenarios: int, repetitions: int, processes: int) -> list[_Task]:
     """Return tasks that are a few repetitions each, all scenarios in turn."""
-    size = max(1, min(10, repetitions * scenarios // (_SPARE * processes)))
+    size = 1
+    if processes > 1:
+        size = max(1, min(10, repetitions * scenarios // (_SPARE * processes)))
     return [
         _Task(scenario, first, min(first + size, repetitions))
         for first in range(0, repetitions, size)
@@ -167,15 +171,17 @@ def _here(job: _Job) -> None:
 
 def _spread(job: _Job, processes: int) -> None:
     others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(
-        processes,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin,
-        initargs=(tuple(job.scenarios), job.seed),
-    )
     finished = 0
+    with _unheard():
+        pool = ProcessPoolExecutor(
+            processes,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin,
+            initargs=(tuple(job.scenarios), job.seed),
+        )
+        waiting = {pool.submit(_work, task): task for task in job.tasks[:processes]}
     try:
-        waiting = {pool.submit(_work, task): task for task in job.tasks}
+        waiting |= {pool.submit(_work, task): task for task in job.tasks[processes:]}
         for future in as_completed(waiting):
             task = waiting[future]
             job.done[task.scenario, task.first] = future.result()
@@ -188,12 +194,28 @@ def _spread(job: _Job, processes: int) -> None:
     pool.shutdown()
 
 
+@contextmanager
+def _unheard() -> Generator[None]:
+    """Begin processes that never hear Ctrl-C: it is for the first one, which ends them.
+
+    Each of the first tasks begins a process.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 _SCENARIOS: list[Scenario] = []
 _SEED: list[int] = []
 
 
 def _begin(scenarios: tuple[Scenario, ...], seed: int) -> None:
-    """Prepare a process: what is simulated comes once, and Ctrl-C is for the first process."""
+    """Prepare a process: what is simulated comes once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _SCENARIOS[:] = scenarios
     _SEED[:] = [seed]

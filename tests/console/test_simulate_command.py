@@ -134,7 +134,7 @@ def test_traffic_may_be_what_varies(spec):
         ((*QUICK, "--vary", "alpa=1%"), 1, "unknown setting 'alpa'; did you mean 'alpha'"),
         ((*QUICK, "--vary", "alpha=7"), 1, "'7' is no value of alpha"),
         ((*QUICK, "--vary", "alpha=1%", "--grid", "g.yaml"), 2, "together say two grids"),
-        ((*QUICK, "--grid", "nowhere.yaml"), 1, "nowhere.yaml"),
+        ((*QUICK, "--grid", "nowhere.yaml"), 2, "nowhere.yaml"),
         ((*QUICK, "--harm", "much"), 1, "'much' is no harm"),
         ((*QUICK, "--onset", "later"), 2, "'later' is no length of time"),
         ((*QUICK, "--onset", "2d"), 1, "harms nobody"),
@@ -197,14 +197,15 @@ def test_ctrl_c_ends_all_processes_and_leaves_no_traceback(spec, tmp_path):
             cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while len(workers(process.pid)) < 3 and time.monotonic() < deadline:
             time.sleep(0.05)  # two workers and the tracker of their resources
         os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in stderr.read_text().partition("interrupted")[2]
-    assert "interrupted: these are the first" in stderr.read_text()
+    assert stderr.read_text().startswith("interrupted: these are the first")
+    while workers(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)  # the tracker ends when it hears that nobody is left
     assert workers(process.pid) == []
 
 
