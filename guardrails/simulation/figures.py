@@ -230,7 +230,7 @@ def _found_words(guardrail: SimulatedGuardrail, harm: Detected) -> str:
     runs = f"{what} was turned back in {percent(harm.turned_back.share, digits=0)} of runs"
     if harm.median is None:
         return f"{runs} by the end"
-    return f"{runs}, half of them all within {span_words(harm.median.after)}"
+    return f"{runs}, half of all runs within {span_words(harm.median.after)}"
 
 
 def _notes(setup: Setup) -> Iterator[str]:

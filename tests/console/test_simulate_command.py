@@ -192,7 +192,7 @@ def test_ctrl_c_ends_all_processes_and_leaves_no_traceback(spec, tmp_path):
     stderr = tmp_path / "stderr"
     with stderr.open("w") as errors:
         process = subprocess.Popen(
-            [command, "simulate", spec, "--units-per-day", "6000", "--repetitions", "100000",
+            [command, "simulate", spec, "--units-per-day", "6000", "--repetitions", "5000",
              "--processes", "2"],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
