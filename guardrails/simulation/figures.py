@@ -20,7 +20,7 @@ from guardrails.simulation.values import (
 )
 from guardrails.words import limit_words, percent
 
-_BUDGET = 120_000  # windows judged: about half a minute of two cores
+_BUDGET = 100_000  # windows judged: about half a minute of two cores
 _FEWEST, _MOST = 20, 1_000
 _PART = 0.7  # of the checks are judged in a run, since harm ends it
 
