@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console import copies, eventing, running, storing
+from console import copies, eventing, running, simulating, storing
 from console.arguments import (
     CatalogueFile,
     Json,
@@ -343,6 +343,7 @@ def plan(
         )
 
 
+simulating.add_to(app)
 running.add_to(app)
 eventing.add_to(app)
 storing.add_to(app)

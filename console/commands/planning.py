@@ -24,7 +24,7 @@ from guardrails.spec_file import SpecFile, load_spec
 from guardrails.words import duration, percent
 from metrics.catalogue import KpiDefinition
 
-_ASSUMED_NOTE = "* assumed: give your own with --baseline, or measured ones with --measured"
+ASSUMED_NOTE = "* assumed: give your own with --baseline, or measured ones with --measured"
 
 
 def run(
@@ -51,8 +51,8 @@ def run(
         read_text(path), source=str(path), catalogue=catalogue_and_warnings(catalogue)[0]
     )
     given = parse_baselines(baselines, spec.kpis)
-    rate, known = (None, {}) if measured is None else _measured(measured, client)
-    traffic = _traffic(units_per_day, rate, measured)
+    rate, known = (None, {}) if measured is None else measured_numbers(measured, client)
+    traffic = traffic_of(units_per_day, rate, measured)
     with _progress() as told:
         done = plan(spec, traffic, (given, known), seed=seed, paths=paths, progress=told)
     if chart is not None:
@@ -80,7 +80,8 @@ def _progress() -> Generator[Progress | None]:
         yield told
 
 
-def _measured(key: str, client: ServiceClient | None) -> tuple[float | None, Baselines]:
+def measured_numbers(key: str, client: ServiceClient | None) -> tuple[float | None, Baselines]:
+    """Return units a day and baselines as a running experiment has them."""
     if client is None:  # pragma: no cover - the command line gives one
         raise CommandError("no service to measure in", code="usage", exit_code=ExitCode.USAGE)
     body = client.get(f"{experiment_path(key)}/baselines")
@@ -94,7 +95,8 @@ def _measured(key: str, client: ServiceClient | None) -> tuple[float | None, Bas
         ) from error
 
 
-def _traffic(given: float | None, rate: float | None, measured: str | None) -> Traffic:
+def traffic_of(given: float | None, rate: float | None, measured: str | None) -> Traffic:
+    """Return how many units come, as somebody says or an experiment measured."""
     if given is not None:
         return Traffic(given, Source.GIVEN)
     if rate is not None:
@@ -118,10 +120,10 @@ def _show(done: Plan, spec: SpecFile) -> None:
         say(done.verdict.words)
         say()
     arms = ", ".join(f"{name} {units:,}" for name, units in done.by_arm.items())
+    rate = number_words(done.units_per_day, f"{done.units_per_day.value:,.0f}")
     say(
-        f"{done.experiment}: {_number(done.units_per_day, f'{done.units_per_day.value:,.0f}')} "
-        f"units a day, {duration(done.ends)} and {duration(done.observed - done.ends)} of "
-        f"observation: {done.units:,} units ({arms})"
+        f"{done.experiment}: {rate} units a day, {duration(done.ends)} and "
+        f"{duration(done.observed - done.ends)} of observation: {done.units:,} units ({arms})"
     )
     _show_ramp(done)
     _show_guardrails(done)
@@ -130,14 +132,15 @@ def _show(done: Plan, spec: SpecFile) -> None:
         _show_goal(goal, spec.kpis[goal.kpi])
     if _assumes(done):
         say()
-        say(_ASSUMED_NOTE)
+        say(ASSUMED_NOTE)
     if done.warnings:
         say()
     for warned in done.warnings:
         warn(f"{warned.about}: {warned.words} (warning)")
 
 
-def _number(number: Number, text: str) -> str:
+def number_words(number: Number, text: str) -> str:
+    """Return the text of a number, with a star where it is assumed."""
     return f"{text}*" if number.source is Source.ASSUMED else text
 
 
@@ -216,9 +219,11 @@ def _show_windows(done: Plan, spec: SpecFile) -> None:
                 g.guardrail if index == 0 else "",
                 duration(w.length),
                 percent(w.level, digits=3),
-                _known(b.value, kpi),
-                _known(b.sd, kpi, spread=True),
-                "all" if b.answering is None else _number(b.answering, percent(b.answering.value)),
+                known_words(b.value, kpi),
+                known_words(b.sd, kpi, spread=True),
+                "all"
+                if b.answering is None
+                else number_words(b.answering, percent(b.answering.value)),
                 " / ".join(f"{n:,}" for n in w.units.values()),
                 "never" if w.first_look is None else span_words(w.first_look),
             )
@@ -229,11 +234,12 @@ def _show_windows(done: Plan, spec: SpecFile) -> None:
         show(rows)
 
 
-def _known(number: Number | None, kpi: KpiDefinition, *, spread: bool = False) -> str:
+def known_words(number: Number | None, kpi: KpiDefinition, *, spread: bool = False) -> str:
+    """Return control's value of a KPI, or its spread, with a star where it is assumed."""
     if number is None:
         return "" if spread else "unknown"
     share = kpi.unit == "share" and not spread
-    return _number(number, percent(number.value) if share else f"{number.value:,.4g}")
+    return number_words(number, percent(number.value) if share else f"{number.value:,.4g}")
 
 
 def _show_goal(goal: GoalPlan, kpi: KpiDefinition) -> None:

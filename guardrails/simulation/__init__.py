@@ -1,0 +1,1 @@
+"""`turnback simulate`: what the real judge does over many drawn experiments."""
