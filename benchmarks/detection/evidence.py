@@ -6,6 +6,8 @@ documentation describes: the difference against its unpooled standard error, pha
 Arrays are (rows, checks, repetitions); row 0 is the whole run, row j "since restart j".
 """
 
+# pyright: reportPrivateUsage=false
+
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -157,12 +159,12 @@ def ours(sides: Sides, setting: Setting) -> Evidence:
     harm = setting.sign * setting.prove_past * setting.margin
     null = Null(1.0 + harm, 0.0, setting.sign)
     n_t, n_c = sides.treatment[0], sides.control[0]
-    # the engine's own gates, which its comparison applies to one experiment at a time
-    gate = gates._units_gate(n_t, n_c)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - no copy
+    # the engine's own gates, no copies; its comparison applies them to one experiment at a time
+    gate = gates._units_gate(n_t, n_c)  # noqa: SLF001
     if setting.kind is Kind.PROPORTION:
         t, c = (n_t, sides.treatment[1]), (n_c, sides.control[1])
         found = proportion_statistic(t, c, null)
-        gate = gate & gates._events_gate(*t, *c)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - no copy
+        gate = gate & gates._events_gate(*t, *c)  # noqa: SLF001
     else:
         treatment, control = _arms(sides)
         found = linear_statistic(treatment, control, null)

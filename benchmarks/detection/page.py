@@ -50,7 +50,8 @@ METHOD = """\
 MEANS = """\
 Mean units of the treatment from the onset until the rollback or the end, at least two standard
 errors apart. Rules that keep their level in every scenario come first; one that does not is no
-alternative, however fast it is here. First its figure, then ours. With the same protection against late harm:
+alternative, however fast it is here. First its figure, then ours. With the same protection against
+late harm:
 """
 
 

@@ -6,6 +6,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,15 @@ BLOCK = 100
 """Repetitions drawn at once: a block's randomness depends on seed, scenario and its number."""
 
 LEAST = 20
+
+DECIDING = (
+    *(
+        f"benchmarks/detection/{name}.py"
+        for name in ("draws", "evidence", "peers", "rules", "runner", "scenarios", "shipped")
+    ),
+    "metrics/stats/*.py",
+    "guardrails/judge.py",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +126,12 @@ def repetitions_of(scenario: Scenario, asked: int) -> int:
     return max(min(LEAST, asked), round(asked * scenario.share))
 
 
+@cache
 def digest() -> str:
-    """Return a digest of the code that decides: what was kept by other code is not used."""
+    """Return a digest of the code that draws and decides: what other code kept is not used."""
     found = hashlib.sha256()
-    for folder in ("benchmarks/detection", "metrics/stats", "guardrails"):
-        for path in sorted((ROOT / folder).glob("*.py")):
+    for name in DECIDING:
+        for path in sorted(ROOT.glob(name)):
             found.update(path.read_bytes())
     return found.hexdigest()[:12]
 
