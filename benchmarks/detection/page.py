@@ -194,7 +194,7 @@ def _slower(scenarios: Scenarios, ours: str) -> str:
             f"| {f.scenario.title} | {f.case} | {f.rule} | {f.theirs.turned:.3f} / "
             f"{f.ours.turned:.3f} | {f.theirs.mean_units:,.0f} ±{f.theirs.mean_se:.0f} / "
             f"{f.ours.mean_units:,.0f} ±{f.ours.mean_se:.0f} | "
-            f"{1.0 - f.theirs.mean_units / f.ours.mean_units:.0%} | {elsewhere} |"
+            f"{f.share:.0%} | {elsewhere} |"
         )
     return "\n".join(lines) + "\n"
 

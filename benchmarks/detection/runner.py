@@ -43,7 +43,8 @@ class Outcome:
         hours: Median and 90% of the hours from the onset to the rollback, of all repetitions
             not turned back before.
         hours_se: Their standard errors.
-        mean_units: Mean units of the treatment from the onset until the rollback, or the end.
+        mean_units: Mean units of the treatment from the onset until the rollback, or the end;
+            ``None`` where all were turned back before.
         mean_se: Its standard error.
     """
 
@@ -52,8 +53,8 @@ class Outcome:
     found: float
     hours: tuple[float | None, float | None]
     hours_se: tuple[float | None, float | None]
-    mean_units: float
-    mean_se: float
+    mean_units: float | None
+    mean_se: float | None
 
     @property
     def turned(self) -> float:
@@ -103,10 +104,8 @@ def outcome(found: Array, setting: Setting) -> Outcome:
         found=float(np.isfinite(found[~early]).sum() / found.size),
         hours=(middle[0], late[0]),
         hours_se=(middle[1], late[1]),
-        mean_units=float(until.mean() * setting.units) if until.size else math.nan,
-        mean_se=float(until.std() / math.sqrt(until.size)) * setting.units
-        if until.size
-        else math.nan,
+        mean_units=float(until.mean() * setting.units) if until.size else None,
+        mean_se=float(until.std() * setting.units / math.sqrt(until.size)) if until.size else None,
     )
 
 
