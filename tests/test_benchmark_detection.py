@@ -147,34 +147,34 @@ def cells_at(draw, check, run):
 
 
 def judged(draw, setting, run, information):
-    """Return the hour at which the engine itself turns one repetition back."""
+    """Return the hour at which the engine turns a repetition back, and all it found at the end."""
     plan = WindowPlan(HOUR, setting.level, information, len(setting.starts) - 1)
     comparison = Comparison("g", "k", Kind.PROPORTION, setting.side, setting.margin, False,
                             setting.prove_past, "control", "t", True, (plan,))  # fmt: skip
-    states = {}
+    states, hour = {}, math.inf
     for check in range(setting.hours):
         cells = {("k", HOUR): tuple(cells_at(draw, check, run))}
         at = datetime(2026, 1, 1, tzinfo=UTC) + check * HOUR
         finding = judge(Snapshot(at, check, cells, {}), comparison, states)
         states = dict(finding.states)
         if finding.outcome is Outcome.BREACH:
-            return check + 1.0
-    return math.inf
+            hour = min(hour, check + 1.0)
+    return hour, finding.windows[0]
 
 
 DRAWN = {
-    "a drop within phases": lambda rng, s: draws.shifting(rng, s, 3),
+    "a drop within phases": lambda rng, s: draws.shifting(rng, s, 2),
     "a rare rise in a canary": lambda rng, s: draws.rates(
-        rng, s, 4, np.full(s.hours, 0.03), np.full(s.hours, 0.02), ratio=19
+        rng, s, 3, np.full(s.hours, 0.03), np.full(s.hours, 0.02), ratio=19
     ),
     "a late drop past a margin": lambda rng, s: draws.rates(
-        rng, s, 4, draws.after(s, 0.8, 0.72), np.full(s.hours, 0.8)
+        rng, s, 2, draws.after(s, 0.8, 0.72), np.full(s.hours, 0.8)
     ),
 }
 SETTINGS = {
     "a drop within phases": Setting(hours=40, level=0.9, cohort=7),
     "a rare rise in a canary": Setting(hours=40, side="rise", baseline=0.02, horizon=0.3),
-    "a late drop past a margin": Setting(hours=50, margin=0.03, onset=26),
+    "a late drop past a margin": Setting(hours=64, margin=0.03, onset=40),
 }
 
 
@@ -184,10 +184,20 @@ def test_the_rule_over_all_repetitions_is_the_engines(name):
     draw = DRAWN[name](np.random.default_rng(11), setting)
     seen = evidence.ours(draw.ours, setting)
     found = shipped.shipped(setting, seen)
+    log_e = shipped.restarts_log_e(seen, setting.level / 2)
     planned = setting.horizon * float(seen.information[0, -1])
-    own = [judged(draw, setting, run, planned) for run in range(found.size)]
-    assert found.tolist() == own
-    assert any(math.isfinite(hour) for hour in own)
+    for run, hour in enumerate(found.tolist()):
+        own, last = judged(draw, setting, run, planned)
+        assert hour == own
+        bound = shipped.boundary(
+            seen.information[0], seen.gate[0, :, run], setting.level / 2, planned
+        )
+        looks = bound[np.isfinite(bound)]
+        assert last.look == looks.size
+        assert last.boundary == pytest.approx(looks[-1], rel=1e-6)
+        assert last.z == pytest.approx(seen.z[0, -1, run], rel=1e-9)
+        assert last.e_value == pytest.approx(math.exp(log_e[-1, run]), rel=1e-9)
+    assert np.isfinite(found).any()
 
 
 def test_a_setting_that_makes_no_sense_is_refused(capsys):

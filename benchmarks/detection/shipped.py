@@ -38,19 +38,25 @@ def looks_of(information: Array, may: Flags) -> list[int]:
     return found
 
 
+def boundary(information: Array, may: Flags, level: float, planned: float) -> Array:
+    """Return the spending boundary at every check of the whole run, ``inf`` between looks."""
+    bound = np.full(information.size, np.inf)
+    looks = looks_of(information, may)
+    if looks:
+        bound[looks] = _boundary(tuple(information[looks].tolist()), level, planned)
+    return bound
+
+
 def whole_run(evidence: Evidence, setting: Setting, level: float) -> Array:
     """Return the hour at which the whole run crosses its spending boundary."""
     z, information = evidence.z[0], evidence.information[0]
     planned = setting.horizon * float(information[-1])
     found = np.full(z.shape[1], np.inf)
+    # repetitions whose gate opens at the same checks have the same looks
     patterns, which = np.unique(evidence.gate[0], axis=1, return_inverse=True)
     for number in range(patterns.shape[1]):
-        looks = looks_of(information, patterns[:, number])
         runs = np.flatnonzero(which.reshape(-1) == number)
-        if not looks:
-            continue
-        bound = np.full(z.shape[0], np.inf)
-        bound[looks] = _boundary(tuple(information[looks].tolist()), level, planned)
+        bound = boundary(information, patterns[:, number], level, planned)
         found[runs] = first(z[:, runs] >= bound[:, None])
     return found
 
@@ -61,16 +67,18 @@ def average(log_e: Array) -> Array:
     return top + np.log(np.exp(log_e - top).mean(axis=0))
 
 
-def since_restarts(evidence: Evidence, level: float) -> Array:
-    """Return the hour at which the e-process of all restarts reaches ``1 / level``."""
-    if evidence.z.shape[0] == 1:
-        return np.full(evidence.z.shape[2], np.inf)
+def restarts_log_e(evidence: Evidence, level: float) -> Array:
+    """Return the log of the e-process of all restarts, (checks, repetitions)."""
     information = evidence.information[1:, :, None]
     rho = tuned_rho(RESTART_INFORMATION, level, one_sided=True)
     score = evidence.z[1:] * np.sqrt(information)
     log_m = normal_log_mixture(score, information, rho, one_sided=True)
-    log_m = np.where(evidence.gate[1:], log_m, 0.0)
-    return first(average(log_m) >= -math.log(level))
+    return average(np.where(evidence.gate[1:], log_m, 0.0))
+
+
+def since_restarts(evidence: Evidence, level: float) -> Array:
+    """Return the hour at which the e-process of all restarts reaches ``1 / level``."""
+    return first(restarts_log_e(evidence, level) >= -math.log(level))
 
 
 def shipped(setting: Setting, evidence: Evidence) -> Array:
