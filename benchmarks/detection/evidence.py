@@ -124,6 +124,10 @@ class Evidence:
     information: Array
     units: Array
 
+    def whole(self) -> "Evidence":
+        """Return the whole run alone."""
+        return Evidence(self.z[:1], self.gate[:1], self.information[:1], self.units[:1])
+
 
 def since(increments: Array, starts: tuple[int, ...]) -> Array:
     """Return sums since each start from (moments, hours, repetitions, phases)."""

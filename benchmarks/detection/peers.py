@@ -121,7 +121,8 @@ def by_e_process(log_e: LogE, *, protected: bool = False) -> Find:
 
     def find(setting: Setting, evidence: Evidence) -> Array:
         level = setting.level / 2.0 if protected else setting.level
-        values = np.where(evidence.gate, log_e(evidence, level), 0.0)
+        seen = evidence if protected else evidence.whole()
+        values = np.where(seen.gate, log_e(seen, level), 0.0)
         needed = -math.log(level)
         found = first(values[0] >= needed)
         if protected:
