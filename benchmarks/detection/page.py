@@ -38,6 +38,9 @@ METHOD = """\
   documentation describes: the unpooled difference against no harm at all, phases together.
 - Of two-sided rules only the harmful side acts. The threshold of fixed windows is control's true
   value less the margin, 5% where there is none.
+- Peers run with what their pages give as default or example; better settings may exist for each.
+  Experiment platforms advise a new phase, and so a new start, when shares between arms change:
+  the scenario of changed shares shows what happens where nobody starts anew.
 - Units are those of the treatment, first exposed since the harm began. A time is of all
   repetitions that were not turned back before; it is missing where fewer were ever found. Behind
   +- stands one standard error.
