@@ -61,6 +61,7 @@ def main(given: list[str]) -> None:
         for s in SCENARIOS
         if not asked.only or s.key in asked.only
     }
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
     picture = None
     if PICTURE in done:
         picture = f"images/{asked.out.stem}.svg"

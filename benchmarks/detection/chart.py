@@ -34,7 +34,7 @@ def chart(results: Results) -> dict[str, Any]:
         "width": 560,
         "height": 260,
         "title": {
-            "text": "Turned back within 200 hours, by true drop; a drop of 5% is tolerated",
+            "text": "Turned back within 200 hours, by true drop, under a margin of 5%",
             "anchor": "start",
             "color": _INK,
         },
@@ -81,5 +81,5 @@ def write(results: Results, path: Path) -> None:
     import vl_convert  # noqa: PLC0415 - loads a JavaScript engine, only where a chart is drawn
 
     text = msgspec.json.encode(chart(results), order="deterministic").decode()
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(vl_convert.vegalite_to_svg(text, vl_version="5.20"), encoding="utf-8")

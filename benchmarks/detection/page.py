@@ -58,6 +58,14 @@ late harm:
 """
 
 
+LEVELS = """\
+Of all harmless cases. A drop within half of the margin is harmless under that margin: rules that
+test against no harm at all fail there by design.
+"""
+
+SOONER = "sooner, not more"
+
+
 @dataclass(frozen=True, slots=True)
 class About:
     """How the numbers came about."""
@@ -78,7 +86,7 @@ def _hours(outcome: Outcome) -> str:
     for value, error in zip(outcome.hours, outcome.hours_se, strict=True):
         spread = "" if error is None else f" ±{error:.1f}"
         said.append("-" if value is None else f"{value:.0f}{spread}")
-    return " / ".join(said)
+    return " / ".join(said) + ("" if outcome.hours[0] is None else " h")
 
 
 def _units(outcome: Outcome, units: int) -> str:
@@ -91,7 +99,7 @@ def _cell(outcome: Outcome, scenario: Scenario, case: int) -> list[str]:
     if setting.onset:
         cells = [f"{outcome.before:.3f}", f"{outcome.found:.3f}"]
     if setting.harmful:
-        cells += [f"{_hours(outcome)} h", _units(outcome, setting.units)]
+        cells += [_hours(outcome), _units(outcome, setting.units)]
     return cells
 
 
@@ -144,7 +152,6 @@ def take_away(scenarios: Scenarios) -> list[str]:
     """Return the five lines to take away, from the numbers."""
     kept = [n for n in NAMES if not verdicts.broken(scenarios, n) and n != OURS]
     ours = "in every one of them" if not verdicts.broken(scenarios, OURS) else "NOT in all of them"
-    late = "-10% from hour 137"
     slower = verdicts.faster(scenarios, OURS)
     sound = [f for f in slower if f.rule in kept]
     names = "; ".join(sorted({f.rule for f in sound})) or "none"
@@ -170,7 +177,9 @@ def take_away(scenarios: Scenarios) -> list[str]:
         f"protection {told[1]}, Pocock with it {told[2]}. The protection costs: without it ours "
         f"would need {told[3]}."
     )
-    told = [_plain_hours(_of(scenarios, "late", late, n)) for n in rows[:1] + rows[3:]]
+    told = [
+        _plain_hours(_of(scenarios, "late", "-10% from hour 137", n)) for n in rows[:1] + rows[3:]
+    ]
     fourth = (
         f"Harm that begins at hour 137 of 168: ours finds it after {told[0]}; without restarts it "
         f"would take {told[1]}."
@@ -180,6 +189,14 @@ def take_away(scenarios: Scenarios) -> list[str]:
         f"units in {len(sound)} cases ({names}{f': {cases}' if cases else ''}), one that keeps it "
         f"only there in {len(slower) - len(sound)} more; all are in the next section."
     )
+    asked = ((OURS, "half as many again"), (rows[1], "half as many again"), (rows[1], SOONER))
+    waits = [_of(scenarios, "delayed", case, rule) for rule, case in asked]
+    if all(waits):
+        fifth += (
+            f" Where complaints take a day ours waits that day: {_plain_hours(waits[0])} against "
+            f"{_plain_hours(waits[1])} of GrowthBook, which counts those so far and so turns back "
+            f"{_turned(waits[2])} of treatments whose complaints only come sooner."
+        )
     return [first, second, third, fourth, fifth]
 
 
@@ -233,6 +250,7 @@ def page(scenarios: Scenarios, about: About) -> str:
         "Both without it (ours with its whole level on the whole run):\n",
         _slower(scenarios, verdicts.PLAIN),
         "## Who keeps the level\n",
+        LEVELS,
         _levels(scenarios),
         "## The rules\n",
         PEERS,
