@@ -20,6 +20,7 @@ from experiments.changes import ChangeFeed
 from experiments.exposures import ExposureBuffer, screen_exposure
 from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
+from guardrails.build import build_version
 from guardrails.catalogue_reading import service_catalogue
 from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.copies import Copies, require_match, warn_alone
@@ -31,7 +32,6 @@ from guardrails.specs_view import SpecsView
 from guardrails.telemetry import (
     Intake,
     StateCollector,
-    build_version,
     exposition,
 )
 from metrics.access import Keys
