@@ -300,6 +300,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
 
     routers = [
         admin.router(engine, note_valid),
+        admin.decisions_router(engine),
         quarantine_router(lambda: running().events),
         kpis_router(lambda: [kpi.to_json() for kpi in engine().kpis()]),
         store_router(lambda: running().store, lambda: engine().frames(), now),

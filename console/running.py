@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from console.arguments import Experiment, Json, Key, Reason, Url, Variant, client_of, example
+from console.arguments import Data, Experiment, Json, Key, Reason, Url, Variant, client_of, example
 from console.numbers import whole
-from console.output import DEFAULT_URL, reported
+from console.output import DEFAULT_URL, ExitCode, reported
 
 if TYPE_CHECKING:
     from console.client import ServiceClient
@@ -95,6 +95,14 @@ def add_to(app: typer.Typer) -> None:
     )
     for command, lines in told:
         app.command(command.__name__, epilog=example(*lines))(_asking(command))
+    app.command(
+        "replay",
+        epilog=example(
+            "turnback replay t7",
+            "turnback replay t7 --from-start",
+            "turnback replay t7 --data data/",
+        ),
+    )(replay)
     for action in _ACTIONS:
         command = _asking(_deciding(action))
         app.command(action.name, help=action.help, epilog=example(*action.examples))(command)
@@ -119,6 +127,40 @@ def explain(*, experiment: Experiment, client: "ServiceClient", as_json: bool) -
     from console.commands.watch import explain as run
 
     run(experiment, client=client, as_json=as_json)
+
+
+def replay(
+    *,
+    decision: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="As status and explain show it: t7, f12 (finding), c12 (check)."
+        ),
+    ],
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Compute every look before it again too.")
+    ] = False,
+    data: Data = None,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Compute a decision again from the log of events, and compare.
+
+    Says `equal`, or what differs, or what has left the log since. Nothing is changed.
+    """
+    from console.commands import replaying
+
+    with reported(as_json=as_json):
+        if data is not None:
+            good = replaying.replay_files(decision, data, from_start=from_start, as_json=as_json)
+        else:
+            with client_of(url, key) as client:
+                good = replaying.replay(
+                    decision, from_start=from_start, client=client, as_json=as_json
+                )
+    if not good:
+        raise typer.Exit(ExitCode.PROBLEM)
 
 
 def revisions(

@@ -16,6 +16,8 @@ from guardrails.meanings import ListedKpi, listed
 from guardrails.planning.measured import Measured, measured_of
 from guardrails.present import Known, experiment_view, revision_view, transition_view
 from guardrails.present_explained import explanation
+from guardrails.replay import Replayed
+from guardrails.replaying import Replayer
 from guardrails.ring import Ring
 from guardrails.settings import EngineSettings
 from guardrails.shelf import Shelf
@@ -99,6 +101,21 @@ class Reading:
         """
         known = self._all_of(key)
         return explanation(known, experiment_view(known), now=self._clock.now())
+
+    def replay(self, decision: str, *, from_start: bool = False) -> Replayed:
+        """Compute a decision again from the log of events, and say what is not equal.
+
+        Args:
+            decision: Id of a transition (``t3``), a finding (``f12``) or a check (``c12``).
+            from_start: Compute every look before it again too.
+
+        Raises:
+            InvalidRequestError: It is no id.
+            UnknownDecisionError: Nothing has this id.
+            NotReplayableError: It was no check's decision, or too little was kept of it.
+        """
+        replayer = Replayer(self._control, self._store, self._shelf, version=self.settings.version)
+        return replayer.replay(decision, from_start=from_start)
 
     def kpis(self) -> tuple[ListedKpi, ...]:
         """Return every KPI that a file may name or that a run uses, core ones first."""

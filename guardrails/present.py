@@ -1,7 +1,7 @@
 """From records and findings to what people are shown. Pure: values in, view objects out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -47,6 +47,9 @@ class Known:
     trouble: str | None
     now: datetime
     meanings: Sequence[str] = ()
+    kept: Mapping[tuple[str, str, int], int] = field(
+        default_factory=dict[tuple[str, str, int], int]
+    )
 
 
 def experiment_view(known: Known) -> ExperimentView:
@@ -91,7 +94,7 @@ def experiment_view(known: Known) -> ExperimentView:
         conflicted=int(body.get("conflicted", 0)),
         goal=_goal(known.loaded),
         variants=_variants(known, body),
-        guardrails=guardrail_views(known.loaded, known.monitors, known.findings),
+        guardrails=guardrail_views(known.loaded, known.monitors, known.findings, known.kept),
         kpis=_kpis(known, body),
         transitions=tuple(transition_view(t) for t in known.transitions),
         rollbacks=_rollbacks(known.treatments),

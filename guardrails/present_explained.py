@@ -31,6 +31,11 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
             f"by {newest.actor}.{over}"
         )
         paragraphs.append(newest.reason)
+        if newest.evaluation is not None:
+            paragraphs.append(
+                f"This is decision t{newest.id}: `turnback replay t{newest.id}` computes it again "
+                "from the recorded events."
+            )
         paragraphs.extend(_effect_of(r) for r in view.rollbacks if r.variant == newest.variant)
         evidence = newest.evidence
     elif rolled:

@@ -17,6 +17,7 @@ from experiments.repository import (
     load_transitions,
     load_treatments,
 )
+from guardrails.evidence_rows import newest_findings
 from guardrails.loaded import Loaded, load
 from guardrails.meanings import Meanings, kept_meanings, moved, named
 from guardrails.present import Known
@@ -103,6 +104,30 @@ class Shelf:
             self._loaded[record.key, record.revision] = held
         return held
 
+    def as_of(
+        self, session: Session, key: str, number: int, *, queries: Mapping[str, str]
+    ) -> Loaded:
+        """Return a revision as it was when its checks ran.
+
+        Args:
+            session: The session.
+            key: The experiment.
+            number: Of the revision.
+            queries: PromQL by name, as it was then.
+
+        Raises:
+            SpecError: This version cannot read the file any more.
+        """
+        row = load_revision(session, key, number)
+        return load(
+            row.text,
+            source=row.source,
+            catalogue=self._catalogue,
+            show_core=self._show_core,
+            queries=queries,
+            kept=kept_meanings(session, key, number),
+        )
+
     def loader(self, session: Session) -> Callable[[ExperimentRecord], Loaded]:
         """Return ``load`` for one session."""
         return lambda record: self.load(session, record)
@@ -165,4 +190,5 @@ class Shelf:
                 trouble=trouble,
                 now=now,
                 meanings=moved(loaded, self._catalogue),
+                kept=newest_findings(session, key, record.seed),
             )

@@ -151,7 +151,7 @@ def _one(view: dict[str, Any]) -> None:
         say()
     for t in view["transitions"]:
         who = t["variant"] or view["key"]
-        say(folded(f"{instant(t['at'])}  {who}: {moved(t)}, {t['reason']}"))
+        say(folded(f"{instant(t['at'])}  t{t['id']}  {who}: {moved(t)}, {t['reason']}"))
 
 
 def moved(transition: dict[str, Any]) -> str:
@@ -223,9 +223,11 @@ def _length(text: str | None) -> str:
 
 
 def _guardrails(guardrails: list[dict[str, Any]]) -> Rows:
-    rows = table("guardrail", "treatment", "outcome", "evidence", "in words", right=("evidence",))
+    names = ("guardrail", "treatment", "outcome", "evidence", "decision", "in words")
+    rows = table(*names, right=("evidence",), drop=("decision",))
     for g in guardrails:
         evidence = f"{g['evidence'] or 0.0:.0%}"
         outcome = _words(g["outcome"] or "not yet") + (" (dry run)" if g.get("dry_run") else "")
-        add(rows, g["limit"], g["treatment"], outcome, evidence, g["words"])
+        decision = g.get("decision") or ""
+        add(rows, g["limit"], g["treatment"], outcome, evidence, decision, g["words"])
     return rows

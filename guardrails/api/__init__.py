@@ -3,6 +3,7 @@
 from guardrails.api.access import Guard, UnknownParameterError, known_parameters
 from guardrails.api.answers import encoded, to_json
 from guardrails.api.copies import copies_router
+from guardrails.api.decisions import decisions_router
 from guardrails.api.errors import install_errors
 from guardrails.api.experiments import LONGEST_REASON, router, validation_router
 from guardrails.api.listening import AddressError, address_of, listening
@@ -21,6 +22,7 @@ __all__ = [
     "UnknownParameterError",
     "address_of",
     "copies_router",
+    "decisions_router",
     "demo_router",
     "encoded",
     "health_router",
