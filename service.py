@@ -216,7 +216,7 @@ def _measure(services: Services) -> None:
             experiments=services.engine.experiments,
             intake=services.intake,
             now=services.clock.now,
-            suspended=services.settings.suspend,
+            suspended=lambda: services.engine.suspension().suspended,
             config_valid=lambda: services.config_valid,
         )
     )
@@ -301,6 +301,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
     routers = [
         admin.router(engine, note_valid),
         admin.decisions_router(engine),
+        admin.suspension_router(engine),
         quarantine_router(lambda: running().events),
         kpis_router(lambda: [kpi.to_json() for kpi in engine().kpis()]),
         store_router(lambda: running().store, lambda: engine().frames(), now),

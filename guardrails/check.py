@@ -23,6 +23,7 @@ from guardrails.repository import evaluation_exists, load_monitors
 from guardrails.settings import EngineSettings
 from guardrails.sight import Sight
 from guardrails.storing import store_check
+from guardrails.suspension import is_suspended
 from guardrails.ticks import Tick
 from guardrails.verify import store_verified, verify_rollbacks
 from guardrails.words import instant
@@ -94,6 +95,7 @@ def _look(
         treatments = load_treatments(session, record.key, record.seed)
         phases = load_phases(session, record.key, record.seed)
         known = load_monitors(session, record.key, record.seed)
+        suspended = is_suspended(session, by_setting=settings.suspended)
     snapshot, failure = read_cells(store, loaded.frame(record, phases), at=at)
     inputs = Inputs(
         record=record,
@@ -103,7 +105,7 @@ def _look(
         snapshot=snapshot,
         failure=failure,
         answers=answered(heard, loaded, record, treatments, at),
-        suspended=settings.suspended,
+        suspended=suspended,
         at=at,
         now=now,
     )

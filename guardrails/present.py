@@ -43,7 +43,7 @@ class Known:
     findings: Sequence[tuple[datetime, int, Finding]]
     transitions: Sequence[TransitionRecord]
     snapshot: tuple[datetime, Mapping[str, Any]] | None
-    suspended: bool
+    suspended: str | None
     trouble: str | None
     now: datetime
     meanings: Sequence[str] = ()
@@ -67,7 +67,7 @@ def experiment_view(known: Known) -> ExperimentView:
         known.treatments,
         known.monitors,
         body.get("exposed", {}),
-        suspended=known.suspended,
+        suspended=known.suspended is not None,
         now=known.now,
     )
     return ExperimentView(
@@ -298,8 +298,8 @@ def _rollbacks(treatments: Mapping[str, TreatmentRecord]) -> tuple[RollbackView,
 
 def _attention(known: Known) -> tuple[str, ...]:
     words: list[str] = []
-    if known.suspended:
-        words.append("the engine is suspended: it watches and acts on nothing")
+    if known.suspended is not None:
+        words.append(known.suspended)
     if known.trouble is not None:
         words.append(known.trouble)
     words += known.meanings if State(known.record.state) not in OVER else ()

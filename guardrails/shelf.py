@@ -23,6 +23,7 @@ from guardrails.meanings import Meanings, kept_meanings, moved, named
 from guardrails.present import Known
 from guardrails.repository import load_findings, load_monitors, load_snapshot
 from guardrails.served import Standing
+from guardrails.suspension import suspended_words
 from metrics.catalogue import Catalogue
 from metrics.store import Frame
 
@@ -170,8 +171,16 @@ class Shelf:
                 frames.append(self.load(session, record).frame(record, phases))
         return tuple(frames)
 
-    def everything(self, key: str, *, suspended: bool, trouble: str | None, now: datetime) -> Known:
+    def everything(
+        self, key: str, *, by_setting: bool, trouble: str | None, now: datetime
+    ) -> Known:
         """Return everything the control plane knows of one experiment.
+
+        Args:
+            key: The experiment.
+            by_setting: Whether the setting suspends the engine.
+            trouble: Why its checks fail, if they do.
+            now: The current instant.
 
         Raises:
             UnknownExperimentError: No such experiment.
@@ -186,7 +195,7 @@ class Shelf:
                 findings=load_findings(session, key, record.seed),
                 transitions=load_transitions(session, key),
                 snapshot=load_snapshot(session, key),
-                suspended=suspended,
+                suspended=suspended_words(session, by_setting=by_setting),
                 trouble=trouble,
                 now=now,
                 meanings=moved(loaded, self._catalogue),

@@ -130,7 +130,7 @@ class StateCollector(Collector):
         experiments: Returns every experiment.
         intake: Returns how events fare.
         now: The clock.
-        suspended: Whether the engine acts on nothing.
+        suspended: Returns whether the engine acts on nothing.
         config_valid: Whether the newest file sent and the whole followed folder are good.
     """
 
@@ -140,7 +140,7 @@ class StateCollector(Collector):
         experiments: Callable[[], tuple[ExperimentView, ...]],
         intake: Callable[[], Intake],
         now: Callable[[], datetime],
-        suspended: bool,
+        suspended: Callable[[], bool],
         config_valid: Callable[[], bool],
     ) -> None:
         self._experiments = experiments
@@ -195,7 +195,7 @@ class StateCollector(Collector):
             "1 when the newest spec file sent and the followed folder are good and in force.",
             self._config_valid(),
         )
-        yield _gauge("turnback_suspended", "1 while the engine acts on nothing.", self._suspended)
+        yield _gauge("turnback_suspended", "1 while the engine acts on nothing.", self._suspended())
         yield InfoMetricFamily(
             "turnback_build", "Version of the service.", value={"version": build_version()}
         )

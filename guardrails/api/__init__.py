@@ -10,6 +10,7 @@ from guardrails.api.listening import AddressError, address_of, listening
 from guardrails.api.operation import demo_router, health_router, scrape_router
 from guardrails.api.server import QuietServer, Ready
 from guardrails.api.specs import specs_router
+from guardrails.api.suspension import suspension_router
 from guardrails.spec_paths import LARGEST_SPEC
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "router",
     "scrape_router",
     "specs_router",
+    "suspension_router",
     "to_json",
     "validation_router",
 ]

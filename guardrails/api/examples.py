@@ -177,3 +177,29 @@ REPLAYED: Final[dict[str, Any]] = {
     "gone": [],
     "notes": [],
 }
+
+NOTE: Final[dict[str, Any]] = {"text": "the app's version 3.2 reaches everybody"}
+
+NOTED: Final[dict[str, Any]] = {
+    **TRANSITION,
+    "before": "running",
+    "after": "note",
+    "reason": NOTE["text"],
+}
+
+SUSPEND: Final[dict[str, Any]] = {"suspended": True, "reason": "the data team moves the store"}
+
+SUSPENSION: Final[dict[str, Any]] = {
+    "suspended": True,
+    "by_setting": False,
+    "words": "the engine is suspended since 2026-01-05 10:00 UTC by ada (the data team moves the "
+    "store): it watches and acts on nothing; `turnback suspend --off` ends it",
+    "history": [
+        {
+            "suspended": True,
+            "at": "2026-01-05T10:00:00Z",
+            "actor": "ada",
+            "reason": SUSPEND["reason"],
+        }
+    ],
+}

@@ -105,3 +105,58 @@ def test_the_files_of_a_stopped_service_are_replayed_and_what_was_forgotten_is_s
     missing = turnback("replay", "c1", *data)
     assert missing.exit_code == 1
     assert "no control plane is here" in missing.stderr
+
+
+def test_a_note_is_written_and_shown(service):
+    it, _ = service
+    done = turnback("note", KEY, "version 3.2 reaches everybody", "--url", it.url)
+    assert done.exit_code == 0, done.stderr
+    assert f"{KEY}: noted as t" in done.stdout
+    assert "note by" in turnback("status", KEY, "--url", it.url).stdout
+    assert "version 3.2 reaches everybody" in turnback("explain", KEY, "--url", it.url).stdout
+    page = it.http.get(f"/experiments/{KEY}").text
+    assert "A note" in page
+    assert "version 3.2 reaches everybody" in page
+    noted = json.loads(turnback("note", KEY, "again", "--json", "--url", it.url).stdout)
+    assert (noted["after"], noted["reason"]) == ("note", "again")
+    empty = turnback("note", KEY, " ", "--url", it.url)
+    assert (empty.exit_code, "the note is empty" in empty.stderr) == (1, True)
+
+
+def test_the_engine_is_suspended_everywhere_and_woken(service):
+    it, _ = service
+    done = turnback("suspend", "--reason", "the store moves", "--url", it.url)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("the engine is suspended since 2026-01-05 03:00 UTC by ")
+    assert "(the store moves)" in turnback("status", "--url", it.url).stdout
+    assert "the engine is suspended" in turnback("explain", KEY, "--url", it.url).stdout
+    assert "(the store moves)" in it.http.get("/").text
+    assert "turnback_suspended 1.0" in it.http.get("/metrics").text
+    again = turnback("suspend", "--reason", "twice", "--url", it.url)
+    assert (again.exit_code, again.stdout) == (1, "")
+    assert "already" in again.stderr
+    off = turnback("suspend", "--off", "--reason", "moved", "--json", "--url", it.url)
+    view = json.loads(off.stdout)
+    assert view["suspended"] is False
+    assert [each["reason"] for each in view["history"]] == ["the store moves", "moved"]
+    assert "turnback_suspended 0.0" in it.http.get("/metrics").text
+    assert it.http.get("/api/v1/suspension").json() == view
+
+
+def test_the_past_is_explained(service):
+    it, _ = service
+    done = turnback("explain", KEY, "--at", "2026-01-05T01:00Z", "--url", it.url)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith(f"On 2026-01-05 01:00 UTC {KEY} was running")
+    bad = turnback("explain", KEY, "--at", "yesterday", "--url", it.url)
+    assert bad.exit_code == 2
+    assert "'yesterday' is no instant" in bad.stderr
+    early = turnback("explain", KEY, "--at", "2025-01-05T01:00Z", "--json", "--url", it.url)
+    assert "was not there yet" in json.loads(early.stderr)["error"]["message"]
+
+
+@pytest.mark.parametrize("command", ["replay", "note", "suspend", "explain"])
+def test_help_has_an_example(command):
+    text = turnback(command, "--help").stdout
+    assert f"  turnback {command} " in text.partition("Example")[2]
+    assert "--json" in text
