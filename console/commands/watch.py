@@ -168,7 +168,8 @@ def _one(view: dict[str, Any]) -> None:
         say()
     for t in view["transitions"]:
         who = t["variant"] or view["key"]
-        say(folded(f"{instant(t['at'])}  t{t['id']}  {who}: {moved(t)}, {t['reason']}"))
+        number = f"t{t['id']}  " if "id" in t else ""
+        say(folded(f"{instant(t['at'])}  {number}{who}: {moved(t)}, {t['reason']}"))
 
 
 def moved(transition: dict[str, Any]) -> str:
