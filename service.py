@@ -20,6 +20,7 @@ from experiments.changes import ChangeFeed
 from experiments.exposures import ExposureBuffer, screen_exposure
 from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
+from guardrails.build import build_version
 from guardrails.catalogue_reading import service_catalogue
 from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.copies import Copies, require_match, warn_alone
@@ -31,7 +32,6 @@ from guardrails.specs_view import SpecsView
 from guardrails.telemetry import (
     Intake,
     StateCollector,
-    build_version,
     exposition,
 )
 from metrics.access import Keys
@@ -216,7 +216,7 @@ def _measure(services: Services) -> None:
             experiments=services.engine.experiments,
             intake=services.intake,
             now=services.clock.now,
-            suspended=services.settings.suspend,
+            suspended=lambda: services.engine.suspension().suspended,
             config_valid=lambda: services.config_valid,
         )
     )
@@ -300,6 +300,8 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
 
     routers = [
         admin.router(engine, note_valid),
+        admin.decisions_router(engine),
+        admin.suspension_router(engine),
         quarantine_router(lambda: running().events),
         kpis_router(lambda: [kpi.to_json() for kpi in engine().kpis()]),
         store_router(lambda: running().store, lambda: engine().frames(), now),

@@ -62,13 +62,17 @@ class ServiceClient:
         """Close the connections."""
         self._http.close()
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, *, timeout: float | None = None) -> Any:
         """Return the JSON answer of a GET.
+
+        Args:
+            path: With its query.
+            timeout: Seconds until the answer is given up, where it takes longer than others.
 
         Raises:
             CommandError: Nobody answers, or the service refuses.
         """
-        return self._ask("GET", path)
+        return self._ask("GET", path, **({} if timeout is None else {"timeout": timeout}))
 
     def post(self, path: str, *, json: Any = None, text: str | None = None, **params: str) -> Any:
         """Return the JSON answer of a POST with a JSON or plain-text body.

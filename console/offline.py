@@ -10,6 +10,7 @@ from typing import Any
 import service
 from console.output import CommandError
 from console.store_errors import store_told
+from guardrails.engine import Engine
 from guardrails.files import CONTROL, STORE
 from metrics.store import Frame, MetricStore
 from metrics.stores import open_store
@@ -22,10 +23,12 @@ class Files:
     Attributes:
         store: The metric store, opened.
         frames: Of the experiments that run; none where there are no experiments.
+        engine: What is known of experiments, ``None`` where there is no control plane.
     """
 
     store: MetricStore
     frames: Sequence[Frame]
+    engine: Engine | None = None
 
     @staticmethod
     def now() -> datetime:
@@ -57,6 +60,6 @@ def opened(data: Path) -> Generator[Files]:
         here: dict[str, Any] = {"data": data, "host": "127.0.0.1", "specs": None}
         services = service.build(service.Settings(**here))
         try:
-            yield Files(services.store, services.engine.frames())
+            yield Files(services.store, services.engine.frames(), services.engine)
         finally:
             services.close()

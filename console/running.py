@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from console.arguments import Experiment, Json, Key, Reason, Url, Variant, client_of, example
+from console.arguments import Data, Experiment, Json, Key, Reason, Url, Variant, client_of, example
 from console.numbers import whole
-from console.output import DEFAULT_URL, reported
+from console.output import DEFAULT_URL, ExitCode, reported
 
 if TYPE_CHECKING:
     from console.client import ServiceClient
@@ -83,7 +83,13 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands, in the order in which help lists them."""
     told = (
         (status, ("turnback status", "turnback status three-step-cancel")),
-        (explain, ("turnback explain three-step-cancel",)),
+        (
+            explain,
+            (
+                "turnback explain three-step-cancel",
+                "turnback explain three-step-cancel --at 2026-12-01T09:00Z",
+            ),
+        ),
         (
             revisions,
             (
@@ -95,9 +101,24 @@ def add_to(app: typer.Typer) -> None:
     )
     for command, lines in told:
         app.command(command.__name__, epilog=example(*lines))(_asking(command))
+    app.command(
+        "replay",
+        epilog=example(
+            "turnback replay t7",
+            "turnback replay t7 --from-start",
+            "turnback replay t7 --data data/",
+        ),
+    )(replay)
     for action in _ACTIONS:
         command = _asking(_deciding(action))
         app.command(action.name, help=action.help, epilog=example(*action.examples))(command)
+    written = example('turnback note three-step-cancel "version 3.2 reaches everybody"')
+    app.command("note", epilog=written)(_asking(note))
+    suspending = example(
+        'turnback suspend --reason "the data team moves the store"',
+        'turnback suspend --off --reason "it is moved"',
+    )
+    app.command("suspend", epilog=suspending)(_asking(suspend))
 
 
 def status(
@@ -114,11 +135,83 @@ def status(
     run(experiment, client=client, as_json=as_json)
 
 
-def explain(*, experiment: Experiment, client: "ServiceClient", as_json: bool) -> None:
-    """Say in words why an experiment stands where it stands."""
+def explain(
+    *,
+    experiment: Experiment,
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="As of this instant: 2026-12-01T09:00Z."),
+    ] = None,
+    client: "ServiceClient",
+    as_json: bool,
+) -> None:
+    """Say in words why an experiment stands where it stands, or stood at an instant."""
     from console.commands.watch import explain as run
 
-    run(experiment, client=client, as_json=as_json)
+    run(experiment, at, client=client, as_json=as_json)
+
+
+def note(
+    *,
+    experiment: Experiment,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="It is kept, and shown.")],
+    client: "ServiceClient",
+    as_json: bool,
+) -> None:
+    """Write on the timeline of an experiment; nothing else changes."""
+    from console.commands.suspending import note as run
+
+    run(experiment, text, client=client, as_json=as_json)
+
+
+def suspend(
+    *,
+    off: Annotated[bool, typer.Option("--off", help="End it: the engine acts again.")] = False,
+    reason: Reason,
+    client: "ServiceClient",
+    as_json: bool,
+) -> None:
+    """Let the engine watch and act on nothing, until `turnback suspend --off`.
+
+    No experiment's treatment is turned back by itself meanwhile, and no ramp goes on.
+    """
+    from console.commands.suspending import suspend as run
+
+    run(off=off, reason=reason, client=client, as_json=as_json)
+
+
+def replay(
+    *,
+    decision: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="As status and explain show it: t7, f12 (finding), c12 (check)."
+        ),
+    ],
+    from_start: Annotated[
+        bool, typer.Option("--from-start", help="Compute every look before it again too.")
+    ] = False,
+    data: Data = None,
+    url: Url = DEFAULT_URL,
+    key: Key = None,
+    as_json: Json = False,
+) -> None:
+    """Compute a decision again from the log of events, and compare.
+
+    Says `equal`, or what differs, or what has left the log since. Nothing is changed.
+    """
+    from console.commands import replaying
+
+    with reported(as_json=as_json):
+        if data is not None:
+            good = replaying.replay_files(decision, data, from_start=from_start, as_json=as_json)
+        else:
+            with client_of(url, key) as client:
+                good = replaying.replay(
+                    decision, from_start=from_start, client=client, as_json=as_json
+                )
+    if not good:
+        raise typer.Exit(ExitCode.PROBLEM)
 
 
 def revisions(

@@ -30,6 +30,9 @@ from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
 from guardrails.standing import paused_since, pointless
 
+NOTE = "note"
+"""Where a note on the timeline says it leads: nowhere."""
+
 LONGEST_TEXT = 2_000
 """Characters of a reason or a name."""
 
@@ -315,6 +318,20 @@ def approve(
     )
     update_experiment(session, record, approved=record.step)
     return done
+
+
+def write_note(session: Session, record: ExperimentRecord, asked: Asked) -> TransitionRecord:
+    """Write on the timeline; nothing changes."""
+    return insert_transition(
+        session,
+        experiment=record.key,
+        variant=None,
+        before=record.state,
+        after=NOTE,
+        at=asked.at,
+        actor=asked.actor,
+        reason=asked.reason,
+    )
 
 
 def _require(session: Session, record: ExperimentRecord, loaded: Loaded, action: str) -> None:

@@ -56,6 +56,7 @@ class Assembly:
 
         In a demo time is moved by hand, and nothing happens by itself.
         """
+        self.engine.begin()
         if self.settings.demo:
             if self.specs is not None:
                 self.specs.look()

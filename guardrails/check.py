@@ -1,7 +1,7 @@
 """One check of one experiment: read, judge, decide, and store it all in one transaction."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
@@ -14,16 +14,16 @@ from experiments.repository import (
     load_phases,
     load_treatments,
 )
-from guardrails.decide import Decision, decide
+from guardrails.conclude import Inputs, conclude
+from guardrails.decide import Decision
 from guardrails.loaded import Loaded
-from guardrails.look import judge_all, read_cells
-from guardrails.questions import Heard
+from guardrails.look import read_cells
+from guardrails.questions import Heard, answered
 from guardrails.repository import evaluation_exists, load_monitors
-from guardrails.schedule import frozen
 from guardrails.settings import EngineSettings
 from guardrails.sight import Sight
-from guardrails.standing import standing_of
 from guardrails.storing import store_check
+from guardrails.suspension import is_suspended
 from guardrails.ticks import Tick
 from guardrails.verify import store_verified, verify_rollbacks
 from guardrails.words import instant
@@ -95,23 +95,19 @@ def _look(
         treatments = load_treatments(session, record.key, record.seed)
         phases = load_phases(session, record.key, record.seed)
         known = load_monitors(session, record.key, record.seed)
-        monitors = {(m.guardrail, m.treatment, m.attempt): m for m in known}
+        suspended = is_suspended(session, by_setting=settings.suspended)
     snapshot, failure = read_cells(store, loaded.frame(record, phases), at=at)
-    findings = judge_all(
-        loaded, treatments, monitors, snapshot, failure, record=record, heard=heard, at=at
+    inputs = Inputs(
+        record=record,
+        treatments=treatments,
+        phases=phases,
+        monitors={(m.guardrail, m.treatment, m.attempt): m for m in known},
+        snapshot=snapshot,
+        failure=failure,
+        answers=answered(heard, loaded, record, treatments, at),
+        suspended=suspended,
+        at=at,
+        now=now,
     )
-    reach = snapshot.reach if snapshot is not None else {}
-    exposed = {variant: r.exposed for variant, r in reach.items()}
-    standing = standing_of(
-        record,
-        loaded,
-        treatments,
-        known,
-        exposed,
-        suspended=settings.suspended,
-        now=at,
-    )
-    if standing.frozen is None:  # a late check acts now
-        standing = replace(standing, frozen=frozen(loaded.spec.experiment.freeze, now))
-    decision = decide(findings, standing, now=at)
-    return Sight(record, loaded, treatments, monitors, snapshot, findings, decision)
+    findings, decision = conclude(loaded, inputs)
+    return Sight(loaded, inputs, findings, decision)

@@ -17,9 +17,9 @@ import msgspec
 from experiments.database import ControlPlane
 from experiments.errors import ConflictError, ControlPlaneError, InvalidRequestError
 from experiments.migrations import NEWEST
+from guardrails.build import build_version
 from guardrails.files import CONTROL, STORE
 from guardrails.repository import newest_watermark
-from guardrails.telemetry import build_version
 from metrics.store import MetricStore
 from metrics.stores import on_disk
 from metrics.stores.copying import copy_store, durable

@@ -11,7 +11,7 @@ from threading import RLock
 from sqlmodel import Session
 
 from experiments.database import ControlPlane
-from experiments.errors import Problem, StaleWriteError
+from experiments.errors import InvalidRequestError, Problem, StaleWriteError
 from experiments.lifecycle import Move
 from experiments.repository import (
     ChangedMeanwhileError,
@@ -21,7 +21,7 @@ from experiments.repository import (
     load_experiment,
     served_facts,
 )
-from guardrails.actions import Asked, approve, change_state, resume, roll_back
+from guardrails.actions import Asked, approve, change_state, resume, roll_back, write_note
 from guardrails.apply import apply_file
 from guardrails.applying import Applying
 from guardrails.channels.log import LogChannel
@@ -37,6 +37,7 @@ from guardrails.ring import STARTED, Ring
 from guardrails.served import ServedConfig, compile_all
 from guardrails.settings import EngineHook, EngineSettings
 from guardrails.shelf import Shelf
+from guardrails.suspension import SuspensionView, change, follow_setting
 from guardrails.validation import drafted, refuse_unknown_queries, unknown_channels
 from guardrails.views import (
     ApplyView,
@@ -293,6 +294,40 @@ class Engine(Reading):
     def stop(self, key: str, *, reason: str, actor: str) -> TransitionView:
         """End an experiment for good: everybody gets control, checks end."""
         return self.move(key, Move.STOP, reason=reason, actor=actor)
+
+    def note(self, key: str, text: str, *, actor: str) -> TransitionView:
+        """Write on the timeline of an experiment, whatever its state; nothing else changes.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+            InvalidRequestError: There is no text, or too much.
+        """
+        if not text.strip():
+            raise InvalidRequestError(
+                "the note is empty", hint="say in a few words what happened", path="text"
+            )
+        asked = Asked(actor=actor, reason=text, at=self._clock.now())
+        with self._lock, self._control.transaction() as session:
+            record, _ = self._shelf.known(session, key)
+            return transition_view(write_note(session, record, asked))
+
+    def suspend(self, *, on: bool = True, reason: str, actor: str) -> SuspensionView:
+        """Act on nothing from now on, or (``on`` false) act again; watching goes on.
+
+        Raises:
+            ConflictError: It is so already, or the setting suspends it.
+        """
+        asked = Asked(actor=actor, reason=reason, at=self._clock.now())
+        by_setting = self.settings.suspended
+        with self._lock, self._control.transaction() as session:
+            change(session, asked, suspend=on, by_setting=by_setting)
+        logger.warning("%s %s the engine: %s", actor, "suspends" if on else "wakes", reason)
+        return self.suspension()
+
+    def begin(self) -> None:
+        """Keep whether the service was started suspended; called once, when it starts."""
+        with self._lock, self._control.transaction() as session:
+            follow_setting(session, by_setting=self.settings.suspended, now=self._clock.now())
 
     def deliver(self) -> int:
         """Try every message that is due once; return how many were delivered."""

@@ -1,6 +1,7 @@
 """What can be read of experiments: views, revisions, transitions, explanations."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from experiments.database import ControlPlane
 from experiments.lifecycle import OVER
@@ -13,12 +14,17 @@ from experiments.repository import (
 )
 from guardrails.clock import Clock
 from guardrails.meanings import ListedKpi, listed
+from guardrails.past import past_explanation
+from guardrails.past_reading import past_of
 from guardrails.planning.measured import Measured, measured_of
 from guardrails.present import Known, experiment_view, revision_view, transition_view
 from guardrails.present_explained import explanation
+from guardrails.replay import Replayed
+from guardrails.replaying import Replayer
 from guardrails.ring import Ring
 from guardrails.settings import EngineSettings
 from guardrails.shelf import Shelf
+from guardrails.suspension import SuspensionView, view_of
 from guardrails.views import ExperimentView, Explanation, RevisionView, TransitionView
 from metrics.catalogue import Catalogue, load_catalogue
 from metrics.store import Frame, MetricStore
@@ -98,14 +104,51 @@ class Reading:
         with self._control.reading() as session:
             return {key: revision_view(r) for key, r in newest_revisions(session, OVER).items()}
 
-    def explain(self, key: str) -> Explanation:
+    def explain(self, key: str, *, at: datetime | None = None) -> Explanation:
         """Say what happened and why, in words, from stored evidence.
+
+        Args:
+            key: The experiment.
+            at: As of this instant of the past; now by default.
 
         Raises:
             UnknownExperimentError: No such experiment.
+            InvalidRequestError: It was not there yet, or the instant is still to come.
         """
+        if at is not None:
+            with self._control.reading() as session:
+                past = past_of(
+                    session,
+                    self._shelf,
+                    self._store,
+                    self.settings,
+                    key=key,
+                    at=at,
+                    now=self._clock.now(),
+                )
+            return past_explanation(past)
         known = self._all_of(key)
         return explanation(known, experiment_view(known), now=self._clock.now())
+
+    def replay(self, decision: str, *, from_start: bool = False) -> Replayed:
+        """Compute a decision again from the log of events, and say what is not equal.
+
+        Args:
+            decision: Id of a transition (``t3``), a finding (``f12``) or a check (``c12``).
+            from_start: Compute every look before it again too.
+
+        Raises:
+            InvalidRequestError: It is no id.
+            UnknownDecisionError: Nothing has this id.
+            NotReplayableError: It was no check's decision, or too little was kept of it.
+        """
+        replayer = Replayer(self._control, self._store, self._shelf, version=self.settings.version)
+        return replayer.replay(decision, from_start=from_start)
+
+    def suspension(self) -> SuspensionView:
+        """Return whether the engine acts on nothing, since when and why."""
+        with self._control.reading() as session:
+            return view_of(session, by_setting=self.settings.suspended)
 
     def kpis(self) -> tuple[ListedKpi, ...]:
         """Return every KPI that a file may name or that a run uses, core ones first."""
@@ -116,7 +159,7 @@ class Reading:
     def _all_of(self, key: str) -> Known:
         return self._shelf.everything(
             key,
-            suspended=self.settings.suspended,
+            by_setting=self.settings.suspended,
             trouble=self._ring.trouble.get(key),
             notices=tuple(words for each in self.notices for words in each()),
             now=self._clock.now(),

@@ -1,7 +1,7 @@
 """A revision made ready: parsed once, compared, framed. Pure values, cached by its hash."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from experiments.repository import ExperimentRecord
@@ -28,6 +28,7 @@ class Loaded:
         rules: What decisions must know of each guardrail.
         steps: The ramp.
         queries: Every query of every guardrail outside statistics and treatment.
+        texts: PromQL by name, of the queries it names.
     """
 
     spec: SpecFile
@@ -37,6 +38,7 @@ class Loaded:
     rules: Mapping[str, Rule]
     steps: tuple[Step, ...]
     queries: tuple[QueryWatch, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def judged(self) -> tuple[AnyComparison | QueryWatch, ...]:
@@ -142,7 +144,7 @@ def prepare(
         queries: PromQL by name, from the service's settings.
     """
     named = queries or {}
-    comparisons = plan_comparisons(spec)
+    comparisons, watches = plan_comparisons(spec), plan_queries(spec, named)
     shown = {d.key: d for d in catalogue.core} if show_core else {}
     hidden = {more.key: more for kpi in spec.kpis.values() for more in beside(kpi)}
     kpis = {**shown, **spec.kpis, **hidden}
@@ -161,7 +163,8 @@ def prepare(
             )
             for step in spec.experiment.ramp
         ),
-        queries=plan_queries(spec, named),
+        queries=watches,
+        texts={w.query: named[w.query] for w in watches if w.query in named},
     )
 
 

@@ -10,10 +10,9 @@ from datetime import datetime, timedelta
 from experiments.repository import ExperimentRecord, TreatmentRecord
 from guardrails.decide import events_stopped, query_failed
 from guardrails.judge import judge
-from guardrails.judge_query import judge_query, not_yet, unanswered
+from guardrails.judge_query import Series, judge_query, not_yet, unanswered
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding
-from guardrails.questions import Heard
 from guardrails.repository import Monitor
 from metrics.cells import Snapshot
 from metrics.store import Frame, MetricStore
@@ -38,7 +37,7 @@ def judge_all(
     failure: str,
     *,
     record: ExperimentRecord,
-    heard: Heard,
+    answers: Mapping[tuple[str, str], Series | str],
     at: datetime,
 ) -> tuple[Finding, ...]:
     """Return the finding of every guardrail and live treatment.
@@ -50,13 +49,13 @@ def judge_all(
         snapshot: The cells, ``None`` when they could not be read.
         failure: Why not.
         record: Where the experiment stands.
-        heard: What Prometheus answered.
+        answers: What Prometheus answered by (guardrail, treatment), or why it did not.
         at: Instant of the check.
     """
     live = {v: t for v, t in treatments.items() if t.state == "live"}
     return (
         *_compared(loaded, live, monitors, snapshot, failure, since=record.started_at),
-        *_queried(loaded, live, heard, record=record, at=at),
+        *_queried(loaded, live, answers, at=at),
     )
 
 
@@ -96,9 +95,8 @@ def _compared(
 def _queried(
     loaded: Loaded,
     live: Mapping[str, TreatmentRecord],
-    heard: Heard,
+    answers: Mapping[tuple[str, str], Series | str],
     *,
-    record: ExperimentRecord,
     at: datetime,
 ) -> list[Finding]:
     """Return the finding of every query of a live treatment.
@@ -110,7 +108,7 @@ def _queried(
         treatment = live.get(watch.treatment)
         if treatment is None:
             continue
-        answer = heard.answer(watch, record, treatment, at)
+        answer = answers[watch.guardrail, watch.treatment]
         if isinstance(answer, str):
             findings.append(unanswered(watch, answer))
         elif at - watch.hold < treatment.since:

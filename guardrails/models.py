@@ -46,6 +46,45 @@ class FindingRow(SQLModel, table=True):
     body: dict[str, Any] = json_column()
 
 
+class EvidenceRow(SQLModel, table=True):
+    """What one check decided from: everything that is needed to compute it again.
+
+    ``body`` is JSON as text, so that ``sha256`` is over exactly the bytes that are kept.
+    """
+
+    __tablename__: ClassVar[Any] = "evidence"
+
+    evaluation: int = Field(primary_key=True, foreign_key="evaluation.id")
+    experiment: str = Field(index=True)
+    seed: int = large()
+    at: datetime = instant()
+    engine: str
+    sha256: str
+    body: str
+
+
+class KeptRow(SQLModel, table=True):
+    """A part of evidence that many checks share, by the hash of its text."""
+
+    __tablename__: ClassVar[Any] = "kept"
+
+    experiment: str = Field(primary_key=True)
+    sha256: str = Field(primary_key=True)
+    body: str
+
+
+class SuspensionRow(SQLModel, table=True):
+    """Who suspended the engine or ended that, when and why; the newest one is in force."""
+
+    __tablename__: ClassVar[Any] = "suspension"
+
+    id: int | None = Field(default=None, primary_key=True)
+    suspended: bool
+    at: datetime = instant()
+    actor: str
+    reason: str
+
+
 class MonitorRow(SQLModel, table=True):
     """What must survive between two checks of one guardrail and attempt, and its newest finding."""
 

@@ -1,7 +1,7 @@
 """From records and findings to what people are shown. Pure: values in, view objects out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,11 +43,14 @@ class Known:
     findings: Sequence[tuple[datetime, int, Finding]]
     transitions: Sequence[TransitionRecord]
     snapshot: tuple[datetime, Mapping[str, Any]] | None
-    suspended: bool
+    suspended: str | None
     trouble: str | None
     now: datetime
     meanings: Sequence[str] = ()
     notices: Sequence[str] = ()
+    kept: Mapping[tuple[str, str, int], int] = field(
+        default_factory=dict[tuple[str, str, int], int]
+    )
 
 
 def experiment_view(known: Known) -> ExperimentView:
@@ -65,7 +68,7 @@ def experiment_view(known: Known) -> ExperimentView:
         known.treatments,
         known.monitors,
         body.get("exposed", {}),
-        suspended=known.suspended,
+        suspended=known.suspended is not None,
         now=known.now,
     )
     return ExperimentView(
@@ -92,7 +95,7 @@ def experiment_view(known: Known) -> ExperimentView:
         conflicted=int(body.get("conflicted", 0)),
         goal=_goal(known.loaded),
         variants=_variants(known, body),
-        guardrails=guardrail_views(known.loaded, known.monitors, known.findings),
+        guardrails=guardrail_views(known.loaded, known.monitors, known.findings, known.kept),
         kpis=_kpis(known, body),
         transitions=tuple(transition_view(t) for t in known.transitions),
         rollbacks=_rollbacks(known.treatments),
@@ -296,8 +299,8 @@ def _rollbacks(treatments: Mapping[str, TreatmentRecord]) -> tuple[RollbackView,
 
 def _attention(known: Known) -> tuple[str, ...]:
     words: list[str] = []
-    if known.suspended:
-        words.append("the engine is suspended: it watches and acts on nothing")
+    if known.suspended is not None:
+        words.append(known.suspended)
     if known.trouble is not None:
         words.append(known.trouble)
     if State(known.record.state) not in OVER:

@@ -9,6 +9,7 @@ from experiments.lifecycle import State
 from experiments.repository import TransitionRecord
 from experiments.spec import Mode
 from guardrails.outcome import Outcome
+from guardrails.past import notes_words
 from guardrails.present import Known
 from guardrails.rules import Action, PromQL
 from guardrails.views import ExperimentView, Explanation, GuardrailView, RollbackView
@@ -31,6 +32,11 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
             f"by {newest.actor}.{over}"
         )
         paragraphs.append(newest.reason)
+        if newest.evaluation is not None:
+            paragraphs.append(
+                f"This is decision t{newest.id}: `turnback replay t{newest.id}` computes it again "
+                "from the recorded events."
+            )
         paragraphs.extend(_effect_of(r) for r in view.rollbacks if r.variant == newest.variant)
         evidence = newest.evidence
     elif rolled:
@@ -39,6 +45,7 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
     paragraphs.extend(f"{g.limit}: {_standing(g)}." for g in view.guardrails)
     if view.waiting:
         paragraphs.append(f"Now: {view.waiting}.")
+    paragraphs.extend(notes_words(known.transitions))
     checks = "No check yet"
     if view.last_check_at is not None:
         checks = f"{view.checks:,} checks, the last on {instant(view.last_check_at)}"

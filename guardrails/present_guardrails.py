@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from guardrails.judge_query import QueryWatch
@@ -21,14 +22,32 @@ Stored = Sequence[tuple[datetime, int, Finding]]
 
 
 def guardrail_views(
-    loaded: Loaded, monitors: Sequence[Monitor], findings: Stored
+    loaded: Loaded,
+    monitors: Sequence[Monitor],
+    findings: Stored,
+    kept: Mapping[tuple[str, str, int], int],
 ) -> tuple[GuardrailView, ...]:
-    """Return every guardrail of every treatment, in the order of the file."""
+    """Return every guardrail of every treatment, in the order of the file.
+
+    Args:
+        loaded: The revision.
+        monitors: Where each stands.
+        findings: Stored evidence.
+        kept: Number of the newest stored finding by (guardrail, treatment, attempt).
+    """
     newest = {(m.guardrail, m.treatment): m for m in sorted(monitors, key=_attempt)}
     order = {g.id: index for index, g in enumerate(loaded.spec.guardrails)}
     judged = sorted(loaded.judged, key=lambda j: order[j.guardrail])
     history = _by_guardrail(findings)
-    return tuple(_view(loaded, j, newest.get((j.guardrail, j.treatment)), history) for j in judged)
+    views: list[GuardrailView] = []
+    for each in judged:
+        monitor = newest.get((each.guardrail, each.treatment))
+        number = None
+        if monitor is not None:
+            number = kept.get((monitor.guardrail, monitor.treatment, monitor.attempt))
+        view = _view(loaded, each, monitor, history)
+        views.append(view if number is None else replace(view, decision=f"f{number}"))
+    return tuple(views)
 
 
 def _attempt(monitor: Monitor) -> int:

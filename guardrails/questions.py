@@ -57,6 +57,22 @@ class Heard:
         return self.answers.get(question, NOT_ASKED)
 
 
+def answered(
+    heard: Heard,
+    loaded: Loaded,
+    record: ExperimentRecord,
+    treatments: Mapping[str, TreatmentRecord],
+    at: datetime,
+) -> dict[tuple[str, str], Series | str]:
+    """Return the answer about every live treatment by (guardrail, treatment), or why none."""
+    live = {v: t for v, t in treatments.items() if t.state == "live"}
+    return {
+        (watch.guardrail, watch.treatment): heard.answer(watch, record, live[watch.treatment], at)
+        for watch in loaded.queries
+        if watch.treatment in live
+    }
+
+
 def question_of(watch: QueryWatch, at: datetime) -> Question | None:
     """Return what is asked for the check at ``at``; ``None`` where the settings have no text."""
     if watch.text is None:

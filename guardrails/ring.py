@@ -25,6 +25,7 @@ from guardrails.questions import Answers, Heard, ask_all
 from guardrails.schedule import too_late
 from guardrails.settings import EngineSettings
 from guardrails.shelf import Shelf
+from guardrails.suspension import is_suspended
 from guardrails.ticks import Tick, due_tick
 from guardrails.views import CheckReport
 from guardrails.words import instant
@@ -119,7 +120,7 @@ class Ring:
             state = State(record.state)
             # a suspended engine could not turn back what it starts
             due = record.starts_at is not None and record.starts_at <= now
-            due = due and not self._settings.suspended
+            due = due and not is_suspended(session, by_setting=self._settings.suspended)
             if state not in CHECKED and not (state is State.DRAFT and due):
                 return None
             loaded = self._shelf.load(session, record)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from guardrails.build import build_version
 from guardrails.channels import Channel
 from guardrails.views import CheckReport
 
@@ -42,6 +43,7 @@ class EngineSettings:
         queries: PromQL by the names spec files use in ``query``; ``$variant`` stands for a
             treatment's name.
         prometheus: Answers them, ``None`` where no Prometheus is set up.
+        version: Of Turnback; kept with evidence.
     """
 
     grace: timedelta = timedelta(minutes=15)
@@ -52,6 +54,7 @@ class EngineSettings:
     holdout: float = 0.0
     queries: Mapping[str, str] = field(default_factory=dict[str, str])
     prometheus: QuerySource | None = None
+    version: str = field(default_factory=build_version)
 
 
 class EngineHook(Protocol):

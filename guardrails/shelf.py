@@ -17,11 +17,13 @@ from experiments.repository import (
     load_transitions,
     load_treatments,
 )
+from guardrails.evidence_rows import newest_findings
 from guardrails.loaded import Loaded, load
 from guardrails.meanings import Meanings, kept_meanings, moved, named
 from guardrails.present import Known
 from guardrails.repository import load_findings, load_monitors, load_snapshot
 from guardrails.served import Standing
+from guardrails.suspension import suspended_words
 from metrics.catalogue import Catalogue
 from metrics.store import Frame
 
@@ -103,6 +105,30 @@ class Shelf:
             self._loaded[record.key, record.revision] = held
         return held
 
+    def as_of(
+        self, session: Session, key: str, number: int, *, queries: Mapping[str, str]
+    ) -> Loaded:
+        """Return a revision as it was when its checks ran.
+
+        Args:
+            session: The session.
+            key: The experiment.
+            number: Of the revision.
+            queries: PromQL by name, as it was then.
+
+        Raises:
+            SpecError: This version cannot read the file any more.
+        """
+        row = load_revision(session, key, number)
+        return load(
+            row.text,
+            source=row.source,
+            catalogue=self._catalogue,
+            show_core=self._show_core,
+            queries=queries,
+            kept=kept_meanings(session, key, number),
+        )
+
     def loader(self, session: Session) -> Callable[[ExperimentRecord], Loaded]:
         """Return ``load`` for one session."""
         return lambda record: self.load(session, record)
@@ -149,12 +175,18 @@ class Shelf:
         self,
         key: str,
         *,
-        suspended: bool,
+        by_setting: bool,
         trouble: str | None,
         notices: Sequence[str],
         now: datetime,
     ) -> Known:
         """Return everything the control plane knows of one experiment.
+
+        Args:
+            key: The experiment.
+            by_setting: Whether the setting suspends the engine.
+            trouble: Why its checks fail, if they do.
+            now: The current instant.
 
         Raises:
             UnknownExperimentError: No such experiment.
@@ -169,9 +201,10 @@ class Shelf:
                 findings=load_findings(session, key, record.seed),
                 transitions=load_transitions(session, key),
                 snapshot=load_snapshot(session, key),
-                suspended=suspended,
+                suspended=suspended_words(session, by_setting=by_setting),
                 trouble=trouble,
                 now=now,
                 meanings=moved(loaded, self._catalogue),
                 notices=notices,
+                kept=newest_findings(session, key, record.seed),
             )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from experiments.repository import ExperimentRecord, TreatmentRecord
+from guardrails.conclude import Inputs
 from guardrails.decide import Decision
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding
@@ -18,22 +19,36 @@ class Sight:
     """What one check read and decided.
 
     Attributes:
-        record: Where the experiment stood.
-        loaded: Its revision.
-        treatments: Newest attempts by variant.
-        monitors: Where each (guardrail, treatment, attempt) stood after the last check.
-        snapshot: The cells, ``None`` where they could not be read.
+        loaded: The revision.
+        inputs: Everything it read.
         findings: What every guardrail found.
         decision: What is done about it.
     """
 
-    record: ExperimentRecord
     loaded: Loaded
-    treatments: Mapping[str, TreatmentRecord]
-    monitors: Mapping[tuple[str, str, int], Monitor]
-    snapshot: Snapshot | None
+    inputs: Inputs
     findings: tuple[Finding, ...]
     decision: Decision
+
+    @property
+    def record(self) -> ExperimentRecord:
+        """Where the experiment stood."""
+        return self.inputs.record
+
+    @property
+    def treatments(self) -> Mapping[str, TreatmentRecord]:
+        """Newest attempts by variant."""
+        return self.inputs.treatments
+
+    @property
+    def monitors(self) -> Mapping[tuple[str, str, int], Monitor]:
+        """Where each (guardrail, treatment, attempt) stood after the last check."""
+        return self.inputs.monitors
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The cells, ``None`` where they could not be read."""
+        return self.inputs.snapshot
 
 
 def reason_of(sight: Sight, finding: Finding) -> str:

@@ -11,6 +11,8 @@ from experiments.repository import NOT_APPROVED, TransitionRecord, update_experi
 from guardrails.blindness import tell_blind
 from guardrails.consequences import act
 from guardrails.decide import is_blind
+from guardrails.evidence import account_of
+from guardrails.evidence_rows import insert_account
 from guardrails.outcome import Finding, Outcome
 from guardrails.repository import (
     Monitor,
@@ -53,18 +55,41 @@ def store_check(
         experiment=record.key,
         seed=record.seed,
         at=tick.at,
-        watermark=sight.snapshot.watermark if sight.snapshot is not None else record.watermark,
+        watermark=_watermark(sight),
         missed=tick.missed,
         result=result,
         decision=decision.words,
     )
-    _store_findings(session, settings, sight, at=tick.at, evaluation=evaluation)
+    kept = _store_findings(session, settings, sight, at=tick.at, evaluation=evaluation)
     if sight.snapshot is not None:
         save_snapshot(session, record.key, tick.at, snapshot_to_json(sight.snapshot))
     tell_blind(session, record, sight.loaded, sight.monitors, sight.findings, at=tick.at)
     transitions = act(session, settings, sight, at=now, evaluation=evaluation)
+    if kept or transitions:
+        account = account_of(
+            sight,
+            engine=settings.version,
+            missed=tick.missed,
+            result=result,
+            watermark=_watermark(sight),
+            kept=kept,
+            transitions=transitions,
+        )
+        insert_account(
+            session,
+            account,
+            evaluation=evaluation,
+            experiment=record.key,
+            seed=record.seed,
+            at=tick.at,
+            engine=settings.version,
+        )
     update_experiment(session, record, **_changes(sight, tick.at, now))
     return transitions
+
+
+def _watermark(sight: Sight) -> int:
+    return sight.snapshot.watermark if sight.snapshot is not None else sight.record.watermark
 
 
 def _changes(sight: Sight, at: datetime, now: datetime) -> dict[str, Any]:
@@ -87,8 +112,13 @@ def _changes(sight: Sight, at: datetime, now: datetime) -> dict[str, Any]:
 
 def _store_findings(
     session: Session, settings: EngineSettings, sight: Sight, *, at: datetime, evaluation: int
-) -> None:
-    """Write where every guardrail stands, and the evidence where it is worth keeping."""
+) -> list[Finding]:
+    """Write where every guardrail stands, and the evidence where it is worth keeping.
+
+    Returns:
+        The findings that are kept.
+    """
+    found: list[Finding] = []
     record, decision = sight.record, sight.decision
     told = {(f.guardrail, f.treatment) for f in decision.tell}
     acting = (*decision.rollbacks, *([decision.stop] if decision.stop is not None else []))
@@ -99,6 +129,7 @@ def _store_findings(
         pair = (finding.guardrail, finding.treatment)
         keep = pair in told | acted or _is_evidence(finding, before, settings, at=at)
         if keep:
+            found.append(finding)
             insert_finding(
                 session,
                 finding,
@@ -110,6 +141,7 @@ def _store_findings(
             )
         after = _monitor(finding, before, attempt=attempt, at=at, kept=keep, told=pair in told)
         save_monitor(session, record.key, record.seed, after, known=before is not None)
+    return found
 
 
 def _is_evidence(

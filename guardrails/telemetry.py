@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
 from threading import Lock
 
@@ -21,6 +20,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from experiments.lifecycle import OVER, State
+from guardrails.build import build_version
 from guardrails.outcome import Outcome
 from guardrails.views import CheckReport, ExperimentView, GuardrailView, KpiView
 
@@ -130,7 +130,7 @@ class StateCollector(Collector):
         experiments: Returns every experiment.
         intake: Returns how events fare.
         now: The clock.
-        suspended: Whether the engine acts on nothing.
+        suspended: Returns whether the engine acts on nothing.
         config_valid: Whether the newest file sent and the whole followed folder are good.
     """
 
@@ -140,7 +140,7 @@ class StateCollector(Collector):
         experiments: Callable[[], tuple[ExperimentView, ...]],
         intake: Callable[[], Intake],
         now: Callable[[], datetime],
-        suspended: bool,
+        suspended: Callable[[], bool],
         config_valid: Callable[[], bool],
     ) -> None:
         self._experiments = experiments
@@ -195,7 +195,7 @@ class StateCollector(Collector):
             "1 when the newest spec file sent and the followed folder are good and in force.",
             self._config_valid(),
         )
-        yield _gauge("turnback_suspended", "1 while the engine acts on nothing.", self._suspended)
+        yield _gauge("turnback_suspended", "1 while the engine acts on nothing.", self._suspended())
         yield InfoMetricFamily(
             "turnback_build", "Version of the service.", value={"version": build_version()}
         )
@@ -205,14 +205,6 @@ def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     """Return every series as Prometheus' text, or OpenMetrics where asked for, and its type."""
     encode, media_type = choose_encoder(accept)
     return encode(registry), media_type
-
-
-def build_version() -> str:
-    """Return the installed version, ``unknown`` outside of an installation."""
-    try:
-        return version("turnback")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

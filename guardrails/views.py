@@ -73,7 +73,8 @@ class GuardrailView:
     ``kpi`` and no windows either;
     ``evidence`` 1 is a breach; ``history`` holds (at, evidence, effect, effect_low, effect_high)
     of stored looks for the chart, the effect always of one window; ``blind_since`` is set while
-    the engine cannot see it (``no_data`` or ``error``).
+    the engine cannot see it (``no_data`` or ``error``); ``decision`` is the id of the newest
+    finding kept of it, for ``replay``.
     """
 
     guardrail: str
@@ -97,6 +98,7 @@ class GuardrailView:
     windows: tuple[WindowFinding, ...] = ()
     history: tuple[tuple[datetime, float, float | None, float | None, float | None], ...] = ()
     blind_since: datetime | None = None
+    decision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What every metric store promises. The engines are in ``metrics.stores``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -64,6 +64,21 @@ class Frame:
     kpis: tuple[tuple[KpiDefinition, tuple[timedelta, ...]], ...]
     lag: timedelta = timedelta(minutes=5)
     clock_tolerance: timedelta = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """A question about the past.
+
+    Attributes:
+        frame: What is counted.
+        now: The instant.
+        seq: Sequence number of the newest event that counts.
+    """
+
+    frame: Frame
+    now: datetime
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +157,19 @@ class MetricStore(Protocol):
 
         Raises:
             EventsGoneError: A retention has removed events that this question needs.
+            StoreError: It could not be counted.
+        """
+        ...
+
+    def replay(self, asked: Iterable[AsOf], progress: Progress = in_silence) -> Generator[Snapshot]:
+        """Count the past again from the log, beside the running totals, one question at a time.
+
+        Answers are those that ``snapshot`` gives. Events are taken and checks run meanwhile; what
+        removes events waits until all are answered or the generator is closed: close it in the
+        thread that asks. It is cheapest when the questions come in the order of their ``seq``.
+
+        Raises:
+            EventsGoneError: A retention has removed events that a question needs.
             StoreError: It could not be counted.
         """
         ...

@@ -44,6 +44,9 @@ class PlantedStore:
     def exposed_units(self, experiment, seed):
         return self.met
 
+    def erasures(self):
+        return ()
+
     def failing(self, variant):
         return self.rates.get(variant, 0.1)
 

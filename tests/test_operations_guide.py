@@ -49,6 +49,8 @@ def executed(tmp_path_factory):
         ]
         assert it.http.post("/api/v1/events", json=sent).is_success
         it.services.flush()
+        it.services.clock.move_to(service.DEMO_START + timedelta(hours=2))
+        it.services.engine.run_due()
         environment = {
             **os.environ,
             "TURNBACK_URL": it.url,
@@ -110,6 +112,14 @@ def printed(executed, start):
 def test_the_backup_of_the_guide_is_whole_and_what_is_restored_serves_the_same(executed):
     assert printed(executed, "turnback backup").count("a whole backup") == 2
     assert "serves 1 experiment from restored" in printed(executed, "turnback serve")
+
+
+def test_the_first_check_of_the_guide_is_replayed_as_equal_and_the_past_is_told(executed):
+    told = printed(executed, "turnback replay")
+    assert told.startswith("c1 of cancel-page: equal\n")
+    assert '"verdict":"equal"' in told
+    assert "On 2026-01-05 01:00 UTC cancel-page was running" in printed(executed, "turnback expl")
+    assert "the engine acts again" in printed(executed, "turnback suspend")
 
 
 def test_the_tables_are_printed_as_sql(executed):

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 
 from console.client import ServiceClient, experiment_path
-from console.output import instant, print_json, say
+from console.output import CommandError, ExitCode, instant, print_json, say
 from console.tables import Rows, add, folded, show, table
 from experiments.language.amounts import format_duration
+from experiments.language.instants import INSTANT_EXAMPLE, format_instant, parse_instant
 from experiments.lifecycle import CHECKED, State
+from guardrails.actions import NOTE
 from guardrails.specs_view import SpecsView
 from guardrails.words import percent
 
@@ -34,9 +36,24 @@ def status(key: str | None, *, client: ServiceClient, as_json: bool) -> None:
         _one(view)
 
 
-def explain(key: str, *, client: ServiceClient, as_json: bool) -> None:
-    """Print why an experiment stands where it stands."""
-    view = client.get(f"{experiment_path(key)}/explain")
+def explain(key: str, at: str | None, *, client: ServiceClient, as_json: bool) -> None:
+    """Print why an experiment stands where it stands, or stood at an instant.
+
+    Raises:
+        CommandError: The instant is none.
+    """
+    query = ""
+    if at is not None:
+        when = parse_instant(at)
+        if when is None:
+            raise CommandError(
+                f"{at!r} is no instant",
+                hint=f"give date, time and zone, such as {INSTANT_EXAMPLE}",
+                code="usage",
+                exit_code=ExitCode.USAGE,
+            )
+        query = f"?at={format_instant(when)}"
+    view = client.get(f"{experiment_path(key)}/explain{query}")
     if as_json:
         print_json(view)
         return
@@ -151,7 +168,8 @@ def _one(view: dict[str, Any]) -> None:
         say()
     for t in view["transitions"]:
         who = t["variant"] or view["key"]
-        say(folded(f"{instant(t['at'])}  {who}: {moved(t)}, {t['reason']}"))
+        number = f"t{t['id']}  " if "id" in t else ""
+        say(folded(f"{instant(t['at'])}  {number}{who}: {moved(t)}, {t['reason']}"))
 
 
 def moved(transition: dict[str, Any]) -> str:
@@ -159,6 +177,8 @@ def moved(transition: dict[str, Any]) -> str:
     before, after = (_words(transition[name]) for name in ("before", "after"))
     if after == f"{before} approved":
         return after
+    if after == NOTE:
+        return f"note by {transition['actor']}"
     parts = [word.partition("traffic ") for word in (before, after)]
     if all(traffic and not head for head, traffic, _ in parts):
         was, now = (percent(float(share), digits=2) for _, _, share in parts)
@@ -223,9 +243,11 @@ def _length(text: str | None) -> str:
 
 
 def _guardrails(guardrails: list[dict[str, Any]]) -> Rows:
-    rows = table("guardrail", "treatment", "outcome", "evidence", "in words", right=("evidence",))
+    names = ("guardrail", "treatment", "outcome", "evidence", "decision", "in words")
+    rows = table(*names, right=("evidence",), drop=("decision",))
     for g in guardrails:
         evidence = f"{g['evidence'] or 0.0:.0%}"
         outcome = _words(g["outcome"] or "not yet") + (" (dry run)" if g.get("dry_run") else "")
-        add(rows, g["limit"], g["treatment"], outcome, evidence, g["words"])
+        decision = g.get("decision") or ""
+        add(rows, g["limit"], g["treatment"], outcome, evidence, decision, g["words"])
     return rows

@@ -140,6 +140,7 @@ _HAPPENED = {
     "observing": "The last new units came; they are watched until their windows close",
     "finished": "The experiment is finished",
     "stopped": "The experiment was stopped",
+    "note": "A note",
 }
 
 

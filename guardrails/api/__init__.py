@@ -3,12 +3,14 @@
 from guardrails.api.access import Guard, UnknownParameterError, known_parameters
 from guardrails.api.answers import encoded, to_json
 from guardrails.api.copies import copies_router
+from guardrails.api.decisions import decisions_router
 from guardrails.api.errors import install_errors
 from guardrails.api.experiments import LONGEST_REASON, router, validation_router
 from guardrails.api.listening import AddressError, address_of, listening
 from guardrails.api.operation import demo_router, health_router, scrape_router
 from guardrails.api.server import QuietServer, Ready
 from guardrails.api.specs import specs_router
+from guardrails.api.suspension import suspension_router
 from guardrails.spec_paths import LARGEST_SPEC
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "UnknownParameterError",
     "address_of",
     "copies_router",
+    "decisions_router",
     "demo_router",
     "encoded",
     "health_router",
@@ -30,6 +33,7 @@ __all__ = [
     "router",
     "scrape_router",
     "specs_router",
+    "suspension_router",
     "to_json",
     "validation_router",
 ]

@@ -149,3 +149,57 @@ EXPORT: Final[dict[str, Any]] = {
     "removed": [],
     "incomplete_before": None,
 }
+
+UNKNOWN_DECISION: Final[dict[str, Any]] = {
+    "code": "unknown_decision",
+    "message": "no decision has the id t7",
+    "hint": "`turnback status KEY` and `explain KEY` show ids",
+    "path": None,
+}
+
+REPLAYED: Final[dict[str, Any]] = {
+    "id": "t7",
+    "check": "c118",
+    "experiment": "cancel-page",
+    "at": "2026-01-05T10:00:00Z",
+    "watermark": 48_210,
+    "revision": 1,
+    "verdict": "equal",
+    "engine": "0.1.0",
+    "replayed_with": "0.1.0",
+    "exact": True,
+    "decision": "turn back treatment: satisfaction is breached",
+    "recomputed": "turn back treatment: satisfaction is breached",
+    "cells": 3,
+    "findings": 1,
+    "looks": None,
+    "differences": [],
+    "gone": [],
+    "notes": [],
+}
+
+NOTE: Final[dict[str, Any]] = {"text": "the app's version 3.2 reaches everybody"}
+
+NOTED: Final[dict[str, Any]] = {
+    **TRANSITION,
+    "before": "running",
+    "after": "note",
+    "reason": NOTE["text"],
+}
+
+SUSPEND: Final[dict[str, Any]] = {"suspended": True, "reason": "the data team moves the store"}
+
+SUSPENSION: Final[dict[str, Any]] = {
+    "suspended": True,
+    "by_setting": False,
+    "words": "the engine is suspended since 2026-01-05 10:00 UTC by ada (the data team moves the "
+    "store): it watches and acts on nothing; `turnback suspend --off` ends it",
+    "history": [
+        {
+            "suspended": True,
+            "at": "2026-01-05T10:00:00Z",
+            "actor": "ada",
+            "reason": SUSPEND["reason"],
+        }
+    ],
+}

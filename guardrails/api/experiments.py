@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 from starlette.concurrency import run_in_threadpool
 
 from experiments.errors import InvalidRequestError, Problem, Severity, SpecError
@@ -84,6 +85,14 @@ class Action(BaseModel):
         None, description="The treatment; for `roll_back` and `resume` alone."
     )
     reason: Text = Field("", max_length=LONGEST_REASON, description="Why; it is kept.")
+
+
+class Note(BaseModel):
+    """What is written on the timeline."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.NOTE]})
+
+    text: Text = Field(max_length=LONGEST_REASON, description="It is kept, and shown.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +230,15 @@ def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> 
     def act(key: str, action: Action, actor: Actor = "api") -> Response:
         return to_json(_act(engine(), key, action, actor))
 
-    _ = (apply, act)
+    @api.post(
+        "/{key}/notes",
+        summary="Write on the timeline; nothing else changes",
+        responses=described(TransitionView, examples.NOTED),
+    )
+    def note(key: str, noted: Note, actor: Actor = "api") -> Response:
+        return to_json(engine().note(key, noted.text, actor=actor))
+
+    _ = (apply, act, note)
     return api
 
 
@@ -263,8 +280,13 @@ def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
         summary="What happened and why, in words",
         responses=described(Explanation, examples.EXPLANATION),
     )
-    def explain(key: str) -> Response:
-        return to_json(engine().explain(key))
+    def explain(
+        key: str,
+        at: Annotated[
+            AwareDatetime | None, Query(description="As of this instant; now by default.")
+        ] = None,
+    ) -> Response:
+        return to_json(engine().explain(key, at=None if at is None else at.astimezone(UTC)))
 
     @api.get(
         "/{key}/baselines",

@@ -9,9 +9,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from experiments.errors import InvalidRequestError, UnavailableError
 from guardrails.api.answers import refusals, to_json
+from guardrails.build import build_version
 from guardrails.clock import SteppedClock
 from guardrails.engine import Engine
-from guardrails.telemetry import build_version
 from metrics.store import MetricStore
 
 logger = logging.getLogger("turnback.service")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metrics.cells import Snapshot
 from metrics.events import Event, Rejection, to_micros
-from metrics.store import Appended, EventsGoneError, Frame, StoreError
+from metrics.store import Appended, AsOf, EventsGoneError, Frame, StoreError
 from metrics.stores.admission import REUSE, admit, key_of, keys_against
 from metrics.stores.copying import Frozen, freeze
 from metrics.stores.exposures import of_experiment
@@ -173,6 +173,12 @@ class DuckDBMetricStore:
                     f"counted ({error!r}); nothing of the attempt is kept, the next snapshot "
                     "counts from the log"
                 ) from error
+
+    def replay(self, asked: Iterable[AsOf], progress: Progress = in_silence) -> Generator[Snapshot]:
+        """Count the past again from the log, each answer going on from the one before it."""
+        self._mend()
+        with self._upkeep:
+            yield from self._recount.replayed(asked, progress)
 
     def exposure_counts(
         self, experiment: str, seed: int, *, since: datetime, until: datetime

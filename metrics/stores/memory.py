@@ -2,7 +2,7 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from metrics.cells import Snapshot
 from metrics.events import EXPOSURE, Event, Rejection, from_micros, to_micros
-from metrics.store import Appended, EventsGoneError, Frame, StoreError
+from metrics.store import Appended, AsOf, EventsGoneError, Frame, StoreError
 from metrics.stores.admission import admit, key_of
 from metrics.stores.exposures import FrameTimes, exposure_of, of_experiment
 from metrics.stores.forgetting import NEVER, speaks_of, too_old
@@ -160,6 +160,12 @@ class MemoryMetricStore:
             upto = self._seq if as_of is None else max(0, min(as_of, self._seq))
             log = self._events_of(frame, upto)
         return counted(frame, log, now=now, watermark=upto)
+
+    def replay(self, asked: Iterable[AsOf], progress: Progress = in_silence) -> Generator[Snapshot]:
+        """Count the past again: here every answer is counted from the events alone."""
+        for done, each in enumerate(asked):
+            progress(f"counting {each.frame.experiment}", done, done + 1)
+            yield self.snapshot(each.frame, now=each.now, as_of=each.seq)
 
     def exposure_counts(
         self, experiment: str, seed: int, *, since: datetime, until: datetime

@@ -1,12 +1,13 @@
 """Counting again: what running totals say against what the log says, and the log against itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 
+from metrics.cells import Snapshot
 from metrics.events import from_micros, to_micros
-from metrics.store import EventsGoneError, Frame, StoreError
+from metrics.store import AsOf, EventsGoneError, Frame, StoreError
 from metrics.stores.frames import FrameState, identity
 from metrics.stores.log import EventLog
 from metrics.stores.refused import Refused
@@ -67,6 +68,21 @@ class Recount:
             found = (Difference("running totals", f"cannot be read ({error!r})", "counted"),)
         self._totals.replace(frame, counted)
         return found
+
+    def replayed(self, asked: Iterable[AsOf], progress: Progress) -> Generator[Snapshot]:
+        """Answer questions about the past in order, from the log and nothing saved."""
+        state: FrameState | None = None
+        for each in asked:
+            upto = max(0, min(each.seq, self._newest()))
+            if state is None or not self._leads_to(state, each.frame, upto):
+                state = self._totals.begin(each.frame, upto, saved=False)
+            self._count(state, upto, progress)
+            yield state.snapshot(to_micros(each.now))
+
+    def _leads_to(self, state: FrameState, frame: Frame, upto: int) -> bool:
+        """Return whether a count of the past can go on to a later question."""
+        same = identity(state.frame) == identity(frame)
+        return same and state.processed <= upto and state.accepts(frame)
 
     def verified(self, *, now: datetime, horizon: int, progress: Progress) -> Verified:
         """Look at every row and at all totals."""

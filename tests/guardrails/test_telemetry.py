@@ -27,7 +27,7 @@ def samples(*views, hook=None):
             experiments=lambda: views,
             intake=lambda: INTAKE,
             now=lambda: T,
-            suspended=False,
+            suspended=lambda: False,
             config_valid=lambda: True,
         )
     )

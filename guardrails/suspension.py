@@ -1,0 +1,124 @@
+"""Suspending the engine: it watches and acts on nothing, until a person ends that.
+
+Who did it, when and why is kept, and so is the end of it. A service that is started with the
+setting is suspended whatever people said; that is kept too, as done by the setting.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlmodel import Session, col, select
+
+from experiments.errors import ConflictError
+from guardrails.actions import Asked
+from guardrails.models import SuspensionRow
+from guardrails.words import instant
+
+SETTING: Final = "TURNBACK_SUSPEND"
+"""The setting, and who acted where it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspending:
+    """A suspension of the engine, or the end of one."""
+
+    suspended: bool
+    at: datetime
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuspensionView:
+    """Whether the engine acts on nothing now, in ``words``, and everything that led there.
+
+    ``by_setting`` says that the service was started with ``TURNBACK_SUSPEND=1``: then only a start
+    without it ends the suspension. ``history`` has the oldest first.
+    """
+
+    suspended: bool
+    by_setting: bool
+    words: str
+    history: tuple[Suspending, ...] = ()
+
+
+def history_of(session: Session) -> tuple[Suspending, ...]:
+    """Return every suspension and its end, oldest first."""
+    rows = session.exec(select(SuspensionRow).order_by(col(SuspensionRow.id)))
+    return tuple(Suspending(row.suspended, row.at, row.actor, row.reason) for row in rows)
+
+
+def newest(session: Session) -> Suspending | None:
+    """Return what is in force, ``None`` where nobody ever suspended the engine."""
+    row = session.exec(select(SuspensionRow).order_by(col(SuspensionRow.id).desc())).first()
+    return None if row is None else Suspending(row.suspended, row.at, row.actor, row.reason)
+
+
+def is_suspended(session: Session, *, by_setting: bool) -> bool:
+    """Return whether the engine acts on nothing."""
+    last = newest(session)
+    return by_setting or (last is not None and last.suspended)
+
+
+def suspended_words(session: Session, *, by_setting: bool) -> str | None:
+    """Return in words that the engine acts on nothing, since when and why; ``None`` if it acts."""
+    if not is_suspended(session, by_setting=by_setting):
+        return None
+    last = newest(session)
+    said = "the engine is suspended"
+    if last is not None and last.suspended:
+        reason = last.reason.rstrip(".")
+        said += f" since {instant(last.at)} by {last.actor} ({reason})"
+    end = f"a start without {SETTING}" if by_setting else "`turnback suspend --off`"
+    return f"{said}: it watches and acts on nothing; {end} ends it"
+
+
+def view_of(session: Session, *, by_setting: bool) -> SuspensionView:
+    """Return whether the engine is suspended, as it is shown."""
+    words = suspended_words(session, by_setting=by_setting)
+    return SuspensionView(
+        suspended=words is not None,
+        by_setting=by_setting,
+        words=words or "the engine acts",
+        history=history_of(session),
+    )
+
+
+def change(session: Session, asked: Asked, *, suspend: bool, by_setting: bool) -> None:
+    """Suspend the engine, or end that.
+
+    Raises:
+        ConflictError: It is so already, or the setting suspends it.
+    """
+    last = newest(session)
+    if not suspend and by_setting:
+        raise ConflictError(
+            f"the service was started with {SETTING}=1, which suspends the engine",
+            hint=f"start it without {SETTING}",
+        )
+    if is_suspended(session, by_setting=by_setting) == suspend:
+        if not suspend:
+            raise ConflictError("the engine is not suspended", hint="there is nothing to end")
+        since = f" since {instant(last.at)} by {last.actor}" if last and last.suspended else ""
+        raise ConflictError(
+            f"the engine is suspended{since} already", hint="`turnback suspend --off` ends it"
+        )
+    _record(session, Suspending(suspend, asked.at, asked.actor, asked.reason))
+
+
+def follow_setting(session: Session, *, by_setting: bool, now: datetime) -> None:
+    """Keep that a service was started with the setting, or without it after it had been."""
+    last = newest(session)
+    was = last is not None and last.suspended
+    if by_setting and not was:
+        _record(session, Suspending(True, now, SETTING, f"started with {SETTING}=1"))
+    elif not by_setting and was and last is not None and last.actor == SETTING:
+        _record(session, Suspending(False, now, SETTING, f"started without {SETTING}"))
+
+
+def _record(session: Session, done: Suspending) -> None:
+    session.add(
+        SuspensionRow(suspended=done.suspended, at=done.at, actor=done.actor, reason=done.reason)
+    )
+    session.flush()
