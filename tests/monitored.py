@@ -19,7 +19,7 @@ from guardrails.arms import FIRST_INFORMATION
 from guardrails.judge import LOOK_GROWTH, RESTART_INFORMATION
 from metrics.stats import comparison as gates
 from metrics.stats import spending
-from metrics.stats.contrasts import Null, proportion_statistic
+from metrics.stats.contrasts import Null, proportion_statistic, unpooled_variance
 from metrics.stats.group_sequential import boundaries
 from metrics.stats.mixtures import normal_log_mixture, tuned_rho
 from metrics.stats.moments import Arm
@@ -123,28 +123,45 @@ POWERS = ((1, 0), (2, 0), (3, 0), (0, 1), (1, 1), (0, 2), (2, 1), (1, 2), (0, 3)
 
 
 class Pool:
-    """Units drawn once; a batch is a stretch of them, so its sums are one subtraction."""
+    """Units drawn once; a batch is a stretch of them, so its sums are one subtraction.
 
-    def __init__(self, y, x=None):
+    ``x`` are denominators of a ratio; ``times`` says how often each value counts.
+    """
+
+    def __init__(self, y, x=None, times=None):
+        self.size = y.size
+        self.others = None  # the same stretches, counted in another way
         powers = POWERS[:3] if x is None else POWERS
         x = np.ones_like(y) if x is None else x
+        times = np.ones_like(y) if times is None else times
         # about their means, as the engine's moments are: sums of powers stay exact enough
         self.y0, self.x0 = float(y.mean()), float(x.mean())
         u, v = y - self.y0, x - self.x0
-        self.running = np.zeros((y.size + 1, len(powers)))
-        for column, (a, b) in enumerate(powers):
-            np.cumsum(u**a * v**b, out=self.running[1:, column])
+        self.running = np.zeros((y.size + 1, 1 + len(powers)))
+        np.cumsum(times, out=self.running[1:, 0])
+        for column, (a, b) in enumerate(powers, 1):
+            np.cumsum(times * u**a * v**b, out=self.running[1:, column])
 
-    def batch(self, rng, units, runs):
-        """Return sums (runs, 1 + powers) of one batch of so many units in every run."""
-        start = rng.integers(0, len(self.running) - 1 - units, runs)
-        sums = self.running[start + units] - self.running[start]
-        return np.column_stack([np.full(runs, float(units)), sums])
+    def stretches(self, rng, units, runs):
+        """Return where a batch of so many units begins in every run."""
+        return rng.integers(0, self.size - units, runs)
+
+    def batch(self, starts, units):
+        """Return sums (runs, 1 + powers) of a batch in every run."""
+        return self.running[starts + units] - self.running[starts]
 
     def arm(self, sums):
-        """Return sums of batches (runs, 1 + powers) as the engine's moments, one phase."""
+        """Return sums of batches as the engine's moments, one phase."""
         moments = (sums[:, i, None] for i in range(sums.shape[1]))
         return Arm(self.y0, self.x0 if sums.shape[1] > 4 else 1.0, *moments)
+
+
+def welch_z(t, c, sign):
+    """Return what an engine without pooled variance and skewness would decide by."""
+    harm = sign * (t.y / t.x - c.y / c.x)
+    variance = unpooled_variance(t) + unpooled_variance(c)
+    known = variance > 0.0
+    return np.where(known, harm / np.sqrt(np.where(known, variance, 1.0)), 0.0)[:, 0]
 
 
 @dataclass(frozen=True)
