@@ -59,7 +59,10 @@ def main() -> None:
         f"median {1000 * check:.2f} ms ({check / look:.0%} of a look)"
     )
     share = 24 * look / LIMIT_24_LOOKS
-    print(f"24 looks due at once: {24000 * look:.1f} ms, {share:.0%} of the limit")
+    print(
+        f"24 looks due at once: {24000 * look:.1f} ms (limit {1000 * LIMIT_24_LOOKS:.0f} ms, "
+        f"{share:.0%} of it)"
+    )
 
 
 if __name__ == "__main__":

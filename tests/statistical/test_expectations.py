@@ -169,3 +169,35 @@ def test_four_times_the_units_find_a_drop_of_5_percent_within_42_hours(record_pr
     found = delays(row, 100, processes=min(2, os.cpu_count() or 1))
     record_property("median of 100 repetitions", f"{sorted(found)[50]:.0f} h")
     assert sorted(found)[50] <= 42
+
+
+LATE = next(r for r in TABLE if r.onset and r.restarts)
+WITHIN, NOT_WITHIN = 34, 70  # hours after the onset
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize(
+    ("with_restarts", "without"),
+    [
+        pytest.param(24, 8, id="reduced"),
+        pytest.param(300, 100, id="full", marks=pytest.mark.acceptance),
+    ],
+)
+def test_late_harm_is_turned_back_within_34_hours_and_without_restarts_not_within_70(
+    with_restarts, without, record_property
+):
+    found = delays(LATE, with_restarts, seed=20260303)
+    alone = delays(replace(LATE, restarts=0), without, seed=20260303)
+    medians = [statistics.median(f) for f in (found, alone)]
+    record_property(
+        "late -10%, median hours from the onset with and without restarts "
+        f"({with_restarts} and {without} repetitions)",
+        f"{medians[0]:.0f} and {medians[1]:.0f}",
+    )
+    if with_restarts < FULL:  # half of them by then, within three binomial errors
+        spare = 3 * math.sqrt(0.25 / with_restarts)
+        assert sum(d <= WITHIN for d in found) / with_restarts >= 0.5 - spare
+    else:
+        assert medians[0] <= WITHIN
+        assert medians[1] > NOT_WITHIN
+    assert sum(d <= WITHIN for d in alone) / without < 0.25  # it fails the gate
