@@ -186,6 +186,7 @@ class Shelf:
             key: The experiment.
             by_setting: Whether the setting suspends the engine.
             trouble: Why its checks fail, if they do.
+            notices: What concerns every experiment that is not over, in words.
             now: The current instant.
 
         Raises:
