@@ -8,7 +8,12 @@ from experiments.repository import ExperimentRecord
 from experiments.spec import Advance
 from guardrails.decide import Rule, Step
 from guardrails.judge_query import QueryWatch, plan_queries
-from guardrails.levels import AnyComparison, cohort_length, plan_comparisons
+from guardrails.levels import (
+    AnyComparison,
+    CatastropheComparison,
+    cohort_length,
+    plan_comparisons,
+)
 from guardrails.rules import Guardrail, PromQL
 from guardrails.spec_file import SpecFile, load_spec
 from metrics.caps import beside
@@ -71,9 +76,18 @@ class Loaded:
 
     @property
     def settle(self) -> timedelta:
-        """How long silence of all events is normal: twice the shortest window, plus the lag."""
+        """How long silence of all events is normal: twice the shortest window, plus the lag.
+
+        Those of catastrophes are short to be early, not because the events come so fast.
+        """
         shortest = min(
-            (w.length for c in self.comparisons for w in c.windows), default=timedelta(hours=1)
+            (
+                w.length
+                for c in self.comparisons
+                if not isinstance(c, CatastropheComparison)
+                for w in c.windows
+            ),
+            default=timedelta(hours=1),
         )
         return 2 * shortest + self.spec.experiment.lag
 

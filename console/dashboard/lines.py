@@ -10,7 +10,7 @@ import msgspec
 
 from console.dashboard import words
 from guardrails.outcome import Outcome, WindowFinding
-from guardrails.rules import Limit, PromQL
+from guardrails.rules import Catastrophe, Limit, PromQL
 from guardrails.views import (
     ExperimentView,
     GuardrailView,
@@ -233,12 +233,15 @@ def _evidence_words(view: GuardrailView) -> str:
     return f"{share} of what would prove harm" if view.evidence > 0 else "no evidence of harm"
 
 
+_EXACT = {Limit.rule, Catastrophe.rule}
+
+
 def _measured(view: GuardrailView) -> bool:
-    """Return whether there is a statistic; that of a limit needs no effect against control."""
+    """Return whether there is a statistic; some need no effect against control."""
     window = main_window(view)
     if window is None:
         return False
-    return math.isfinite(window.e_value if view.rule == Limit.rule else window.effect)
+    return math.isfinite(window.e_value if view.rule in _EXACT else window.effect)
 
 
 def percent_of_proof(evidence: float) -> str:

@@ -9,10 +9,11 @@ from experiments.language.amounts import format_duration
 from experiments.language.source import ListNode, MappingNode, Node
 from experiments.spec import Mode
 from guardrails.levels import WindowPlan, exposed_by, plan_comparisons
-from guardrails.rules import Action, Guardrail, Limit, PromQL, Regression
+from guardrails.rules import Action, Catastrophe, Guardrail, Limit, PromQL, Regression, Statistical
 from guardrails.rules.common import Side
 from guardrails.spec_file import SpecFile
 from guardrails.words import percent, points
+from guardrails.words_catastrophe import harm_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +89,16 @@ def _alpha(spec: SpecFile) -> str:
     parts = f"{len(acting)} guardrail{'s' if len(acting) > 1 else ''} that can turn back, by weight"
     if treatments > 1:
         parts += f", then by {treatments} treatments"
+    counted = any(isinstance(g, Catastrophe) for g in acting)
+    times = ", no more than `max_times` as often in each catastrophe" if counted else ""
     shadow = ""
     if spec.experiment.mode is Mode.SHADOW:
         shadow = "In shadow mode nobody is turned back; in live mode this would hold. "
     return (
         f"{shadow}A treatment that does no harm worth proving (at most `prove_past` of each "
-        f"margin, inside each limit) is turned back with a probability of at most {budget} over "
-        f"the whole experiment, all checks together. It is split over {parts}, then by windows."
+        f"margin, inside each limit{times}) is turned back with a probability of at most {budget} "
+        "over the whole experiment, all checks together. It is split over "
+        f"{parts}, then by windows."
     )
 
 
@@ -124,6 +128,8 @@ def _own_rows(
         return
     if isinstance(guardrail, Regression):
         yield row("prove_past", "0.5", _proof(guardrail))
+    if isinstance(guardrail, Catastrophe):
+        yield row("max_times", "2", _times(guardrail))
     if guardrail.acts:
         yield row("weight", "1", "Its part of the alpha against the other acting guardrails.")
     yield row("windows", _lengths(guardrail), _windows(spec, guardrail, plans))
@@ -167,6 +173,11 @@ def _promise(spec: SpecFile, guardrail: Guardrail) -> str:
         share = spec.kpis[guardrail.kpi].unit == "share"
         value = percent(guardrail.limit, digits=3) if share else f"{guardrail.limit:g}"
         return f"{title} of a treatment may not be {bound} than {value}"
+    if isinstance(guardrail, Catastrophe):
+        return (
+            f"{harm_words(title, guardrail.side.value)} may not be more than "
+            f"{guardrail.max_times:g} times control's, counted unit by unit from the first on"
+        )
     if guardrail.margin == 0:
         return f"{title} may not {guardrail.side.value} at all against control"
     return f"{title} may not {guardrail.side.value} by more than {_size(guardrail)} against control"
@@ -199,12 +210,20 @@ def _proof(guardrail: Regression) -> str:
     )
 
 
-def _lengths(guardrail: Regression | Limit) -> str:
+def _times(guardrail: Catastrophe) -> str:
+    harm = "the KPI's event" if guardrail.side is Side.RISE else "the absence of the KPI's event"
+    return (
+        f"The harm is {harm}; it is a breach when more than {guardrail.max_times:g} times "
+        "control's rate is proven."
+    )
+
+
+def _lengths(guardrail: Statistical) -> str:
     parts = (f"{format_duration(w.length)}: {percent(w.weight)}" for w in guardrail.windows)
     return f"{{{', '.join(parts)}}}"
 
 
-def _windows(spec: SpecFile, guardrail: Regression | Limit, plans: _Plans) -> str:
+def _windows(spec: SpecFile, guardrail: Statistical, plans: _Plans) -> str:
     plan = plans.get(guardrail.id, ())
     each = " for each treatment" if len(spec.experiment.treatments) > 1 else ""
     levels = ", ".join(

@@ -9,9 +9,16 @@ Source: STATISTICS 1(i); DESIGN 8, 9.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from guardrails.levels import AnyComparison, Comparison, LimitComparison, plan_comparisons
+from guardrails.levels import (
+    AnyComparison,
+    CatastropheComparison,
+    Comparison,
+    LimitComparison,
+    plan_comparisons,
+)
 from guardrails.planning.baselines import Baselines, Number, typical_baselines
 from guardrails.planning.calendar import Calendar, Traffic, plan_calendar
+from guardrails.planning.catastrophe import plan_catastrophe
 from guardrails.planning.goal import plan_goal
 from guardrails.planning.guardrail import Setting, plan_guardrail
 from guardrails.planning.limit import plan_limit
@@ -25,7 +32,7 @@ from guardrails.planning.values import (
 )
 from guardrails.planning.verdict import verdict_of
 from guardrails.planning.warnings import warnings_of
-from guardrails.rules import Guardrail, Limit, Regression
+from guardrails.rules import Catastrophe, Guardrail, Limit, Regression
 from guardrails.spec_file import SpecFile
 
 PATHS = 4_000
@@ -146,6 +153,8 @@ def _guardrail(
         found = plan_guardrail(guardrail, comparison, setting)
     elif isinstance(guardrail, Limit) and isinstance(comparison, LimitComparison):
         found = plan_limit(guardrail, comparison, setting)
+    elif isinstance(guardrail, Catastrophe) and isinstance(comparison, CatastropheComparison):
+        found = plan_catastrophe(guardrail, comparison, setting)
     else:
         return GuardrailPlan(
             guardrail=guardrail.id,

@@ -6,16 +6,17 @@ from typing import Any, Final
 
 from experiments.language.reading import Key, Record
 from guardrails.language.kpis import KpiBook
-from guardrails.rules import limit, promql, regression
+from guardrails.rules import catastrophe, limit, promql, regression
+from guardrails.rules.catastrophe import Catastrophe
 from guardrails.rules.common import Action, Side, may_turn_back
 from guardrails.rules.limit import Limit
 from guardrails.rules.promql import PromQL
 from guardrails.rules.regression import Regression
 
-Statistical = Regression | Limit
+Statistical = Regression | Limit | Catastrophe
 """A guardrail that compares a KPI, at a level."""
 
-Guardrail = Regression | Limit | PromQL
+Guardrail = Statistical | PromQL
 """Any guardrail: ``rule``, ``id``, ``kpi``, ``windows``, ``action``, ``dry_run``, ``weight`` and
 ``acts`` (it can roll back, within the alpha) are there whatever its rule."""
 
@@ -38,10 +39,11 @@ class Rule:
 RULES: Final[Mapping[str, Rule]] = {
     Regression.rule: Rule(regression.KEYS, regression.read_regression, regression.EXAMPLE),
     Limit.rule: Rule(limit.KEYS, limit.read_limit, limit.EXAMPLE),
+    Catastrophe.rule: Rule(catastrophe.KEYS, catastrophe.read_catastrophe, catastrophe.EXAMPLE),
     PromQL.rule: Rule(promql.KEYS, promql.read_promql, promql.EXAMPLE),
 }
 
-LATER: Final = frozenset({"catastrophe", "sample_ratio", "freshness", "baseline", "alert"})
+LATER: Final = frozenset({"sample_ratio", "freshness", "baseline", "alert"})
 """Rules that are known and not supported yet."""
 
 
@@ -54,6 +56,7 @@ __all__ = [
     "LATER",
     "RULES",
     "Action",
+    "Catastrophe",
     "Guardrail",
     "Limit",
     "PromQL",
