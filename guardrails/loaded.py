@@ -16,6 +16,7 @@ from guardrails.levels import (
 )
 from guardrails.rules import Guardrail, PromQL
 from guardrails.spec_file import SpecFile, load_spec
+from guardrails.watches import Watch, plan_watches
 from metrics.caps import beside
 from metrics.catalogue import Catalogue, KpiDefinition
 from metrics.store import Frame
@@ -33,6 +34,7 @@ class Loaded:
         rules: What decisions must know of each guardrail.
         steps: The ramp.
         queries: Every query of every guardrail outside statistics and treatment.
+        watches: Every guardrail that watches the data, and treatment.
     """
 
     spec: SpecFile
@@ -42,11 +44,12 @@ class Loaded:
     rules: Mapping[str, Rule]
     steps: tuple[Step, ...]
     queries: tuple[QueryWatch, ...] = ()
+    watches: tuple[Watch, ...] = ()
 
     @property
-    def judged(self) -> tuple[AnyComparison | QueryWatch, ...]:
+    def judged(self) -> tuple[AnyComparison | QueryWatch | Watch, ...]:
         """Whatever its guardrails judge, those of statistics first."""
-        return (*self.comparisons, *self.queries)
+        return (*self.comparisons, *self.queries, *self.watches)
 
     @property
     def key(self) -> str:
@@ -96,7 +99,9 @@ class Loaded:
         definition = self.kpis.get(kpi) if kpi is not None else None
         return definition.title if definition is not None else (kpi or "")
 
-    def comparison(self, guardrail: str, treatment: str) -> AnyComparison | QueryWatch | None:
+    def comparison(
+        self, guardrail: str, treatment: str
+    ) -> AnyComparison | QueryWatch | Watch | None:
         """Return what a guardrail judges, ``None`` when the revision has no such guardrail."""
         for candidate in self.judged:
             if candidate.guardrail == guardrail and candidate.treatment == treatment:
@@ -176,6 +181,7 @@ def prepare(
             for step in spec.experiment.ramp
         ),
         queries=plan_queries(spec, named),
+        watches=plan_watches(spec),
     )
 
 

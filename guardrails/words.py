@@ -22,11 +22,13 @@ from guardrails.plain_words import (
     percent,
     points,
 )
+from guardrails.watches import Watch
 from guardrails.words_catastrophe import (
     catastrophe_breach,
     catastrophe_promise,
     catastrophe_words,
 )
+from guardrails.words_watches import watch_promise, watch_words
 
 __all__ = [
     "Judged",
@@ -47,7 +49,7 @@ __all__ = [
     "value_words",
 ]
 
-Judged = AnyComparison | QueryWatch
+Judged = AnyComparison | QueryWatch | Watch
 """Whatever a guardrail of a treatment judges."""
 
 
@@ -76,6 +78,8 @@ def margin_words(comparison: Comparison, *, part: float = 1.0) -> str:
 
 def limit_words(comparison: Judged, title: str) -> str:
     """Return what a guardrail promises, in one sentence without its full stop."""
+    if isinstance(comparison, Watch):
+        return watch_promise(comparison)
     if isinstance(comparison, QueryWatch):
         return (
             f"{comparison.query} may not stay {_side(comparison)} {value_words(comparison)} for "
@@ -113,6 +117,8 @@ def main_window(finding: Finding) -> WindowFinding | None:
 
 def breach_words(finding: Finding, comparison: Judged, title: str) -> str:
     """Return why a guardrail is breached: effect, interval, units, look, budget."""
+    if isinstance(comparison, Watch):
+        return watch_words(finding, comparison)
     if isinstance(comparison, QueryWatch):
         return _query_breach(finding, comparison)
     window = main_window(finding)
@@ -221,6 +227,8 @@ def outcome_words(finding: Finding, comparison: Judged, title: str) -> str:
     """Return what a check found, in one sentence."""
     if finding.outcome is Outcome.BREACH:
         return breach_words(finding, comparison, title)
+    if isinstance(comparison, Watch):
+        return watch_words(finding, comparison)
     if isinstance(comparison, QueryWatch):
         return _query_words(finding, comparison)
     deciding = next((w for w in finding.windows if w.code is finding.code), None)

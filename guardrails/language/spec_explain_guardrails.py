@@ -9,7 +9,18 @@ from experiments.language.amounts import format_duration
 from experiments.language.source import ListNode, MappingNode, Node
 from experiments.spec import Mode
 from guardrails.levels import WindowPlan, exposed_by, plan_comparisons
-from guardrails.rules import Action, Catastrophe, Guardrail, Limit, PromQL, Regression, Statistical
+from guardrails.rules import (
+    Action,
+    Catastrophe,
+    Freshness,
+    Guardrail,
+    Limit,
+    PromQL,
+    Regression,
+    SampleRatio,
+    Statistical,
+    Watching,
+)
 from guardrails.rules.common import Side
 from guardrails.spec_file import SpecFile
 from guardrails.words import percent, points
@@ -122,6 +133,12 @@ def _own_rows(
 
     yield row("action", str(guardrail.action.value), _action(spec, guardrail))
     yield row("dry_run", "false", _dry(spec, guardrail))
+    if isinstance(guardrail, SampleRatio):
+        yield row("level", "0.1%", _own_level(spec, guardrail))
+    if isinstance(guardrail, Freshness):
+        yield row("max_age", format_duration(guardrail.max_age), _AGE)
+    if isinstance(guardrail, Watching):
+        return
     if isinstance(guardrail, PromQL):
         held = "two check intervals" if guardrail.hold is None else format_duration(guardrail.hold)
         yield row("hold", held, "How long the answer must be beyond the limit without a break.")
@@ -139,7 +156,7 @@ def _set_rows(
     spec: SpecFile, guardrail: Guardrail, path: str, plans: _Plans
 ) -> Iterator[GuardrailRow]:
     meaning = f"{_promise(spec, guardrail)}. {_acts(spec, guardrail)}"
-    if not isinstance(guardrail, PromQL):
+    if not isinstance(guardrail, PromQL | Watching):
         meaning += f" {_windows(spec, guardrail, plans)}"
     yield GuardrailRow(path, guardrail.id, None, meaning)
 
@@ -160,7 +177,28 @@ def _dry(spec: SpecFile, guardrail: Guardrail) -> str:
     return "It is no trial: a breach has its consequence."
 
 
+_AGE = "How long an arm may be silent while it is served; events count, exposures do not."
+
+
+def _own_level(spec: SpecFile, guardrail: SampleRatio) -> str:
+    treatments = len(spec.experiment.treatments)
+    each = f", {percent(guardrail.level / treatments, digits=3)} each" if treatments > 1 else ""
+    return (
+        f"Units dealt as planned raise the alarm with a probability of at most "
+        f"{percent(guardrail.level, digits=3)} over the whole run{each}; it takes nothing of the "
+        "alpha."
+    )
+
+
+def _watch_promise(guardrail: Watching) -> str:
+    if isinstance(guardrail, SampleRatio):
+        return "Units enter every treatment and control in the planned shares"
+    return "Events of every treatment and of control go on arriving"
+
+
 def _promise(spec: SpecFile, guardrail: Guardrail) -> str:
+    if isinstance(guardrail, Watching):
+        return _watch_promise(guardrail)
     if isinstance(guardrail, PromQL):
         bound = "above" if guardrail.side is Side.RISE else "below"
         return (

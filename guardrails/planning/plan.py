@@ -165,7 +165,7 @@ def _guardrail(
             action=str(guardrail.action.value),
             acts=guardrail.acts,
             level=None,
-            unknown="outside of statistics: it compares samples with a number",
+            unknown=_UNPLANNED.get(guardrail.rule, _UNPLANNED["promql"]),
         )
     kept = {w.length for w in found.windows}
     dropped = tuple(
@@ -174,6 +174,13 @@ def _guardrail(
         if w.length not in kept and (closes := setting.closes(w.length)) >= 0.0
     )
     return replace(found, dropped=dropped)
+
+
+_UNPLANNED = {
+    "promql": "outside of statistics: it compares samples with a number",
+    "sample_ratio": "it watches how units are dealt: it finds no harm, and cannot be planned",
+    "freshness": "it watches that events arrive: it finds no harm, and cannot be planned",
+}
 
 
 def _why(closes: float) -> str:

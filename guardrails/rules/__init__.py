@@ -6,17 +6,29 @@ from typing import Any, Final
 
 from experiments.language.reading import Key, Record
 from guardrails.language.kpis import KpiBook
-from guardrails.rules import catastrophe, limit, promql, regression
+from guardrails.rules import (
+    catastrophe,
+    freshness,
+    limit,
+    promql,
+    regression,
+    sample_ratio,
+)
 from guardrails.rules.catastrophe import Catastrophe
 from guardrails.rules.common import Action, Side, may_turn_back
+from guardrails.rules.freshness import Freshness
 from guardrails.rules.limit import Limit
 from guardrails.rules.promql import PromQL
 from guardrails.rules.regression import Regression
+from guardrails.rules.sample_ratio import SampleRatio
 
 Statistical = Regression | Limit | Catastrophe
 """A guardrail that compares a KPI, at a level."""
 
-Guardrail = Statistical | PromQL
+Watching = SampleRatio | Freshness
+"""A guardrail that watches the data: it holds or alerts, and turns nobody back."""
+
+Guardrail = Statistical | PromQL | Watching
 """Any guardrail: ``rule``, ``id``, ``kpi``, ``windows``, ``action``, ``dry_run``, ``weight`` and
 ``acts`` (it can roll back, within the alpha) are there whatever its rule."""
 
@@ -40,10 +52,15 @@ RULES: Final[Mapping[str, Rule]] = {
     Regression.rule: Rule(regression.KEYS, regression.read_regression, regression.EXAMPLE),
     Limit.rule: Rule(limit.KEYS, limit.read_limit, limit.EXAMPLE),
     Catastrophe.rule: Rule(catastrophe.KEYS, catastrophe.read_catastrophe, catastrophe.EXAMPLE),
+    SampleRatio.rule: Rule(sample_ratio.KEYS, sample_ratio.read_sample_ratio, sample_ratio.EXAMPLE),
+    Freshness.rule: Rule(freshness.KEYS, freshness.read_freshness, freshness.EXAMPLE),
     PromQL.rule: Rule(promql.KEYS, promql.read_promql, promql.EXAMPLE),
 }
 
-LATER: Final = frozenset({"sample_ratio", "freshness", "baseline", "alert"})
+WATCH_RULES: Final = frozenset({SampleRatio.rule, Freshness.rule})
+"""Rules of guardrails that watch the data."""
+
+LATER: Final = frozenset({"baseline", "alert"})
 """Rules that are known and not supported yet."""
 
 
@@ -55,14 +72,18 @@ def turns_back(guardrail: Guardrail) -> bool:
 __all__ = [
     "LATER",
     "RULES",
+    "WATCH_RULES",
     "Action",
     "Catastrophe",
+    "Freshness",
     "Guardrail",
     "Limit",
     "PromQL",
     "Regression",
     "Rule",
+    "SampleRatio",
     "Side",
     "Statistical",
+    "Watching",
     "turns_back",
 ]
