@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from experiments.repository import ExperimentRecord
 from experiments.spec import Advance
 from guardrails.decide import Rule, Step
+from guardrails.judge_baseline import BaselineWatch
 from guardrails.judge_query import QueryWatch, plan_queries
 from guardrails.levels import (
     AnyComparison,
@@ -161,7 +162,7 @@ def prepare(
         queries: PromQL by name, from the service's settings.
     """
     named = queries or {}
-    comparisons = plan_comparisons(spec)
+    comparisons, watches = plan_comparisons(spec), plan_watches(spec)
     shown = {d.key: d for d in catalogue.core} if show_core else {}
     hidden = {more.key: more for kpi in spec.kpis.values() for more in beside(kpi)}
     kpis = {**shown, **spec.kpis, **hidden}
@@ -169,7 +170,7 @@ def prepare(
         spec=spec,
         comparisons=comparisons,
         kpis=kpis,
-        measured=_measured(kpis, comparisons),
+        measured=_measured(kpis, comparisons, watches),
         rules={g.id: _rule(g, named) for g in spec.guardrails},
         steps=tuple(
             Step(
@@ -181,7 +182,7 @@ def prepare(
             for step in spec.experiment.ramp
         ),
         queries=plan_queries(spec, named),
-        watches=plan_watches(spec),
+        watches=watches,
     )
 
 
@@ -193,10 +194,16 @@ def _rule(guardrail: Guardrail, queries: Mapping[str, str]) -> Rule:
 
 
 def _measured(
-    kpis: Mapping[str, KpiDefinition], comparisons: tuple[AnyComparison, ...]
+    kpis: Mapping[str, KpiDefinition],
+    comparisons: tuple[AnyComparison, ...],
+    watches: tuple[Watch, ...],
 ) -> tuple[tuple[KpiDefinition, tuple[timedelta, ...]], ...]:
     windows = {key: {w.length for w in kpi.windows} for key, kpi in kpis.items()}
     for key in {c.kpi for c in comparisons}:
         windows[key] = {w.length for c in comparisons if c.kpi == key for w in c.windows}
+    for watch in watches:
+        if isinstance(watch, BaselineWatch):
+            windows[watch.kpi] |= {watch.window}
+    for key in {c.kpi for c in comparisons}:
         windows |= {more.key: windows[key] for more in beside(kpis[key])}
     return tuple((kpi, tuple(sorted(windows[key]))) for key, kpi in kpis.items())

@@ -55,6 +55,9 @@ class Code(StrEnum):
     SPLIT_AS_PLANNED = "split_as_planned"  # pass: nothing speaks against the planned shares
     ARM_SILENT = "arm_silent"  # breach: no events of one arm, though the other has some
     ALL_SILENT = "all_silent"  # breach: no events of either arm
+    UNLIKE_BEFORE = "unlike_before"  # breach: beyond what was usual in the recent past
+    AS_BEFORE = "as_before"  # pass: as in the recent past
+    SHORT_PAST = "short_past"  # inconclusive: too little of a past to compare with
     EVENTS_ARRIVE = "events_arrive"  # pass: events of both arms arrive
 
 

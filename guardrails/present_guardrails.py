@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from guardrails.judge_baseline import BaselineWatch
 from guardrails.judge_query import QueryWatch
 from guardrails.judge_sample_ratio import SplitWatch
 from guardrails.levels import Comparison
@@ -85,6 +86,8 @@ def _known_of(loaded: Loaded, judged: Judged) -> tuple[str | None, str, float | 
     """Return the KPI, the title and the level, ``None`` where there is none."""
     if isinstance(judged, QueryWatch):
         return None, judged.query, None
+    if isinstance(judged, BaselineWatch):
+        return judged.kpi, loaded.title(judged.kpi), None
     if isinstance(judged, Watch):
         return None, watch_title(judged), judged.level if isinstance(judged, SplitWatch) else None
     return judged.kpi, loaded.title(judged.kpi), math.fsum(w.level for w in judged.windows)

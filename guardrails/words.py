@@ -79,7 +79,7 @@ def margin_words(comparison: Comparison, *, part: float = 1.0) -> str:
 def limit_words(comparison: Judged, title: str) -> str:
     """Return what a guardrail promises, in one sentence without its full stop."""
     if isinstance(comparison, Watch):
-        return watch_promise(comparison)
+        return watch_promise(comparison, title)
     if isinstance(comparison, QueryWatch):
         return (
             f"{comparison.query} may not stay {_side(comparison)} {value_words(comparison)} for "
@@ -118,7 +118,7 @@ def main_window(finding: Finding) -> WindowFinding | None:
 def breach_words(finding: Finding, comparison: Judged, title: str) -> str:
     """Return why a guardrail is breached: effect, interval, units, look, budget."""
     if isinstance(comparison, Watch):
-        return watch_words(finding, comparison)
+        return watch_words(finding, comparison, title)
     if isinstance(comparison, QueryWatch):
         return _query_breach(finding, comparison)
     window = main_window(finding)
@@ -228,7 +228,7 @@ def outcome_words(finding: Finding, comparison: Judged, title: str) -> str:
     if finding.outcome is Outcome.BREACH:
         return breach_words(finding, comparison, title)
     if isinstance(comparison, Watch):
-        return watch_words(finding, comparison)
+        return watch_words(finding, comparison, title)
     if isinstance(comparison, QueryWatch):
         return _query_words(finding, comparison)
     deciding = next((w for w in finding.windows if w.code is finding.code), None)

@@ -17,7 +17,7 @@ from experiments.language.reading import (
     shown,
 )
 from experiments.language.source import Entry, ListNode, MappingNode, Node, ScalarNode
-from guardrails.rules import LATER, RULES, WATCH_RULES, Catastrophe, Limit, Regression
+from guardrails.rules import LATER, RULES, WATCH_RULES, Baseline, Catastrophe, Limit, Regression
 
 MAX_GUARDRAILS: Final = 50
 DEFAULT_RULE: Final = Regression.rule
@@ -45,9 +45,9 @@ def id_of(entry: MappingNode) -> str | None:
         return written
     kpi = text_of(entry, "kpi")
     rule = text_of(entry, "rule")
-    if kpi is not None and rule in {Limit.rule, Catastrophe.rule}:
+    if kpi is not None and rule in {Limit.rule, Catastrophe.rule, Baseline.rule}:
         return f"{kpi}-{rule}"
-    if rule in WATCH_RULES:
+    if kpi is None and rule in WATCH_RULES:
         return rule
     return kpi or text_of(entry, "query")
 

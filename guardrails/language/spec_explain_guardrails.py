@@ -11,6 +11,7 @@ from experiments.spec import Mode
 from guardrails.levels import WindowPlan, exposed_by, plan_comparisons
 from guardrails.rules import (
     Action,
+    Baseline,
     Catastrophe,
     Freshness,
     Guardrail,
@@ -137,6 +138,9 @@ def _own_rows(
         yield row("level", "0.1%", _own_level(spec, guardrail))
     if isinstance(guardrail, Freshness):
         yield row("max_age", format_duration(guardrail.max_age), _AGE)
+    if isinstance(guardrail, Baseline):
+        yield row("sd", "2", "What is usual: so many standard deviations around the mean.")
+        yield row("past", "7d", "How far back that mean reaches.")
     if isinstance(guardrail, Watching):
         return
     if isinstance(guardrail, PromQL):
@@ -190,15 +194,21 @@ def _own_level(spec: SpecFile, guardrail: SampleRatio) -> str:
     )
 
 
-def _watch_promise(guardrail: Watching) -> str:
+def _watch_promise(spec: SpecFile, guardrail: Watching) -> str:
     if isinstance(guardrail, SampleRatio):
         return "Units enter every treatment and control in the planned shares"
+    if isinstance(guardrail, Baseline):
+        return (
+            f"{kpi_name(spec, guardrail.kpi)} of the newest half day stays within "
+            f"{guardrail.sd:g} standard deviations of control's recent past. It compares with the "
+            "past, and proves nothing"
+        )
     return "Events of every treatment and of control go on arriving"
 
 
 def _promise(spec: SpecFile, guardrail: Guardrail) -> str:
     if isinstance(guardrail, Watching):
-        return _watch_promise(guardrail)
+        return _watch_promise(spec, guardrail)
     if isinstance(guardrail, PromQL):
         bound = "above" if guardrail.side is Side.RISE else "below"
         return (

@@ -179,6 +179,7 @@ def _guardrail(
 _UNPLANNED = {
     "promql": "outside of statistics: it compares samples with a number",
     "sample_ratio": "it watches how units are dealt: it finds no harm, and cannot be planned",
+    "baseline": "it compares with the past and proves nothing, so it cannot be planned",
     "freshness": "it watches that events arrive: it finds no harm, and cannot be planned",
 }
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from experiments.language.reading import Key, Record
 from guardrails.language.kpis import KpiBook
 from guardrails.rules import (
+    baseline,
     catastrophe,
     freshness,
     limit,
@@ -14,6 +15,7 @@ from guardrails.rules import (
     regression,
     sample_ratio,
 )
+from guardrails.rules.baseline import Baseline
 from guardrails.rules.catastrophe import Catastrophe
 from guardrails.rules.common import Action, Side, may_turn_back
 from guardrails.rules.freshness import Freshness
@@ -25,7 +27,7 @@ from guardrails.rules.sample_ratio import SampleRatio
 Statistical = Regression | Limit | Catastrophe
 """A guardrail that compares a KPI, at a level."""
 
-Watching = SampleRatio | Freshness
+Watching = SampleRatio | Freshness | Baseline
 """A guardrail that watches the data: it holds or alerts, and turns nobody back."""
 
 Guardrail = Statistical | PromQL | Watching
@@ -54,13 +56,14 @@ RULES: Final[Mapping[str, Rule]] = {
     Catastrophe.rule: Rule(catastrophe.KEYS, catastrophe.read_catastrophe, catastrophe.EXAMPLE),
     SampleRatio.rule: Rule(sample_ratio.KEYS, sample_ratio.read_sample_ratio, sample_ratio.EXAMPLE),
     Freshness.rule: Rule(freshness.KEYS, freshness.read_freshness, freshness.EXAMPLE),
+    Baseline.rule: Rule(baseline.KEYS, baseline.read_baseline, baseline.EXAMPLE),
     PromQL.rule: Rule(promql.KEYS, promql.read_promql, promql.EXAMPLE),
 }
 
-WATCH_RULES: Final = frozenset({SampleRatio.rule, Freshness.rule})
+WATCH_RULES: Final = frozenset({SampleRatio.rule, Freshness.rule, Baseline.rule})
 """Rules of guardrails that watch the data."""
 
-LATER: Final = frozenset({"baseline", "alert"})
+LATER: Final = frozenset({"alert"})
 """Rules that are known and not supported yet."""
 
 
@@ -74,6 +77,7 @@ __all__ = [
     "RULES",
     "WATCH_RULES",
     "Action",
+    "Baseline",
     "Catastrophe",
     "Freshness",
     "Guardrail",
