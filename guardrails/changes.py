@@ -111,7 +111,7 @@ def _meanings(loaded: Loaded) -> dict[str, frozenset[tuple[str, ...]]]:
     told: dict[str, set[tuple[str, ...]]] = {g.id: set() for g in loaded.spec.guardrails}
     for comparison in loaded.comparisons:
         told[comparison.guardrail].add(_meaning(loaded, comparison))
-    for watch in loaded.queries:
+    for watch in (*loaded.queries, *loaded.watches):
         told[watch.guardrail].add((repr(watch),))
     return {guardrail: frozenset(meanings) for guardrail, meanings in told.items()}
 

@@ -31,8 +31,8 @@ class Rule:
         id: Name within the experiment.
         action: ``rollback``, ``hold``, ``alert`` or ``stop`` (rules outside statistics).
         dry_run: Whether it never acts.
-        rule: What it follows: of several breaches a regression is the reason before a limit, and
-            that before a rule outside statistics.
+        rule: What it follows: of several breaches a regression is the reason before a limit,
+            that before a catastrophe, and that before a rule outside statistics.
     """
 
     id: str
@@ -185,7 +185,7 @@ def _strongest(breaches: Sequence[Finding], rules: Mapping[str, Rule]) -> tuple[
     return tuple(best.values())
 
 
-_FIRST_REASONS = ("limit", "regression")
+_FIRST_REASONS = ("catastrophe", "limit", "regression")
 
 
 def _rank(finding: Finding, rules: Mapping[str, Rule]) -> tuple[int, float]:

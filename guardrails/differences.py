@@ -135,11 +135,13 @@ def _guardrails(old: Mapping[str, Node], new: Mapping[str, Node]) -> list[str]:
 
 
 def _by_name(entries: Node | None) -> dict[str, Node]:
-    """Return guardrails by their id, KPI or query; a second one of a name gets a number."""
+    """Return guardrails by their id, KPI, query or rule; a second one of a name gets a number."""
     named: dict[str, Node] = {}
     for item in entries.items if isinstance(entries, ListNode) else ():
         written = _entries(item) if isinstance(item, MappingNode) else {}
-        name = next((_shown(written[key]) for key in ("id", "kpi", "query") if key in written), "?")
+        name = next(
+            (_shown(written[key]) for key in ("id", "kpi", "query", "rule") if key in written), "?"
+        )
         number = sum(1 for other in named if other.partition(" ")[0] == name)
         named[f"{name} ({number + 1})" if number else name] = item
     return named

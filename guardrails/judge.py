@@ -25,8 +25,15 @@ from guardrails.arms import (
     shown,
     without_values,
 )
+from guardrails.judge_catastrophe import counts_of, judge_catastrophe
 from guardrails.judge_limit import judge_limit
-from guardrails.levels import AnyComparison, Comparison, LimitComparison, WindowPlan
+from guardrails.levels import (
+    AnyComparison,
+    CatastropheComparison,
+    Comparison,
+    LimitComparison,
+    WindowPlan,
+)
 from guardrails.outcome import (
     PRECEDENCE,
     Code,
@@ -78,7 +85,7 @@ def judge(
     first_phase: int = 0,
     events_stopped: bool = False,
 ) -> Finding:
-    """Judge one guardrail of rule ``regression`` or ``limit`` and treatment at one check.
+    """Judge one guardrail of statistics and treatment at one check.
 
     The outcome is the first in ``PRECEDENCE`` among its windows, so a breach in any of
     them is a breach and a pass needs all. The whole-run boundary is only compared with z
@@ -100,14 +107,9 @@ def judge(
         key = str(int(plan.length.total_seconds()))
         state = states.get(key, WindowState())
         cells = snapshot.cells.get((comparison.kpi, plan.length), ())
-        if isinstance(comparison, LimitComparison):
-            finding, new = judge_limit(
-                cells, comparison, plan, state, first_phase=first_phase, blind=events_stopped
-            )
-        else:
-            finding, new = _judge_window(
-                cells, comparison, plan, state, first_phase=first_phase, blind=events_stopped
-            )
+        finding, new = _judge_by_rule(
+            cells, comparison, plan, state, first_phase=first_phase, blind=events_stopped
+        )
         findings.append(finding)
         if not events_stopped:
             after[key] = replace(new, watermark=snapshot.watermark)
@@ -121,7 +123,28 @@ def judge(
         windows=tuple(findings),
         states=after,
         evidence=max(f.evidence for f in findings),
+        detail=counts_of(snapshot, comparison, first_phase=first_phase)
+        if isinstance(comparison, CatastropheComparison)
+        else {},
     )
+
+
+def _judge_by_rule(
+    cells: Sequence[Cell],
+    comparison: AnyComparison,
+    plan: WindowPlan,
+    state: WindowState,
+    *,
+    first_phase: int,
+    blind: bool,
+) -> tuple[WindowFinding, WindowState]:
+    if isinstance(comparison, LimitComparison):
+        return judge_limit(cells, comparison, plan, state, first_phase=first_phase, blind=blind)
+    if isinstance(comparison, CatastropheComparison):
+        return judge_catastrophe(
+            cells, comparison, plan, state, first_phase=first_phase, blind=blind
+        )
+    return _judge_window(cells, comparison, plan, state, first_phase=first_phase, blind=blind)
 
 
 _TELLING = (

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from experiments.spec import ExperimentSpec, RampStep
-from guardrails.rules import Limit, Statistical
+from guardrails.rules import Catastrophe, Limit, Statistical
 from guardrails.spec_file import SpecFile
 from metrics.catalogue import Kind, Window
 
@@ -105,7 +105,36 @@ class LimitComparison:
     windows: tuple[WindowPlan, ...]
 
 
-AnyComparison = Comparison | LimitComparison
+@dataclass(frozen=True, slots=True)
+class CatastropheComparison:
+    """One guardrail of rule ``catastrophe`` and treatment, ready to be judged.
+
+    Attributes:
+        guardrail: Id of the guardrail.
+        kpi: KPI key.
+        kind: Always ``proportion``: units are harmed or not.
+        side: ``rise`` where the KPI's event is the harm, ``drop`` where its absence is.
+        max_times: Largest multiple of control's rate of harm tolerated.
+        part: Share of the treatment among the units of both arms, as planned.
+        control: Arm compared with.
+        treatment: Arm judged.
+        acts: Whether it can roll back and so is part of the guarantee.
+        windows: Windows that share the level.
+    """
+
+    guardrail: str
+    kpi: str
+    kind: Kind
+    side: str
+    max_times: float
+    part: float
+    control: str
+    treatment: str
+    acts: bool
+    windows: tuple[WindowPlan, ...]
+
+
+AnyComparison = Comparison | LimitComparison | CatastropheComparison
 """What takes a part of the alpha, whatever its rule."""
 
 
@@ -207,6 +236,12 @@ def expected_information(spec: ExperimentSpec, treatment: str) -> float:
     return units_t * units_c / both if both > 0.0 else DEFAULT_INFORMATION
 
 
+def treated_part(spec: ExperimentSpec, treatment: str) -> float:
+    """Return the share of a treatment among the units of it and of control, as planned."""
+    treated = spec.variant(treatment).weight
+    return treated / (treated + spec.variant(spec.control).weight)
+
+
 def plan_comparisons(spec: SpecFile) -> tuple[AnyComparison, ...]:
     """Return every comparison of a spec file with its share of the alpha, in the file's order.
 
@@ -227,6 +262,19 @@ def _comparison(
 ) -> AnyComparison:
     kpi, control = spec.kpis[guardrail.kpi], spec.experiment.control
     windows = _windows(spec.experiment, guardrail, treatment, level)
+    if isinstance(guardrail, Catastrophe):
+        return CatastropheComparison(
+            guardrail=guardrail.id,
+            kpi=guardrail.kpi,
+            kind=kpi.kind,
+            side=str(guardrail.side.value),
+            max_times=guardrail.max_times,
+            part=treated_part(spec.experiment, treatment),
+            control=control,
+            treatment=treatment,
+            acts=guardrail.acts,
+            windows=windows,
+        )
     if isinstance(guardrail, Limit):
         return LimitComparison(
             guardrail=guardrail.id,

@@ -7,10 +7,17 @@ from datetime import datetime, timedelta
 from experiments.repository import ExperimentRecord
 from experiments.spec import Advance
 from guardrails.decide import Rule, Step
+from guardrails.judge_baseline import BaselineWatch
 from guardrails.judge_query import QueryWatch, plan_queries
-from guardrails.levels import AnyComparison, cohort_length, plan_comparisons
+from guardrails.levels import (
+    AnyComparison,
+    CatastropheComparison,
+    cohort_length,
+    plan_comparisons,
+)
 from guardrails.rules import Guardrail, PromQL
 from guardrails.spec_file import SpecFile, load_spec
+from guardrails.watches import Watch, plan_watches
 from metrics.caps import beside
 from metrics.catalogue import Catalogue, KpiDefinition
 from metrics.store import Frame
@@ -29,6 +36,7 @@ class Loaded:
         steps: The ramp.
         queries: Every query of every guardrail outside statistics and treatment.
         texts: PromQL by name, of the queries it names.
+        watches: Every guardrail that watches the data, and treatment.
     """
 
     spec: SpecFile
@@ -39,11 +47,12 @@ class Loaded:
     steps: tuple[Step, ...]
     queries: tuple[QueryWatch, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict[str, str])
+    watches: tuple[Watch, ...] = ()
 
     @property
-    def judged(self) -> tuple[AnyComparison | QueryWatch, ...]:
+    def judged(self) -> tuple[AnyComparison | QueryWatch | Watch, ...]:
         """Whatever its guardrails judge, those of statistics first."""
-        return (*self.comparisons, *self.queries)
+        return (*self.comparisons, *self.queries, *self.watches)
 
     @property
     def key(self) -> str:
@@ -73,9 +82,18 @@ class Loaded:
 
     @property
     def settle(self) -> timedelta:
-        """How long silence of all events is normal: twice the shortest window, plus the lag."""
+        """How long silence of all events is normal: twice the shortest window, plus the lag.
+
+        Those of catastrophes are short to be early, not because the events come so fast.
+        """
         shortest = min(
-            (w.length for c in self.comparisons for w in c.windows), default=timedelta(hours=1)
+            (
+                w.length
+                for c in self.comparisons
+                if not isinstance(c, CatastropheComparison)
+                for w in c.windows
+            ),
+            default=timedelta(hours=1),
         )
         return 2 * shortest + self.spec.experiment.lag
 
@@ -84,7 +102,9 @@ class Loaded:
         definition = self.kpis.get(kpi) if kpi is not None else None
         return definition.title if definition is not None else (kpi or "")
 
-    def comparison(self, guardrail: str, treatment: str) -> AnyComparison | QueryWatch | None:
+    def comparison(
+        self, guardrail: str, treatment: str
+    ) -> AnyComparison | QueryWatch | Watch | None:
         """Return what a guardrail judges, ``None`` when the revision has no such guardrail."""
         for candidate in self.judged:
             if candidate.guardrail == guardrail and candidate.treatment == treatment:
@@ -144,7 +164,8 @@ def prepare(
         queries: PromQL by name, from the service's settings.
     """
     named = queries or {}
-    comparisons, watches = plan_comparisons(spec), plan_queries(spec, named)
+    comparisons, asked = plan_comparisons(spec), plan_queries(spec, named)
+    watches = plan_watches(spec)
     shown = {d.key: d for d in catalogue.core} if show_core else {}
     hidden = {more.key: more for kpi in spec.kpis.values() for more in beside(kpi)}
     kpis = {**shown, **spec.kpis, **hidden}
@@ -152,7 +173,7 @@ def prepare(
         spec=spec,
         comparisons=comparisons,
         kpis=kpis,
-        measured=_measured(kpis, comparisons),
+        measured=_measured(kpis, comparisons, watches),
         rules={g.id: _rule(g, named) for g in spec.guardrails},
         steps=tuple(
             Step(
@@ -163,8 +184,9 @@ def prepare(
             )
             for step in spec.experiment.ramp
         ),
-        queries=watches,
-        texts={w.query: named[w.query] for w in watches if w.query in named},
+        queries=asked,
+        texts={each.query: named[each.query] for each in asked if each.query in named},
+        watches=watches,
     )
 
 
@@ -176,10 +198,16 @@ def _rule(guardrail: Guardrail, queries: Mapping[str, str]) -> Rule:
 
 
 def _measured(
-    kpis: Mapping[str, KpiDefinition], comparisons: tuple[AnyComparison, ...]
+    kpis: Mapping[str, KpiDefinition],
+    comparisons: tuple[AnyComparison, ...],
+    watches: tuple[Watch, ...],
 ) -> tuple[tuple[KpiDefinition, tuple[timedelta, ...]], ...]:
     windows = {key: {w.length for w in kpi.windows} for key, kpi in kpis.items()}
     for key in {c.kpi for c in comparisons}:
         windows[key] = {w.length for c in comparisons if c.kpi == key for w in c.windows}
+    for watch in watches:
+        if isinstance(watch, BaselineWatch):
+            windows[watch.kpi] |= {watch.window}
+    for key in {c.kpi for c in comparisons}:
         windows |= {more.key: windows[key] for more in beside(kpis[key])}
     return tuple((kpi, tuple(sorted(windows[key]))) for key, kpi in kpis.items())

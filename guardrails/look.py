@@ -14,6 +14,7 @@ from guardrails.judge_query import Series, judge_query, not_yet, unanswered
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding
 from guardrails.repository import Monitor
+from guardrails.watches import judge_watch
 from metrics.cells import Snapshot
 from metrics.store import Frame, MetricStore
 
@@ -56,7 +57,40 @@ def judge_all(
     return (
         *_compared(loaded, live, monitors, snapshot, failure, since=record.started_at),
         *_queried(loaded, live, answers, at=at),
+        *_watched(loaded, live, monitors, snapshot, failure, running=record.state == "running"),
     )
+
+
+def _watched(
+    loaded: Loaded,
+    live: Mapping[str, TreatmentRecord],
+    monitors: Mapping[tuple[str, str, int], Monitor],
+    snapshot: Snapshot | None,
+    failure: str,
+    *,
+    running: bool,
+) -> list[Finding]:
+    """Return the finding of everything that watches the data of a live treatment."""
+    findings: list[Finding] = []
+    for watch in loaded.watches:
+        treatment = live.get(watch.treatment)
+        if treatment is None:
+            continue
+        if snapshot is None:
+            findings.append(query_failed(watch.guardrail, None, watch.treatment, failure))
+            continue
+        monitor = monitors.get((watch.guardrail, watch.treatment, treatment.attempt))
+        findings.append(
+            judge_watch(
+                watch,
+                snapshot,
+                monitor.states if monitor is not None else {},
+                first_phase=treatment.first_phase,
+                since=treatment.since,
+                running=running,
+            )
+        )
+    return findings
 
 
 def _compared(

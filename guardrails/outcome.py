@@ -51,6 +51,14 @@ class Code(StrEnum):
     NOT_SERVED_YET = "not_served_yet"  # inconclusive: served for less than the time asked
     NOT_HELD = "not_held"  # inconclusive: beyond the limit, not for the whole time asked
     SOURCE_FAILED = "source_failed"  # error: a source outside the store gave no usable answer
+    UNEVEN_SPLIT = "uneven_split"  # breach: units do not enter the arms in the planned shares
+    SPLIT_AS_PLANNED = "split_as_planned"  # pass: nothing speaks against the planned shares
+    ARM_SILENT = "arm_silent"  # breach: no events of one arm, though the other has some
+    ALL_SILENT = "all_silent"  # breach: no events of either arm
+    UNLIKE_BEFORE = "unlike_before"  # breach: beyond what was usual in the recent past
+    AS_BEFORE = "as_before"  # pass: as in the recent past
+    SHORT_PAST = "short_past"  # inconclusive: too little of a past to compare with
+    EVENTS_ARRIVE = "events_arrive"  # pass: events of both arms arrive
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +155,7 @@ class Finding:
         windows: One finding per window; empty for rules without windows.
         states: Next state per window (seconds as text), to be stored with the finding.
         evidence: Largest evidence of its windows; 1 or more is a breach.
-        detail: Plain words or numbers of rules without windows.
+        detail: Plain words or numbers of rules without windows; of a catastrophe what it counted.
     """
 
     guardrail: str

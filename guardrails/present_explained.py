@@ -11,7 +11,7 @@ from experiments.spec import Mode
 from guardrails.outcome import Outcome
 from guardrails.past import notes_words
 from guardrails.present import Known
-from guardrails.rules import Action, PromQL
+from guardrails.rules import WATCH_RULES, Action, PromQL
 from guardrails.views import ExperimentView, Explanation, GuardrailView, RollbackView
 from guardrails.words import duration, instant, percent
 
@@ -104,11 +104,13 @@ def _promise(view: ExperimentView) -> str:
 def _outside(view: ExperimentView) -> str:
     """Return which guardrails that promise does not cover."""
     names = list(dict.fromkeys(g.guardrail for g in view.guardrails if g.rule == PromQL.rule))
+    watches = list(dict.fromkeys(g.guardrail for g in view.guardrails if g.rule in WATCH_RULES))
+    watched = f" What watches the data ({', '.join(watches)}) turns nobody back." if watches else ""
     if not names:
-        return ""
+        return watched
     return (
-        f" Queries of Prometheus ({', '.join(names)}) are compared with a number: they are outside "
-        "statistics and outside this promise."
+        f"{watched} Queries of Prometheus ({', '.join(names)}) are compared with a number: they "
+        "are outside statistics and outside this promise."
     )
 
 

@@ -5,13 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from guardrails.judge_baseline import BaselineWatch
 from guardrails.judge_query import QueryWatch
+from guardrails.judge_sample_ratio import SplitWatch
 from guardrails.levels import Comparison
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding
 from guardrails.repository import Monitor
 from guardrails.views import GuardrailView
+from guardrails.watches import Watch
 from guardrails.words import Judged, limit_words, main_window, outcome_words
+from guardrails.words_watches import watch_title
 
 HISTORY = 500
 """Stored findings shown in one chart."""
@@ -68,9 +72,7 @@ def _by_guardrail(findings: Stored) -> _History:
 def _view(
     loaded: Loaded, judged: Judged, monitor: Monitor | None, history: _History
 ) -> GuardrailView:
-    watch = isinstance(judged, QueryWatch)
-    kpi = None if watch else judged.kpi
-    title = judged.query if watch else loaded.title(kpi)
+    kpi, title, level = _known_of(loaded, judged)
     rule = loaded.rules[judged.guardrail]
     margin = judged if isinstance(judged, Comparison) else None
     finding = monitor.finding if monitor is not None else None
@@ -81,13 +83,13 @@ def _view(
         title=title,
         treatment=judged.treatment,
         limit=limit_words(judged, title),
-        side=str(judged.side),
+        side=None if isinstance(judged, Watch) else str(judged.side),
         margin=margin.margin if margin is not None else None,
         absolute=margin.absolute if margin is not None else True,
         prove_past=margin.prove_past if margin is not None else None,
         action=rule.action,
         dry_run=rule.dry_run,
-        level=None if watch else math.fsum(w.level for w in judged.windows),
+        level=level,
         outcome=finding.outcome if finding is not None else None,
         code=finding.code if finding is not None else None,
         words=outcome_words(finding, judged, title) if finding is not None else "not checked yet",
@@ -97,6 +99,17 @@ def _view(
         history=_points(history, monitor) if monitor is not None else (),
         blind_since=monitor.blind_since if monitor is not None else None,
     )
+
+
+def _known_of(loaded: Loaded, judged: Judged) -> tuple[str | None, str, float | None]:
+    """Return the KPI, the title and the level, ``None`` where there is none."""
+    if isinstance(judged, QueryWatch):
+        return None, judged.query, None
+    if isinstance(judged, BaselineWatch):
+        return judged.kpi, loaded.title(judged.kpi), None
+    if isinstance(judged, Watch):
+        return None, watch_title(judged), judged.level if isinstance(judged, SplitWatch) else None
+    return judged.kpi, loaded.title(judged.kpi), math.fsum(w.level for w in judged.windows)
 
 
 def _points(history: _History, monitor: Monitor) -> tuple[Point, ...]:

@@ -2,58 +2,55 @@
 
 import math
 from collections.abc import Mapping
-from datetime import datetime, timedelta
 from typing import Final
 
 from guardrails.judge_query import QueryWatch
-from guardrails.levels import AnyComparison, Comparison, LimitComparison
+from guardrails.levels import (
+    AnyComparison,
+    CatastropheComparison,
+    Comparison,
+    LimitComparison,
+)
 from guardrails.outcome import Code, Finding, Outcome, WindowFinding
+from guardrails.plain_words import (
+    amount,
+    command,
+    duration,
+    effect_words,
+    instant,
+    odds,
+    percent,
+    points,
+)
+from guardrails.watches import Watch
+from guardrails.words_catastrophe import (
+    catastrophe_breach,
+    catastrophe_promise,
+    catastrophe_words,
+)
+from guardrails.words_watches import watch_promise, watch_words
 
-Judged = AnyComparison | QueryWatch
+__all__ = [
+    "Judged",
+    "amount",
+    "breach_words",
+    "command",
+    "duration",
+    "effect_words",
+    "goal_words",
+    "instant",
+    "limit_words",
+    "main_window",
+    "margin_words",
+    "odds",
+    "outcome_words",
+    "percent",
+    "points",
+    "value_words",
+]
+
+Judged = AnyComparison | QueryWatch | Watch
 """Whatever a guardrail of a treatment judges."""
-
-_MANY: Final = 1e6
-
-
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-_ONE_UNIT = 100  # more than this many of one unit are hard to read
-
-
-def duration(length: timedelta) -> str:
-    """Return a length as people write it: ``90 s``, ``36 h``, ``14 d``, ``14 d 5 min``."""
-    seconds = int(length.total_seconds())
-    for size, letter in _UNITS:
-        if seconds >= size and seconds % size == 0 and seconds // size < _ONE_UNIT:
-            return f"{seconds // size} {letter}"
-    parts: list[str] = []
-    for size, letter in _UNITS:
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count} {letter}")
-    return " ".join(parts) or "0 s"
-
-
-def points(size: float) -> str:
-    """Return a difference of shares: ``1 percentage point``, ``0.5 percentage points``."""
-    return f"{100 * size:.4g} percentage point{'' if math.isclose(size, 0.01) else 's'}"
-
-
-def command(name: str, of: str) -> str:
-    """Return a command as it is typed; every one of those that change something wants a reason."""
-    return f'turnback {name} {of} --reason "..."'
-
-
-def instant(at: datetime) -> str:
-    """Return an instant as ``2026-01-04 02:00 UTC``."""
-    return at.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def percent(share: float, *, digits: int = 1) -> str:
-    """Return a share as a percentage without needless zeros; ``unknown`` when undefined."""
-    if not math.isfinite(share):
-        return "unknown"
-    text = f"{100 * share:.{digits}f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
 
 
 def goal_words(title: str, expect: float | None, *, absolute: bool) -> str:
@@ -71,11 +68,6 @@ def goal_words(title: str, expect: float | None, *, absolute: bool) -> str:
     return f"{title} {'-' if expect < 0 else '+'}{size}"
 
 
-def amount(value: float) -> str:
-    """Return a KPI value with four significant digits; ``unknown`` when undefined."""
-    return f"{value:,.4g}" if math.isfinite(value) else "unknown"
-
-
 def margin_words(comparison: Comparison, *, part: float = 1.0) -> str:
     """Return a part of the margin: ``3%`` or ``5 percentage points``."""
     size = comparison.margin * part
@@ -86,6 +78,8 @@ def margin_words(comparison: Comparison, *, part: float = 1.0) -> str:
 
 def limit_words(comparison: Judged, title: str) -> str:
     """Return what a guardrail promises, in one sentence without its full stop."""
+    if isinstance(comparison, Watch):
+        return watch_promise(comparison, title)
     if isinstance(comparison, QueryWatch):
         return (
             f"{comparison.query} may not stay {_side(comparison)} {value_words(comparison)} for "
@@ -93,6 +87,8 @@ def limit_words(comparison: Judged, title: str) -> str:
         )
     if isinstance(comparison, LimitComparison):
         return f"{title} may not be {_side(comparison)} {value_words(comparison)}"
+    if isinstance(comparison, CatastropheComparison):
+        return catastrophe_promise(comparison, title)
     verb = "drop" if comparison.side == "drop" else "rise"
     if comparison.margin == 0:
         return f"{title} may not {verb} at all against {comparison.control}"
@@ -114,23 +110,6 @@ def value_words(comparison: LimitComparison | QueryWatch, value: float | None = 
     return amount(number)
 
 
-def effect_words(window: WindowFinding) -> str:
-    """Return the measured effect: ``5.1% lower (between 2.9% and 7.3% lower)``."""
-    if not math.isfinite(window.effect):
-        return "not measured"
-    text = _signed(window.effect)
-    low, high = window.effect_low, window.effect_high
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return text
-    return f"{text} (between {_signed(low)} and {_signed(high)})"
-
-
-def _signed(effect: float) -> str:
-    if abs(effect) < 0.0005:  # noqa: PLR2004 - rounds to 0.0%
-        return "unchanged"
-    return f"{percent(abs(effect))} {'lower' if effect < 0 else 'higher'}"
-
-
 def main_window(finding: Finding) -> WindowFinding | None:
     """Return the window that says most: the one with the strongest evidence."""
     return max(finding.windows, key=lambda w: w.evidence, default=None)
@@ -138,6 +117,8 @@ def main_window(finding: Finding) -> WindowFinding | None:
 
 def breach_words(finding: Finding, comparison: Judged, title: str) -> str:
     """Return why a guardrail is breached: effect, interval, units, look, budget."""
+    if isinstance(comparison, Watch):
+        return watch_words(finding, comparison, title)
     if isinstance(comparison, QueryWatch):
         return _query_breach(finding, comparison)
     window = main_window(finding)
@@ -145,6 +126,8 @@ def breach_words(finding: Finding, comparison: Judged, title: str) -> str:
         return f"{title} breached its guardrail"
     if isinstance(comparison, LimitComparison):
         return _limit_breach(finding.treatment, window, comparison, title)
+    if isinstance(comparison, CatastropheComparison):
+        return catastrophe_breach(finding.treatment, window, comparison, title)
     proven = margin_words(comparison, part=comparison.prove_past)
     beyond = "any harm" if comparison.prove_past * comparison.margin == 0 else f"more than {proven}"
     whole = window.boundary > 0 and window.z >= window.boundary
@@ -172,16 +155,12 @@ def _limit_breach(
         f"{title} of {treatment} is {value} ({window.units[1]:,} units whose window of "
         f"{duration(window.window)} has closed). The file tolerates at "
         f"{'most' if rises else 'least'} {limit}; {'more' if rises else 'less'} than {limit} is "
-        f"proven ({said}evidence {_odds(window.e_value)} to 1, needed "
+        f"proven ({said}evidence {odds(window.e_value)} to 1, needed "
         f"{1 / window.level:,.0f} to 1), at a level of {percent(window.level, digits=3)} for this "
         f"comparison. {comparison.control} is at "
         f"{value_words(comparison, window.control_value)} ({window.units[0]:,} units), and is not "
         "proven to be beyond it."
     )
-
-
-def _odds(e_value: float) -> str:
-    return f"{e_value:,.0f}" if e_value < _MANY else "more than a million"
 
 
 def _query_breach(finding: Finding, watch: QueryWatch) -> str:
@@ -236,11 +215,20 @@ _LIMIT_WORDS: Final = {
     Code.UNDECIDED: "the estimate is beyond the limit, nothing is proven yet",
 }
 
+_CATASTROPHE_WORDS: Final = {
+    Code.PROVEN_SAFE: "proven to be less than tolerated",
+    Code.INSIDE_MARGIN: "no more than tolerated, nothing is proven",
+    Code.UNDECIDED: "more than tolerated, nothing is proven yet",
+    Code.TOO_FEW: "nothing to count yet",
+}
+
 
 def outcome_words(finding: Finding, comparison: Judged, title: str) -> str:
     """Return what a check found, in one sentence."""
     if finding.outcome is Outcome.BREACH:
         return breach_words(finding, comparison, title)
+    if isinstance(comparison, Watch):
+        return watch_words(finding, comparison, title)
     if isinstance(comparison, QueryWatch):
         return _query_words(finding, comparison)
     deciding = next((w for w in finding.windows if w.code is finding.code), None)
@@ -257,6 +245,8 @@ def outcome_words(finding: Finding, comparison: Judged, title: str) -> str:
 
 
 def _code_words(code: Code, comparison: AnyComparison) -> str:
+    if isinstance(comparison, CatastropheComparison) and code in _CATASTROPHE_WORDS:
+        return _CATASTROPHE_WORDS[code]
     if isinstance(comparison, LimitComparison) and code in _LIMIT_WORDS:
         return _LIMIT_WORDS[code]
     return _CODE_WORDS.get(code, code.value.replace("_", " "))
@@ -271,6 +261,8 @@ def _measured(window: WindowFinding, comparison: AnyComparison, title: str, text
             beside = value_words(comparison, window.control_value)
             return f"{title} is {value}, and {beside} in {comparison.control}: {text}"
         return f"{title} is {value}; {text}"
+    if isinstance(comparison, CatastropheComparison):
+        return catastrophe_words(window, comparison, title, text)
     if not math.isfinite(window.effect):
         return text
     return f"{title} is {effect_words(window)}; {text}"

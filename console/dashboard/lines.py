@@ -10,7 +10,7 @@ import msgspec
 
 from console.dashboard import words
 from guardrails.outcome import Outcome, WindowFinding
-from guardrails.rules import Limit, PromQL
+from guardrails.rules import WATCH_RULES, Catastrophe, Limit, PromQL
 from guardrails.views import (
     ExperimentView,
     GuardrailView,
@@ -209,11 +209,13 @@ def guardrail_line(view: GuardrailView) -> GuardrailLine:
 
 
 def is_proof(view: GuardrailView) -> bool:
-    """Return whether a guardrail compares KPIs; queries of Prometheus prove nothing."""
-    return view.rule != PromQL.rule
+    """Return whether a guardrail compares KPIs; others prove no harm."""
+    return view.rule != PromQL.rule and view.rule not in WATCH_RULES
 
 
 def _outcome_words(view: GuardrailView, outcome: str) -> str:
+    if view.rule in WATCH_RULES:
+        return words.WATCH_WORDS.get(outcome, "Not checked yet")
     known = words.OUTCOME_WORDS if is_proof(view) else words.QUERY_WORDS
     return known.get(outcome, "Not checked yet")
 
@@ -224,7 +226,7 @@ def _evidence_words(view: GuardrailView) -> str:
     if view.outcome in {Outcome.NO_DATA, Outcome.ERROR}:
         return "cannot be judged now"
     if not is_proof(view):
-        return f"{words.share(view.evidence)} of its samples are beyond the limit"
+        return _unproven_words(view)
     if view.evidence >= 1:
         return "harm is proven"
     if not _measured(view):
@@ -233,12 +235,22 @@ def _evidence_words(view: GuardrailView) -> str:
     return f"{share} of what would prove harm" if view.evidence > 0 else "no evidence of harm"
 
 
+def _unproven_words(view: GuardrailView) -> str:
+    """Return what there is in the place of evidence: samples, or what the data show."""
+    if view.rule == PromQL.rule:
+        return f"{words.share(view.evidence)} of its samples are beyond the limit"
+    return "nothing is amiss" if view.evidence < 1 else "the data need a look"
+
+
+_EXACT = {Limit.rule, Catastrophe.rule}
+
+
 def _measured(view: GuardrailView) -> bool:
-    """Return whether there is a statistic; that of a limit needs no effect against control."""
+    """Return whether there is a statistic; some need no effect against control."""
     window = main_window(view)
     if window is None:
         return False
-    return math.isfinite(window.e_value if view.rule == Limit.rule else window.effect)
+    return math.isfinite(window.e_value if view.rule in _EXACT else window.effect)
 
 
 def percent_of_proof(evidence: float) -> str:

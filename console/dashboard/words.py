@@ -34,6 +34,12 @@ QUERY_WORDS = {
     "inconclusive": "Beyond at times",
     "error": "Cannot see",
 }
+WATCH_WORDS = {
+    "pass": "As it should be",
+    "breach": "Not as it should be",
+    "inconclusive": "Not known yet",
+    "error": "Cannot see",
+}
 ACTION_WORDS = {
     "rollback": "turns back",
     "hold": "holds the ramp",

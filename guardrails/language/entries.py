@@ -17,7 +17,7 @@ from experiments.language.reading import (
     shown,
 )
 from experiments.language.source import Entry, ListNode, MappingNode, Node, ScalarNode
-from guardrails.rules import LATER, RULES, Limit, Regression
+from guardrails.rules import LATER, RULES, WATCH_RULES, Baseline, Catastrophe, Limit, Regression
 
 MAX_GUARDRAILS: Final = 50
 DEFAULT_RULE: Final = Regression.rule
@@ -44,8 +44,11 @@ def id_of(entry: MappingNode) -> str | None:
     if written := text_of(entry, "id"):
         return written
     kpi = text_of(entry, "kpi")
-    if kpi is not None and text_of(entry, "rule") == Limit.rule:
-        return f"{kpi}-limit"
+    rule = text_of(entry, "rule")
+    if kpi is not None and rule in {Limit.rule, Catastrophe.rule, Baseline.rule}:
+        return f"{kpi}-{rule}"
+    if kpi is None and rule in WATCH_RULES:
+        return rule
     return kpi or text_of(entry, "query")
 
 

@@ -9,10 +9,23 @@ from experiments.language.amounts import format_duration
 from experiments.language.source import ListNode, MappingNode, Node
 from experiments.spec import Mode
 from guardrails.levels import WindowPlan, exposed_by, plan_comparisons
-from guardrails.rules import Action, Guardrail, Limit, PromQL, Regression
+from guardrails.rules import (
+    Action,
+    Baseline,
+    Catastrophe,
+    Freshness,
+    Guardrail,
+    Limit,
+    PromQL,
+    Regression,
+    SampleRatio,
+    Statistical,
+    Watching,
+)
 from guardrails.rules.common import Side
 from guardrails.spec_file import SpecFile
 from guardrails.words import percent, points
+from guardrails.words_catastrophe import harm_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +101,16 @@ def _alpha(spec: SpecFile) -> str:
     parts = f"{len(acting)} guardrail{'s' if len(acting) > 1 else ''} that can turn back, by weight"
     if treatments > 1:
         parts += f", then by {treatments} treatments"
+    counted = any(isinstance(g, Catastrophe) for g in acting)
+    times = ", no more than `max_times` as often in each catastrophe" if counted else ""
     shadow = ""
     if spec.experiment.mode is Mode.SHADOW:
         shadow = "In shadow mode nobody is turned back; in live mode this would hold. "
     return (
         f"{shadow}A treatment that does no harm worth proving (at most `prove_past` of each "
-        f"margin, inside each limit) is turned back with a probability of at most {budget} over "
-        f"the whole experiment, all checks together. It is split over {parts}, then by windows."
+        f"margin, inside each limit{times}) is turned back with a probability of at most {budget} "
+        "over the whole experiment, all checks together. It is split over "
+        f"{parts}, then by windows."
     )
 
 
@@ -118,12 +134,23 @@ def _own_rows(
 
     yield row("action", str(guardrail.action.value), _action(spec, guardrail))
     yield row("dry_run", "false", _dry(spec, guardrail))
+    if isinstance(guardrail, SampleRatio):
+        yield row("level", "0.1%", _own_level(spec, guardrail))
+    if isinstance(guardrail, Freshness):
+        yield row("max_age", format_duration(guardrail.max_age), _AGE)
+    if isinstance(guardrail, Baseline):
+        yield row("sd", "2", "What is usual: so many standard deviations around the mean.")
+        yield row("past", "7d", "How far back that mean reaches.")
+    if isinstance(guardrail, Watching):
+        return
     if isinstance(guardrail, PromQL):
         held = "two check intervals" if guardrail.hold is None else format_duration(guardrail.hold)
         yield row("hold", held, "How long the answer must be beyond the limit without a break.")
         return
     if isinstance(guardrail, Regression):
         yield row("prove_past", "0.5", _proof(guardrail))
+    if isinstance(guardrail, Catastrophe):
+        yield row("max_times", "2", _times(guardrail))
     if guardrail.acts:
         yield row("weight", "1", "Its part of the alpha against the other acting guardrails.")
     yield row("windows", _lengths(guardrail), _windows(spec, guardrail, plans))
@@ -133,7 +160,7 @@ def _set_rows(
     spec: SpecFile, guardrail: Guardrail, path: str, plans: _Plans
 ) -> Iterator[GuardrailRow]:
     meaning = f"{_promise(spec, guardrail)}. {_acts(spec, guardrail)}"
-    if not isinstance(guardrail, PromQL):
+    if not isinstance(guardrail, PromQL | Watching):
         meaning += f" {_windows(spec, guardrail, plans)}"
     yield GuardrailRow(path, guardrail.id, None, meaning)
 
@@ -154,7 +181,34 @@ def _dry(spec: SpecFile, guardrail: Guardrail) -> str:
     return "It is no trial: a breach has its consequence."
 
 
+_AGE = "How long an arm may be silent while it is served; events count, exposures do not."
+
+
+def _own_level(spec: SpecFile, guardrail: SampleRatio) -> str:
+    treatments = len(spec.experiment.treatments)
+    each = f", {percent(guardrail.level / treatments, digits=3)} each" if treatments > 1 else ""
+    return (
+        f"Units dealt as planned raise the alarm with a probability of at most "
+        f"{percent(guardrail.level, digits=3)} over the whole run{each}; it takes nothing of the "
+        "alpha."
+    )
+
+
+def _watch_promise(spec: SpecFile, guardrail: Watching) -> str:
+    if isinstance(guardrail, SampleRatio):
+        return "Units enter every treatment and control in the planned shares"
+    if isinstance(guardrail, Baseline):
+        return (
+            f"{kpi_name(spec, guardrail.kpi)} of the newest half day stays within "
+            f"{guardrail.sd:g} standard deviations of control's recent past. It compares with the "
+            "past, and proves nothing"
+        )
+    return "Events of every treatment and of control go on arriving"
+
+
 def _promise(spec: SpecFile, guardrail: Guardrail) -> str:
+    if isinstance(guardrail, Watching):
+        return _watch_promise(spec, guardrail)
     if isinstance(guardrail, PromQL):
         bound = "above" if guardrail.side is Side.RISE else "below"
         return (
@@ -167,6 +221,11 @@ def _promise(spec: SpecFile, guardrail: Guardrail) -> str:
         share = spec.kpis[guardrail.kpi].unit == "share"
         value = percent(guardrail.limit, digits=3) if share else f"{guardrail.limit:g}"
         return f"{title} of a treatment may not be {bound} than {value}"
+    if isinstance(guardrail, Catastrophe):
+        return (
+            f"{harm_words(title, guardrail.side.value)} may not be more than "
+            f"{guardrail.max_times:g} times control's, counted unit by unit from the first on"
+        )
     if guardrail.margin == 0:
         return f"{title} may not {guardrail.side.value} at all against control"
     return f"{title} may not {guardrail.side.value} by more than {_size(guardrail)} against control"
@@ -199,12 +258,20 @@ def _proof(guardrail: Regression) -> str:
     )
 
 
-def _lengths(guardrail: Regression | Limit) -> str:
+def _times(guardrail: Catastrophe) -> str:
+    harm = "the KPI's event" if guardrail.side is Side.RISE else "the absence of the KPI's event"
+    return (
+        f"The harm is {harm}; it is a breach when more than {guardrail.max_times:g} times "
+        "control's rate is proven."
+    )
+
+
+def _lengths(guardrail: Statistical) -> str:
     parts = (f"{format_duration(w.length)}: {percent(w.weight)}" for w in guardrail.windows)
     return f"{{{', '.join(parts)}}}"
 
 
-def _windows(spec: SpecFile, guardrail: Regression | Limit, plans: _Plans) -> str:
+def _windows(spec: SpecFile, guardrail: Statistical, plans: _Plans) -> str:
     plan = plans.get(guardrail.id, ())
     each = " for each treatment" if len(spec.experiment.treatments) > 1 else ""
     levels = ", ".join(

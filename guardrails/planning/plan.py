@@ -9,9 +9,16 @@ Source: STATISTICS 1(i); DESIGN 8, 9.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from guardrails.levels import AnyComparison, Comparison, LimitComparison, plan_comparisons
+from guardrails.levels import (
+    AnyComparison,
+    CatastropheComparison,
+    Comparison,
+    LimitComparison,
+    plan_comparisons,
+)
 from guardrails.planning.baselines import Baselines, Number, typical_baselines
 from guardrails.planning.calendar import Calendar, Traffic, plan_calendar
+from guardrails.planning.catastrophe import plan_catastrophe
 from guardrails.planning.goal import plan_goal
 from guardrails.planning.guardrail import Setting, plan_guardrail
 from guardrails.planning.limit import plan_limit
@@ -25,7 +32,7 @@ from guardrails.planning.values import (
 )
 from guardrails.planning.verdict import verdict_of
 from guardrails.planning.warnings import warnings_of
-from guardrails.rules import Guardrail, Limit, Regression
+from guardrails.rules import Catastrophe, Guardrail, Limit, Regression
 from guardrails.spec_file import SpecFile
 
 PATHS = 4_000
@@ -146,6 +153,8 @@ def _guardrail(
         found = plan_guardrail(guardrail, comparison, setting)
     elif isinstance(guardrail, Limit) and isinstance(comparison, LimitComparison):
         found = plan_limit(guardrail, comparison, setting)
+    elif isinstance(guardrail, Catastrophe) and isinstance(comparison, CatastropheComparison):
+        found = plan_catastrophe(guardrail, comparison, setting)
     else:
         return GuardrailPlan(
             guardrail=guardrail.id,
@@ -156,7 +165,7 @@ def _guardrail(
             action=str(guardrail.action.value),
             acts=guardrail.acts,
             level=None,
-            unknown="outside of statistics: it compares samples with a number",
+            unknown=_UNPLANNED.get(guardrail.rule, _UNPLANNED["promql"]),
         )
     kept = {w.length for w in found.windows}
     dropped = tuple(
@@ -165,6 +174,14 @@ def _guardrail(
         if w.length not in kept and (closes := setting.closes(w.length)) >= 0.0
     )
     return replace(found, dropped=dropped)
+
+
+_UNPLANNED = {
+    "promql": "outside of statistics: it compares samples with a number",
+    "sample_ratio": "it watches how units are dealt: it finds no harm, and cannot be planned",
+    "baseline": "it compares with the past and proves nothing, so it cannot be planned",
+    "freshness": "it watches that events arrive: it finds no harm, and cannot be planned",
+}
 
 
 def _why(closes: float) -> str:

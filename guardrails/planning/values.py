@@ -92,14 +92,14 @@ class GuardrailPlan:
         side: ``drop`` or ``rise``.
         margin: Largest harm tolerated.
         absolute: Whether harms are in the KPI's own unit; else they are parts of control's value.
-            Those of a limit are the treatment's values themselves.
-        share: Whether the KPI of a limit is a share, for words.
+            Those of a limit or a catastrophe are the treatment's values themselves.
+        share: Whether the KPI of a limit or a catastrophe is a share, for words.
         prove_past: Part of the margin that must be exceeded with proof.
         windows: That can close.
         dropped: That cannot.
         at_margin: When a harm of the margin is found; ``None`` where nothing can be said.
         at_twice: When a harm of twice the margin is; of a limit: when a value twice as far from
-            control as the limit is.
+            control as the limit is, of a catastrophe: when a total failure is.
         smallest: Smallest harm found by the end with 80% probability; ``None``: none is.
         curve: (days, probability at the margin, probability at twice) for the chart.
         unknown: Why nothing can be said, empty where something is.

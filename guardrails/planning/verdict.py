@@ -8,8 +8,8 @@ from experiments.spec import Mode
 from guardrails.planning.baselines import Source
 from guardrails.planning.guardrail import POWER
 from guardrails.planning.values import Found, GuardrailPlan, Plan, Protects, Reached, Verdict
-from guardrails.planning.words import harm_words, size_words, span_words
-from guardrails.rules import Limit, turns_back
+from guardrails.planning.words import OF_VALUES, harm_words, size_words, span_words
+from guardrails.rules import turns_back
 from guardrails.spec_file import SpecFile
 from guardrails.words import percent
 from metrics.stats.comparison import MIN_UNITS
@@ -32,8 +32,8 @@ def verdict_of(plan: Plan, spec: SpecFile) -> Verdict:
 
     Only guardrails that can turn a treatment back within the guarantee count. One protects where
     it finds a harm of its margin by the end with at least 80% (of a limit: a value twice as far
-    from control as the limit; of a margin of nothing: any harm at all). Of several treatments the
-    worst is told.
+    from control as the limit; of a catastrophe: a total failure; of a margin of nothing: any harm
+    at all). Of several treatments the worst is told.
     """
     nothing = _nothing(plan, spec)
     if nothing:
@@ -92,7 +92,7 @@ def _lines(plans: Sequence[GuardrailPlan], spec: SpecFile) -> list[_Line]:
 
 
 def _judged(plan: GuardrailPlan) -> Found | None:
-    return plan.at_twice if plan.rule == Limit.rule else plan.at_margin
+    return plan.at_twice if plan.rule in OF_VALUES else plan.at_margin
 
 
 def _good(plan: GuardrailPlan) -> bool:
@@ -163,7 +163,7 @@ def _missed_words(line: _Line) -> str:
 
 
 def _harm(line: _Line, harm: float) -> str:
-    if line.plan.rule == Limit.rule:
+    if line.plan.rule in OF_VALUES:
         return f"a value of {harm_words(line.plan, harm)} in {line.title}{line.of}"
     size = size_words(harm, absolute=line.plan.absolute)
     return f"a {line.plan.side} of {size} in {line.title}{line.of}"

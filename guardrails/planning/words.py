@@ -1,10 +1,14 @@
 """A plan's harms, changes and times in words. Pure."""
 
 from datetime import timedelta
+from typing import Final
 
 from guardrails.planning.values import GuardrailPlan
-from guardrails.rules import Limit
+from guardrails.rules import Catastrophe, Limit
 from guardrails.words import amount, percent
+
+OF_VALUES: Final = frozenset({Limit.rule, Catastrophe.rule})
+"""Rules whose harms are values of the treatment, not changes against control."""
 
 
 def span_words(length: timedelta) -> str:
@@ -22,9 +26,9 @@ def span_words(length: timedelta) -> str:
 def harm_words(guardrail: GuardrailPlan, harm: float) -> str:
     """Return a harm as the file writes margins, with its sign: ``-3%``, ``+2pp``.
 
-    Of a limit it is the treatment's value: ``8%``, ``52``.
+    Of a limit or a catastrophe it is the treatment's value: ``8%``, ``52``.
     """
-    if guardrail.rule == Limit.rule:
+    if guardrail.rule in OF_VALUES:
         return percent(harm) if guardrail.share else amount(harm)
     sign = "-" if guardrail.side == "drop" else "+"
     return sign + size_words(harm, absolute=guardrail.absolute)

@@ -6,16 +6,31 @@ from typing import Any, Final
 
 from experiments.language.reading import Key, Record
 from guardrails.language.kpis import KpiBook
-from guardrails.rules import limit, promql, regression
+from guardrails.rules import (
+    baseline,
+    catastrophe,
+    freshness,
+    limit,
+    promql,
+    regression,
+    sample_ratio,
+)
+from guardrails.rules.baseline import Baseline
+from guardrails.rules.catastrophe import Catastrophe
 from guardrails.rules.common import Action, Side, may_turn_back
+from guardrails.rules.freshness import Freshness
 from guardrails.rules.limit import Limit
 from guardrails.rules.promql import PromQL
 from guardrails.rules.regression import Regression
+from guardrails.rules.sample_ratio import SampleRatio
 
-Statistical = Regression | Limit
+Statistical = Regression | Limit | Catastrophe
 """A guardrail that compares a KPI, at a level."""
 
-Guardrail = Regression | Limit | PromQL
+Watching = SampleRatio | Freshness | Baseline
+"""A guardrail that watches the data: it holds or alerts, and turns nobody back."""
+
+Guardrail = Statistical | PromQL | Watching
 """Any guardrail: ``rule``, ``id``, ``kpi``, ``windows``, ``action``, ``dry_run``, ``weight`` and
 ``acts`` (it can roll back, within the alpha) are there whatever its rule."""
 
@@ -38,10 +53,17 @@ class Rule:
 RULES: Final[Mapping[str, Rule]] = {
     Regression.rule: Rule(regression.KEYS, regression.read_regression, regression.EXAMPLE),
     Limit.rule: Rule(limit.KEYS, limit.read_limit, limit.EXAMPLE),
+    Catastrophe.rule: Rule(catastrophe.KEYS, catastrophe.read_catastrophe, catastrophe.EXAMPLE),
+    SampleRatio.rule: Rule(sample_ratio.KEYS, sample_ratio.read_sample_ratio, sample_ratio.EXAMPLE),
+    Freshness.rule: Rule(freshness.KEYS, freshness.read_freshness, freshness.EXAMPLE),
+    Baseline.rule: Rule(baseline.KEYS, baseline.read_baseline, baseline.EXAMPLE),
     PromQL.rule: Rule(promql.KEYS, promql.read_promql, promql.EXAMPLE),
 }
 
-LATER: Final = frozenset({"catastrophe", "sample_ratio", "freshness", "baseline", "alert"})
+WATCH_RULES: Final = frozenset({SampleRatio.rule, Freshness.rule, Baseline.rule})
+"""Rules of guardrails that watch the data."""
+
+LATER: Final = frozenset({"alert"})
 """Rules that are known and not supported yet."""
 
 
@@ -53,13 +75,19 @@ def turns_back(guardrail: Guardrail) -> bool:
 __all__ = [
     "LATER",
     "RULES",
+    "WATCH_RULES",
     "Action",
+    "Baseline",
+    "Catastrophe",
+    "Freshness",
     "Guardrail",
     "Limit",
     "PromQL",
     "Regression",
     "Rule",
+    "SampleRatio",
     "Side",
     "Statistical",
+    "Watching",
     "turns_back",
 ]

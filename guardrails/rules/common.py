@@ -165,7 +165,7 @@ WEIGHT_KEY: Final = Key(
     default="1",
 )
 
-_ABOUT_ACTIONS: Final = {
+ABOUT_ACTIONS: Final = {
     Action.ROLLBACK: "`rollback` (its units get control)",
     Action.HOLD: "`hold` (the ramp stands still)",
     Action.ALERT: "`alert` (people are told)",
@@ -175,7 +175,7 @@ _ABOUT_ACTIONS: Final = {
 
 def action_key(actions: Sequence[Action], *, default: str) -> Key:
     """Return the key ``action`` of a rule that knows these actions."""
-    said = [_ABOUT_ACTIONS[action] for action in actions]
+    said = [ABOUT_ACTIONS[action] for action in actions]
     return Key(
         "action",
         choice_type([action.value for action in actions], what="action"),

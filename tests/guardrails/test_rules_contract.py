@@ -8,18 +8,21 @@ from datetime import UTC, datetime, timedelta
 import jsonschema
 import pytest
 
+from experiments.errors import SpecError
 from experiments.language.reading import key_schema, record_schema
+from guardrails.decide import query_failed
 from guardrails.judge import judge
 from guardrails.judge_query import judge_query, plan_queries, unanswered
 from guardrails.levels import plan_comparisons
 from guardrails.loaded import prepare
 from guardrails.outcome import Outcome
 from guardrails.repository import finding_from_json, finding_to_json
-from guardrails.rules import LATER, RULES, turns_back
+from guardrails.rules import LATER, RULES, Action, turns_back
 from guardrails.spec_file import load_spec
+from guardrails.watches import judge_watch, plan_watches
 from guardrails.words import limit_words, outcome_words
 from metrics.catalogue import Kind, load_catalogue
-from metrics.cells import MICRO, Cell, Snapshot, Sums
+from metrics.cells import MICRO, Cell, Reach, Snapshot, Sums
 
 AT = datetime(2026, 3, 2, tzinfo=UTC)
 QUERIES = {"refund_p99": 'refund_p99{variant="$variant"}'}
@@ -66,10 +69,24 @@ def test_its_example_is_a_guardrail_with_all_that_others_ask_of_it(rule):
     assert (guardrail.kpi is None) == (guardrail.windows == ())
     whole = 1.0 if guardrail.windows else 0.0
     assert sum(w.weight for w in guardrail.windows) == pytest.approx(whole)
-    assert turns_back(guardrail)
+    assert turns_back(guardrail) == ("rollback" in actions_of(rule))
     tried = spec_with(rule, dry_run=True, id="tried").guardrails[0]
     assert (tried.id, tried.dry_run, tried.acts, turns_back(tried)) == ("tried", True, False, False)
     assert not turns_back(spec_with(rule, action="alert").guardrails[0])
+
+
+def actions_of(rule):
+    (key,) = (key for key in RULES[rule].keys if key.name == "action")
+    return key.type.schema["enum"]
+
+
+def test_an_action_that_is_not_for_it_is_refused_and_the_others_are_named(rule):
+    for action in set(Action) - set(actions_of(rule)):
+        with pytest.raises(SpecError) as caught:
+            spec_with(rule, action=action.value)
+        (problem,) = caught.value.problems
+        assert problem.path == "guardrails[0].action"
+        assert all(known in problem.hint for known in actions_of(rule))
 
 
 def test_the_alpha_is_split_over_the_rules_of_the_guarantee_alone(rule):
@@ -161,7 +178,26 @@ def test_values_without_any_variance_are_judged_without_a_crash(rule, kind, valu
         assert judge(seen, plan, {}).outcome is not Outcome.BREACH, "both arms are the same"
 
 
-MINUTE = timedelta(minutes=1)
+def test_what_watches_the_data_never_raises_and_says_what_it_sees(rule):
+    nothing = Snapshot(AT, 1, {}, {})
+    some = Snapshot(AT, 1, {}, {"control": Reach(5, 9, AT, AT), "t": Reach(4, 8, AT, AT)})
+    for watch in plan_watches(spec_with(rule)):
+        for seen in (nothing, some):
+            for running in (True, False):
+                found = judge_watch(
+                    watch, seen, {}, first_phase=0, since=AT - 99 * DAY, running=running
+                )
+                assert (found.guardrail, found.treatment) == (watch.guardrail, "t")
+                assert outcome_words(found, watch, "Title")
+                kept = finding_from_json(json.loads(json.dumps(finding_to_json(found))))
+                assert (kept.outcome, kept.detail) == (found.outcome, found.detail)
+        assert judge_watch(
+            watch, nothing, {}, first_phase=3, since=AT, running=True
+        ).outcome is not Outcome.BREACH  # fmt: skip
+        assert outcome_words(query_failed(watch.guardrail, None, "t", "x"), watch, "Title")
+
+
+MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,126 @@
+"""Judging the rule ``sample_ratio``: do units enter the arms in the planned shares? Pure.
+
+Each treatment is held against control. The shares between the two never change during a run, so
+all units of an attempt are one phase, or as many as the cells tell of a resumed one.
+
+Source: STATISTICS 1(c); DESIGN 9.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from guardrails.arms import ALMOST, shown
+from guardrails.levels import treated_part
+from guardrails.outcome import Code, Finding, Outcome, WindowState
+from guardrails.rules import SampleRatio
+from guardrails.spec_file import SpecFile
+from metrics.cells import Snapshot
+from metrics.stats.comparison import MIN_UNITS
+from metrics.stats.sample_ratio import log_e_value_of_phases, share_interval
+
+STATE = "split"
+"""Where it is kept that an alarm was raised."""
+
+Counts = Sequence[tuple[int, int]]
+"""Units of (treatment, control) by phase."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitWatch:
+    """One guardrail of rule ``sample_ratio`` and treatment, ready to be judged.
+
+    Attributes:
+        guardrail: Id of the guardrail.
+        level: Of this treatment; those of all treatments sum to the file's.
+        part: Share of the treatment among the units of both arms, as planned.
+        control: Arm compared with.
+        treatment: Arm judged.
+    """
+
+    guardrail: str
+    level: float
+    part: float
+    control: str
+    treatment: str
+
+
+def plan_splits(spec: SpecFile) -> tuple[SplitWatch, ...]:
+    """Return every pair of arms that a file wants watched, in the file's order."""
+    experiment = spec.experiment
+    return tuple(
+        SplitWatch(
+            guardrail=guardrail.id,
+            level=guardrail.level / len(experiment.treatments),
+            part=treated_part(experiment, treatment),
+            control=experiment.control,
+            treatment=treatment,
+        )
+        for guardrail in spec.guardrails
+        if isinstance(guardrail, SampleRatio)
+        for treatment in experiment.treatments
+    )
+
+
+def judge_split(
+    watch: SplitWatch,
+    snapshot: Snapshot,
+    states: Mapping[str, WindowState],
+    *,
+    first_phase: int,
+) -> Finding:
+    """Judge one treatment's units against control's.
+
+    Args:
+        watch: What is watched.
+        snapshot: The exposed units and, of a resumed attempt, the cells.
+        states: Of the last check; an alarm once raised stays.
+        first_phase: Units of earlier allocation phases do not count (a resumed attempt).
+    """
+    counts = _counts(watch, snapshot, first_phase)
+    treated, beside = sum(t for t, _ in counts), sum(c for _, c in counts)
+    shares = (watch.part, 1.0 - watch.part)
+    log_e = log_e_value_of_phases((count, shares) for count in counts)
+    needed = -math.log(watch.level)
+    alarmed = states.get(STATE, WindowState()).crossed or log_e >= needed
+    outcome, code = Outcome.PASS, Code.SPLIT_AS_PLANNED
+    if alarmed:
+        outcome, code = Outcome.BREACH, Code.UNEVEN_SPLIT
+    elif treated + beside < MIN_UNITS:
+        outcome, code = Outcome.INCONCLUSIVE, Code.TOO_FEW
+    evidence = max(log_e / needed, 0.0)
+    low, high = share_interval(treated, beside, watch.part, alpha=watch.level)
+    return Finding(
+        guardrail=watch.guardrail,
+        kpi=None,
+        treatment=watch.treatment,
+        outcome=outcome,
+        code=code,
+        states={STATE: WindowState(information=float(treated + beside), crossed=alarmed)},
+        evidence=max(evidence, 1.0) if alarmed else min(evidence, ALMOST),
+        detail={
+            "counts": [list(count) for count in counts],
+            "part": watch.part,
+            "level": watch.level,
+            "e_value": shown(log_e),
+            "low": low,
+            "high": high,
+        },
+    )
+
+
+def _counts(watch: SplitWatch, snapshot: Snapshot, first_phase: int) -> Counts:
+    """Return the units that count: all exposed ones, or those that entered since a resume.
+
+    The store tells phases of units whose window has closed; the shortest window is the soonest.
+    """
+    arms = (watch.treatment, watch.control)
+    if first_phase == 0:
+        exposed = [snapshot.reach[arm].exposed if arm in snapshot.reach else 0 for arm in arms]
+        return [(exposed[0], exposed[1])]
+    soonest = min(snapshot.cells, key=lambda key: key[1], default=None)
+    found: dict[int, list[int]] = {}
+    for cell in snapshot.cells[soonest] if soonest is not None else ():
+        if cell.variant in arms and cell.phase >= first_phase:
+            found.setdefault(cell.phase, [0, 0])[arms.index(cell.variant)] += cell.entered
+    return [(treated, beside) for _, (treated, beside) in sorted(found.items())]

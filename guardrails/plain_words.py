@@ -1,0 +1,76 @@
+"""Lengths, shares, values and effects as people write them. Pure."""
+
+import math
+from datetime import datetime, timedelta
+from typing import Final
+
+from guardrails.outcome import WindowFinding
+
+_MANY: Final = 1e6
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_ONE_UNIT = 100  # more than this many of one unit are hard to read
+
+
+def duration(length: timedelta) -> str:
+    """Return a length as people write it: ``90 s``, ``36 h``, ``14 d``, ``14 d 5 min``."""
+    seconds = int(length.total_seconds())
+    for size, letter in _UNITS:
+        if seconds >= size and seconds % size == 0 and seconds // size < _ONE_UNIT:
+            return f"{seconds // size} {letter}"
+    parts: list[str] = []
+    for size, letter in _UNITS:
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count} {letter}")
+    return " ".join(parts) or "0 s"
+
+
+def points(size: float) -> str:
+    """Return a difference of shares: ``1 percentage point``, ``0.5 percentage points``."""
+    return f"{100 * size:.4g} percentage point{'' if math.isclose(size, 0.01) else 's'}"
+
+
+def command(name: str, of: str) -> str:
+    """Return a command as it is typed; every one of those that change something wants a reason."""
+    return f'turnback {name} {of} --reason "..."'
+
+
+def instant(at: datetime) -> str:
+    """Return an instant as ``2026-01-04 02:00 UTC``."""
+    return at.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def percent(share: float, *, digits: int = 1) -> str:
+    """Return a share as a percentage without needless zeros; ``unknown`` when undefined."""
+    if not math.isfinite(share):
+        return "unknown"
+    text = f"{100 * share:.{digits}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + "%"
+
+
+def amount(value: float) -> str:
+    """Return a KPI value with four significant digits; ``unknown`` when undefined."""
+    return f"{value:,.4g}" if math.isfinite(value) else "unknown"
+
+
+def odds(e_value: float) -> str:
+    """Return how many to one the evidence is."""
+    return f"{e_value:,.0f}" if e_value < _MANY else "more than a million"
+
+
+def effect_words(window: WindowFinding) -> str:
+    """Return the measured effect: ``5.1% lower (between 2.9% and 7.3% lower)``."""
+    if not math.isfinite(window.effect):
+        return "not measured"
+    text = _signed(window.effect)
+    low, high = window.effect_low, window.effect_high
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return text
+    return f"{text} (between {_signed(low)} and {_signed(high)})"
+
+
+def _signed(effect: float) -> str:
+    if abs(effect) < 0.0005:  # noqa: PLR2004 - rounds to 0.0%
+        return "unchanged"
+    return f"{percent(abs(effect))} {'lower' if effect < 0 else 'higher'}"
