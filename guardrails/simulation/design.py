@@ -6,7 +6,12 @@ from datetime import timedelta
 
 from experiments.errors import TurnbackError
 from experiments.language.amounts import parse_amount
-from guardrails.levels import AnyComparison, LimitComparison, plan_comparisons
+from guardrails.levels import (
+    AnyComparison,
+    CatastropheComparison,
+    LimitComparison,
+    plan_comparisons,
+)
 from guardrails.planning.baselines import Baseline, Baselines, baseline_of, typical_baselines
 from guardrails.planning.calendar import Traffic
 from guardrails.planning.guardrail import unknown_words
@@ -341,6 +346,13 @@ def _changes(
             off = times * (comparison.limit - near)
             change = Change(off / near) if near else Change(off, absolute=True)
             found.append((value_words(comparison, near + off), change, times))
+    elif isinstance(comparison, CatastropheComparison):
+        near = _value(baselines)
+        for times in TIMES:
+            harmed = times * comparison.max_times
+            rate = near if comparison.side == "rise" else 1.0 - near
+            change = Change(sign * (harmed - 1.0) * rate, absolute=True)
+            found.append((f"harm x{harmed:g}", change, times))
     elif comparison.margin > 0.0:
         for times in TIMES:
             change = Change(sign * times * comparison.margin, comparison.absolute)
@@ -352,6 +364,11 @@ def _words(change: Change) -> str:
     size = percent(abs(change.size), digits=2)
     sign = "-" if change.size < 0.0 else "+"
     return sign + (size.replace("%", "pp") if change.absolute else size)
+
+
+def _value(baselines: Mapping[timedelta, Baseline]) -> float:
+    """Return control's value in the shortest window."""
+    return next(b.value.value for _, b in sorted(baselines.items()) if b.value is not None)
 
 
 def _near(comparison: LimitComparison, baselines: Mapping[timedelta, Baseline]) -> float:
@@ -369,6 +386,9 @@ def _tolerated(
     for value in values:
         if isinstance(comparison, LimitComparison):
             beyond = sign * (change.of(value) - comparison.limit)
+        elif isinstance(comparison, CatastropheComparison):
+            rate = value if comparison.side == "rise" else 1.0 - value
+            beyond = sign * (change.of(value) - value) - (comparison.max_times - 1.0) * rate
         else:
             whole = comparison.margin * (1.0 if comparison.absolute else abs(value))
             beyond = sign * (change.of(value) - value) - comparison.prove_past * whole
