@@ -70,7 +70,12 @@ class Exits:
         return math.fsum(self.upper) + math.fsum(self.lower)
 
     def expected_information(self, information: Sequence[float]) -> float:
-        """Return the mean information at which a test stops, the last look included."""
+        """Return the mean information at which a test stops, the last look included.
+
+        ``nan`` without looks.
+        """
+        if not information:
+            return math.nan
         left = 1.0 - self.total
         at_exit = (
             i * (u + low) for i, u, low in zip(information, self.upper, self.lower, strict=True)
@@ -220,9 +225,24 @@ def look(
 def boundaries(
     information: Sequence[float], cumulative: Sequence[float], *, two_sided: bool = False
 ) -> tuple[float, ...]:
-    """Return the boundaries of a whole schedule with given cumulative alpha."""
+    """Return the boundaries of a whole schedule with given cumulative alpha.
+
+    Guarantee: the test crosses with probability ``cumulative[-1]`` under no drift, to 1e-9,
+    whatever the spacing of the looks. Not valid where a look's time depended on the effect seen.
+
+    Args:
+        information: Of the looks, increasing, above 0; may be empty.
+        cumulative: Alpha spent by each look, nondecreasing; one- or two-sided total.
+        two_sided: Whether crossing either of +-boundary counts.
+
+    Returns:
+        One z per look, ``inf`` where nothing is left to spend.
+
+    Raises:
+        ValueError: Information that does not grow, lists of different lengths.
+    """
     progress, found = Progress(), list[float]()
-    following = [*information[1:], None]
+    following = [*information, None][1:]
     for now, alpha, after in zip(information, cumulative, following, strict=True):
         bound, progress = look(progress, now, alpha, two_sided=two_sided, next_information=after)
         found.append(bound)
@@ -249,7 +269,7 @@ def exit_probabilities(
     """
     progress, above, below = Progress(), list[float](), list[float]()
     floors = [-math.inf] * len(upper) if lower is None else lower
-    following = [*information[1:], None]
+    following = [*information, None][1:]
     for now, bound, floor, after in zip(information, upper, floors, following, strict=True):
         progress, up, down = advance(
             progress, now, bound, lower=floor, drift=drift, spacing=spacing_for(now, after)
