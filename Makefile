@@ -40,7 +40,8 @@ lint: $(VENV)/.tested ## style and import contracts
 types: $(VENV)/.tested ## pyright strict on code
 	$(BIN)/pyright
 
-screenshots: $(VENV)/.tested ## take the pictures of the README from a demo
+screenshots: $(VENV)/.tested ## make the pictures of README and docs: a demo's page, drawn curves
+	$(BIN)/python docs/operating_characteristic.py
 	$(BIN)/python docs/screenshots.py
 
 clean: ## remove what was built

@@ -129,7 +129,13 @@ def slope(spread: Array) -> Array:
     """Return the regression slopes of column 0 on the others from their covariances (or sums).
 
     A covariate without variance gets slope 0, covariates that say the same share one: they
-    cannot reduce variance, and they do no harm. ``nan`` where the covariances are.
+    cannot reduce variance, and they do no harm.
+
+    Args:
+        spread: Shape ``(k, k)``, symmetric, the outcome first.
+
+    Returns:
+        Shape ``(k - 1,)``, least squares; ``nan`` where a covariance is not finite.
     """
     xx, xy = spread[1:, 1:], spread[1:, 0]
     if not np.isfinite(spread).all():

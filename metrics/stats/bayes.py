@@ -115,4 +115,4 @@ def log_bayes_factor(estimate: float, variance: float, *, prior_sd: float) -> fl
         return 0.0
     total = variance + prior_sd**2
     share = prior_sd**2 / total
-    return 0.5 * (math.log(variance / total) + estimate**2 * share / variance)
+    return 0.5 * (math.log(variance / total) + estimate * estimate * share / variance)

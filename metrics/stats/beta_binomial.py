@@ -75,6 +75,9 @@ def tuned_concentration(trials: float, alpha: float, *, one_sided: bool) -> floa
         alpha: Level it is tuned for; the evidence is valid at any.
         one_sided: Tune the one-sided mixture.
 
+    Raises:
+        ValueError: Trials that are not above 0, a level that is none.
+
     Source:
         confseq: the normal mixture's tuning less one trial, at least .001.
     """
@@ -88,8 +91,23 @@ def score_bound(
 ) -> float:
     """Return the excess of events over ``trials * limit`` that is evidence of ``1 / alpha``.
 
-    ``nan`` where even an event in every trial is not enough.
+    Guarantee: as ``log_e``, whose root it is.
+
+    Args:
+        trials: All trials.
+        limit: Rate, above 0 and below 1.
+        alpha: Probability of ever being beyond it wrongly.
+        concentration: Prior weight in trials, above 0.
+        one_sided: As in ``log_e``.
+
+    Returns:
+        ``nan`` without trials, and where even an event in every trial is not enough.
+
+    Raises:
+        ValueError: A limit or a level that is none, a concentration that is not above 0.
     """
+    check_level("limit", limit)
+    check_positive("concentration", concentration)
     check_level("alpha", alpha)
     expected, needed = trials * limit, -math.log(alpha)
 
@@ -111,6 +129,9 @@ def rate_sequence(
     tuned_for: float | None = None,
 ) -> Interval:
     """Return the rates that the counts do not exclude, valid at every look and exact.
+
+    Guarantee: over all looks together a constant true rate is ever outside with probability at
+    most ``alpha``.
 
     Args:
         events: Trials with the event.
@@ -215,6 +236,9 @@ def catastrophe_log_e_of_phases(
         alpha: As in ``catastrophe_log_e``.
         worse: As there.
         sharpest_at: As there, of each phase.
+
+    Returns:
+        0 without phases, ``nan`` where the counts of one are none.
     """
     return math.fsum(
         catastrophe_log_e(t, c, share, alpha=alpha, worse=worse, sharpest_at=sharpest_at)

@@ -75,12 +75,20 @@ def compare(
 ) -> Compared:
     """Compare two arms over all phases, for the whole run and since each restart.
 
+    Guarantee: where ``gate`` is open the statistic is standard normal at the null, to the size of
+    errors measured (.045 to .054 at a nominal .05); where it is shut, it is for display alone.
+    Not valid where a unit is in two cells, or enters before its window has closed.
+
     Args:
         control: Cells of control, at least one.
         treatment: Cells of the treatment, at least one.
         kind: How the KPI summarises units.
         null: One or several hypotheses; arrays of shape ``(k, 1, 1)``.
         rows: Row j counts cohorts j and later, j = 0 .. rows - 1.
+
+    Returns:
+        Statistic and gate of shape ``(k, rows)`` (``(rows,)`` for one plain null): ``nan`` and
+        shut without variance, without one of the arms, and without a phase that both are in.
     """
     cohorts = max(rows, 1 + max(c.cohort for c in (*control, *treatment)))
     phases = 1 + max(c.phase for c in (*control, *treatment))

@@ -102,20 +102,26 @@ def log_e_value(
         side: Which differences count.
 
     Returns:
-        0 (an e-value of 1) without information, ``nan`` where z is ``nan``.
+        At most 0 (an e-value of 1) without information, ``nan`` where z or information is no
+        finite number.
 
     Raises:
         ValueError: A ``rho`` that is not above 0.
     """
     check_positive("rho", rho)
     statistic = np.asarray(z, dtype=np.float64)
+    statistic = np.where(np.isfinite(statistic), statistic, np.nan)
     v = np.maximum(np.asarray(information, dtype=np.float64), 0.0)
+    v = np.where(np.isfinite(v), v, np.nan)
     score = (-statistic if side is Side.LESS else statistic) * np.sqrt(v)
     return normal_log_mixture(score, v, rho, one_sided=side is not Side.TWO_SIDED)
 
 
 def always_valid_p(log_e: npt.ArrayLike) -> Array:
     """Return p-values that may be read at any look: ``min(1, 1 / largest e-value so far)``.
+
+    Guarantee: under the null, at most ``alpha`` at any look with probability at most ``alpha``,
+    however the look was chosen (Ville). Nothing beyond that of the e-process given.
 
     Args:
         log_e: Of the looks in their order along the last axis.

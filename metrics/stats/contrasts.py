@@ -73,6 +73,19 @@ def skew_corrected(z0: Array, kappa: Array) -> Array:
     The second-order correction is a parabola; past ``kappa z0 = 3`` it would turn
     back and read the largest harm as none (12% to 0% in a small canary), so from
     there on it keeps its extreme value.
+
+    Guarantee: normal to second order while ``|kappa|`` is below .3. Never falls as z0 grows on
+    the side of harm.
+
+    Args:
+        z0: Statistic with pooled variance.
+        kappa: Its skewness, broadcast against ``z0``.
+
+    Returns:
+        ``nan`` where either is.
+
+    Source:
+        Hall (1992), section 2.6 (Cornish-Fisher).
     """
     turned = kappa * z0 > _TURN
     z = np.where(turned, _TURN / np.where(turned, kappa, 1.0), z0)
@@ -102,6 +115,22 @@ def proportion_statistic(
     variance at one common rate: with a 19:1 split, p = .9 and q < 1 the treatment's variance,
     nearly all of the contrast's, would be understated (``p (1 - p)`` grows as p falls). With
     q = 1 and s = 0 both are the same.
+
+    Guarantee: standard normal at the null from ten expected events and ten expected non-events
+    in the smaller arm and ``|kappa| < .3``, whatever the shares of arms, phases being strata.
+    Without these gates it is no test.
+
+    Args:
+        treatment: Units and events of the treatment, whole numbers of 0 or more.
+        control: The same of control, same shapes.
+        null: A harm of just so much, broadcast against them.
+
+    Returns:
+        One value per leading index; ``nan`` (and information 0) where no phase has both arms or
+        the rate under the null is 0 or 1 everywhere.
+
+    Source:
+        STATISTICS 0a; with q = 1 the pooled two-proportion z.
     """
     (n_t, y_t), (n_c, y_c) = treatment, control
     m = _effective(n_t, n_c)
@@ -118,7 +147,15 @@ def proportion_statistic(
 
 
 def about(a: Arm, ratio: Array) -> tuple[Array, Array]:
-    """Return the sums of e^2 and e^3 over an arm's units, ``e = y - ratio x``."""
+    """Return the sums of e^2 and e^3 over an arm's units, ``e = y - ratio x``.
+
+    Args:
+        a: Moments, any leading axes.
+        ratio: Broadcast against them.
+
+    Returns:
+        Arrays of that shape; 0 without units. Cubes mean nothing where ``a.cubes`` is false.
+    """
     k = a.y0 - ratio * a.x0
     kk = k * k
     first, second, third = a.u, a.uu, a.uuu
@@ -138,6 +175,22 @@ def linear_statistic(treatment: Arm, control: Arm, null: Null) -> Statistic:
     A unit's residual about the null fit, divided by its arm's mean denominator, is the
     delta method's linearised value; control's is multiplied by q. Squares and cubes are
     pooled over both arms. Only units with a value are in the sums.
+
+    Guarantee: standard normal at the null, asymptotically in the units of the smaller arm, from
+    100 units, ``|kappa| < .3`` and denominators known to 5%; phases are strata. Not for tails
+    rarer than a sample shows.
+
+    Args:
+        treatment: Moments of the treatment.
+        control: The same of control, same shapes.
+        null: A harm of just so much, broadcast against them.
+
+    Returns:
+        One value per leading index; ``nan`` where no phase has both arms with a denominator above
+        0, or no value differs from the null's.
+
+    Source:
+        STATISTICS 0a, 1(d); Fieller (1954) for the contrast.
     """
     y_t, x_t, y_c, x_c = treatment.y, treatment.x, control.y, control.x
     usable = (x_t > 0.0) & (x_c > 0.0)
@@ -160,7 +213,17 @@ def linear_statistic(treatment: Arm, control: Arm, null: Null) -> Statistic:
 
 
 def unpooled_variance(a: Arm) -> Array:
-    """Return the variance of an arm's own mean or ratio per phase (delta method), for display."""
+    """Return the variance of an arm's own mean or ratio per phase (delta method), for display.
+
+    Guarantee: asymptotic. Never decides: a canary's own variance is too small as often as its
+    few units are too much alike.
+
+    Args:
+        a: Moments, phases on the last axis.
+
+    Returns:
+        0 where all values are alike; means nothing below two units or without a denominator.
+    """
     x = a.x
     x = np.where(x > 0.0, x, 1.0)
     n = np.maximum(a.n, 1.0)
@@ -171,8 +234,14 @@ def unpooled_variance(a: Arm) -> Array:
 def linearised_spread(a: Arm) -> tuple[Array, Array]:
     """Return standard deviation and skewness of one unit's linearised value, phases apart.
 
-    The value of a mean's unit, the delta method's of a ratio's. ``nan`` without spread, and for
-    a skewness whose third powers mean nothing.
+    The value of a mean's unit, the delta method's of a ratio's. Descriptive: for plans and
+    baselines.
+
+    Args:
+        a: Moments, phases on the last axis.
+
+    Returns:
+        ``nan`` without units or spread, and for a skewness whose third powers mean nothing.
     """
     x = np.where(a.x > 0.0, a.x, np.nan)
     n = np.maximum(a.n, 1.0)
@@ -185,7 +254,12 @@ def linearised_spread(a: Arm) -> tuple[Array, Array]:
 def denominator_cv(a: Arm) -> Array:
     """Return the coefficient of variation of an arm's mean denominator, phases together.
 
-    0 where every unit has denominator 1; ``inf`` without units or with a mean of 0.
+    Args:
+        a: Moments, phases on the last axis.
+
+    Returns:
+        0 where every unit has denominator 1; ``inf`` without units or with a mean of 0: such a
+        denominator is not known at all.
     """
     n = a.n.sum(axis=-1)
     if a.v is None or a.vv is None:

@@ -21,6 +21,7 @@ from metrics.stats.group_sequential import (
     spacing_for,
 )
 from metrics.stats.power import root
+from metrics.stats.values import check_level
 
 _XTOL = 1e-12
 
@@ -38,12 +39,23 @@ def wang_tsiatis_constant(
 ) -> float:
     """Return C of the boundaries ``z_k = C (k/K)^(delta - 1/2)`` with total error ``alpha``.
 
+    Guarantee: exact for equal steps of information, and for no others.
+
     Args:
         looks: K equally spaced looks, 1 or more.
         alpha: Total error, of both sides if two-sided.
         delta: 0 is O'Brien-Fleming, 0.5 Pocock.
         two_sided: Whether crossing either of +-z_k counts.
+
+    Raises:
+        ValueError: No look, a level that is none.
+
+    Source:
+        Wang & Tsiatis (1987); Jennison & Turnbull (2000), section 2.7.
     """
+    check_level("alpha", alpha)
+    if looks < 1:
+        raise ValueError(f"a design needs 1 look or more, got {looks!r}")
     information, shape = _equal(looks), _shape(looks, delta)
 
     def unspent(constant: float) -> float:
@@ -75,7 +87,21 @@ def drift_for_power(
 
     Exits below count as not detected, whether the lower boundary is the other
     side of a two-sided test or futility.
+
+    Args:
+        information: Of the looks, increasing, 1 or more.
+        upper: Upper boundaries in z.
+        lower: Lower boundaries or ``None``.
+        power: Above the design's error and below 1.
+
+    Returns:
+        Theta; the statistic has mean ``theta sqrt(I)``.
+
+    Raises:
+        ValueError: A power that is none, or that no drift above 0 has: it is below the error, or
+            the boundaries cannot be crossed.
     """
+    check_level("power", power)
 
     def missing(theta: float) -> float:
         exits = exit_probabilities(information, upper, lower, drift=theta)
@@ -101,14 +127,38 @@ def inflation(
         lower: Lower boundaries or ``None``.
         alpha_side: One-sided error of the fixed test (half of a two-sided alpha).
         power: To be reached by both tests.
+
+    Raises:
+        ValueError: As ``drift_for_power``; an error that is no level.
+
+    Source:
+        Jennison & Turnbull (2000), section 2.3.
     """
+    check_level("alpha_side", alpha_side)
     theta = drift_for_power(information, upper, lower, power)
     fixed = float(ndtri(1.0 - alpha_side) + ndtri(power))
     return theta * theta * information[-1] / (fixed * fixed)
 
 
 def haybittle_peto_last(looks: int, alpha: float, early: float) -> float:
-    """Return the last boundary of a one-sided test whose earlier looks all use ``early``."""
+    """Return the last boundary of a one-sided test whose earlier looks all use ``early``.
+
+    Guarantee: the whole test has error ``alpha``, exact for equal steps of information.
+
+    Args:
+        looks: K, 1 or more.
+        alpha: One-sided error of all looks.
+        early: Boundary in z of the looks before the last, for instance 3.
+
+    Returns:
+        ``inf`` where the earlier looks have spent all.
+
+    Raises:
+        ValueError: No look, a level that is none.
+    """
+    check_level("alpha", alpha)
+    if looks < 1:
+        raise ValueError(f"a design needs 1 look or more, got {looks!r}")
     progress = Progress()
     information = _equal(looks)
     for now, after in itertools.pairwise(information):
@@ -122,6 +172,9 @@ def futility_design(
     beta: Sequence[float],
 ) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
     """Return drift and boundaries of a one-sided test that also stops for futility (binding).
+
+    Guarantee: error ``alpha[-1]`` under no drift and ``beta[-1]`` under the drift returned, if
+    the test does stop whenever it falls below.
 
     Args:
         information: Of the looks, the last is the maximum.

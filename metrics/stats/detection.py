@@ -90,15 +90,23 @@ def detection(test: Monitor, change: float, sd: float) -> Detection:
     Args:
         test: A one-sided test, see ``spending_monitor``.
         change: True difference, harm positive; may be 0 or negative.
-        sd: Of one unit.
+        sd: Of one unit, above 0.
+
+    Returns:
+        ``nan`` for a change that is not finite; never found without looks.
+
+    Raises:
+        ValueError: An ``sd`` that is not above 0.
     """
     theta = drift_of(change, sd)
+    if not math.isfinite(theta):
+        return Detection(math.nan, math.nan, math.nan, math.nan)
     if not test.information.size:
         return Detection(0.0, math.nan, math.inf, math.inf)
     # not by the monitor's own laws: they end at z = 8.5, where O'Brien-Fleming only begins
     looks = test.information.tolist()
     exits = exit_probabilities(looks, test.boundary.tolist(), drift=theta)
-    by = np.cumsum(exits.upper)
+    by = np.minimum(np.cumsum(exits.upper), 1.0)  # quadrature is right to 1e-7, and no further
     mean = exits.expected_information(looks)
     return Detection(float(by[-1]), mean, *(found_with(test, by, p) for p in (0.5, 0.9)))
 
@@ -118,6 +126,13 @@ def found_with(test: Monitor, found_by: Array, probability: float) -> float:
 
 def smallest_effect(test: Monitor, sd: float, *, power: float = 0.8) -> float:
     """Return the smallest change found by the last look with this power.
+
+    Guarantee: exact for a normal statistic with these looks.
+
+    Args:
+        test: A one-sided test, see ``spending_monitor``.
+        sd: Of one unit, above 0.
+        power: Above the test's error and below 1.
 
     Returns:
         ``inf`` where no look can find anything, ``nan`` where even no change is "found" as often.
@@ -164,21 +179,36 @@ def fixed_units(
     ``(z_(1-alpha) + z_power)^2 (var_C + var_T) / change^2``: the classical n, the natural scale
     of every sequential test of the same change.
 
+    Args:
+        change: True difference.
+        var_control: Variance of one unit of control.
+        var_treatment: The same of the treatment.
+        alpha: One-sided.
+        power: Probability of finding it.
+
     Returns:
-        ``inf`` for no change: nothing finds it. ``nan`` without variance.
+        ``inf`` for no change: nothing finds it. ``nan`` without variance, or for anything that is
+        not finite.
 
     Raises:
         ValueError: Levels that are none.
     """
     check_level("alpha", alpha)
     check_level("power", power)
-    variance = var_control + var_treatment
-    if not 0.0 < variance < math.inf or math.isnan(change):
+    variance, square = _spread(var_control, var_treatment), change * change
+    if math.isnan(variance) or not math.isfinite(change):
         return math.nan
-    if change == 0.0:
+    if square == 0.0:
         return math.inf
     z: Any = ndtri(1.0 - alpha) + ndtri(power)
-    return float(z * z * variance / (change * change))
+    return float(z * z) * variance / square
+
+
+def _spread(var_control: float, var_treatment: float) -> float:
+    """Return the sum of two variances, ``nan`` where there is none to speak of."""
+    variance = var_control + var_treatment
+    usable = min(var_control, var_treatment) >= 0.0 and 0.0 < variance < math.inf
+    return variance if usable else math.nan
 
 
 def floor_units(change: float, var_control: float, var_treatment: float, *, alpha: float) -> float:
@@ -187,16 +217,22 @@ def floor_units(change: float, var_control: float, var_treatment: float, *, alph
     Wald's test with power 1 that knows the change: ``2 (var_C + var_T) ln(1/alpha) / change^2``,
     overshoot left out. What a monitor needs above it is the price of not knowing the change.
 
+    Args:
+        change: True difference.
+        var_control: Variance of one unit of control.
+        var_treatment: The same of the treatment.
+        alpha: One-sided.
+
     Returns:
-        ``inf`` for no change, ``nan`` without variance.
+        ``inf`` for no change, ``nan`` without variance, or for anything that is not finite.
 
     Raises:
         ValueError: A level that is none.
     """
     check_level("alpha", alpha)
-    variance = var_control + var_treatment
-    if not 0.0 < variance < math.inf or math.isnan(change):
+    variance, square = _spread(var_control, var_treatment), change * change
+    if math.isnan(variance) or not math.isfinite(change):
         return math.nan
-    if change == 0.0:
+    if square == 0.0:
         return math.inf
-    return 2.0 * variance * math.log(1.0 / alpha) / (change * change)
+    return 2.0 * variance * math.log(1.0 / alpha) / square

@@ -51,9 +51,9 @@ def welch(
         side: ``LESS`` and ``GREATER`` give one bound; the other end is infinite.
 
     Returns:
-        ``nan`` throughout (but the plain difference) with fewer than two units in an arm or
-        without any variance in either: no test of two constants exists. A relative interval is
-        ``nan`` where a mean is not positive.
+        ``nan`` throughout (but the plain difference) with fewer than two units in an arm,
+        without any variance in either (no test of two constants exists) or with a mean that is not
+        finite. A relative interval is ``nan`` where a mean is not positive.
 
     Raises:
         ValueError: An ``alpha`` that is no level.
@@ -62,7 +62,8 @@ def welch(
     difference = treatment.mean - control.mean
     v_c, v_t = control.error_squared, treatment.error_squared
     variance = v_c + v_t
-    if not 0.0 < variance < math.inf:
+    known = min(v_c, v_t) >= 0.0 and math.isfinite(difference)
+    if not (known and 0.0 < variance < math.inf):
         undefined = Interval(difference, math.nan, math.nan)
         relative = log_delta(control.mean, treatment.mean, math.nan, math.nan, math.nan)
         return Comparison(undefined, relative, math.nan, math.nan, math.nan)

@@ -87,7 +87,11 @@ class Arm:
 
 
 def total(cells: Iterable[Cell]) -> Sums:
-    """Return the exact sums of several cells, zeros of none."""
+    """Return the exact sums of several cells, whole numbers; zeros of none.
+
+    Args:
+        cells: Any, in any order.
+    """
     n = y = x = yy = xy = xx = yyy = xyy = xxy = xxx = 0
     for cell in cells:
         s = cell.sums
@@ -144,6 +148,14 @@ def counts(cells: Sequence[Cell], *, cohorts: int, phases: int) -> tuple[Array, 
     """Return units and numerators "since cohort j" for j = 0..cohorts-1, by phase.
 
     All a proportion needs. Numerators are whole numbers of 1e-6, so they are exact.
+
+    Args:
+        cells: Of one arm, indices in range.
+        cohorts: Number of cohorts, one row each.
+        phases: Number of phases, one column each.
+
+    Returns:
+        Two arrays of shape ``(cohorts, phases)``, zeros without cells.
     """
     table = np.zeros((2, cohorts, phases))
     for cell in cells:
@@ -171,6 +183,10 @@ def arm(cells: Sequence[Cell], whole: Sums, *, cohorts: int, phases: int, ratio:
         cohorts: Number of cohorts, one row each.
         phases: Number of phases, one column each.
         ratio: Whether denominators vary.
+
+    Returns:
+        Moments of shape ``(cohorts, phases)``, zeros without cells. First and second ones are
+        exact to rounding at any mean.
     """
     c = _reference(whole.y, whole.n)
     d = _reference(whole.x, whole.n) if ratio else MICRO

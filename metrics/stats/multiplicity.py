@@ -48,6 +48,9 @@ def holm(p_values: npt.ArrayLike, *, alpha: float = 0.05) -> Family:
         p_values: One-dimensional, 0 to 1 or ``nan``; may be empty.
         alpha: Of the whole family.
 
+    Returns:
+        In the order given; ``nan`` is not rejected and has no adjusted value.
+
     Raises:
         ValueError: p-values that are none, an ``alpha`` that is no level.
     """

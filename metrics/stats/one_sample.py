@@ -31,6 +31,7 @@ from metrics.cells import MICRO, Cell, Sums
 from metrics.stats import beta_binomial, moments
 from metrics.stats.contrasts import about, denominator_cv, unpooled_variance
 from metrics.stats.mixtures import normal_log_mixture, normal_mixture_bound, tuned_rho
+from metrics.stats.values import check_level
 
 SHARPEST_AT = 500.0
 """Units of a mean or ratio at which its evidence is sharpest."""
@@ -62,6 +63,10 @@ def _rho(units: float, alpha: float) -> float:
 def rate_log_e(events: float, units: float, limit: float, alpha: float) -> float:
     """Return the log e-value against "the rate is at most ``limit``".
 
+    Guarantee: exact from the first unit, at any looks: a rate within the limit, even one that
+    moves, ever reaches ``log(1 / alpha)`` with probability at most ``alpha``. Not valid where a
+    unit counts more than once.
+
     Args:
         events: Units with the event.
         units: All units.
@@ -69,16 +74,41 @@ def rate_log_e(events: float, units: float, limit: float, alpha: float) -> float
         alpha: Level for which it is tuned; it is valid at any.
 
     Returns:
-        0 without units; may be ``-inf`` where nothing speaks for a rate above the limit.
+        0 without units; ``nan`` for counts that are none; may be ``-inf`` where nothing speaks
+        for a rate above the limit.
+
+    Raises:
+        ValueError: A limit that is no rate, a level that is none.
+
+    Source: see ``beta_binomial.log_e``.
     """
-    if units <= 0.0:
-        return 0.0
+    check_level("limit", limit)
+    check_level("alpha", alpha)
     rho = max(_rho(RARE_EVENTS / min(limit, 1.0 - limit), alpha), 1.0)
     return beta_binomial.log_e(events, units, limit, rho, one_sided=True)
 
 
 def rate_bound(events: float, units: float, alpha: float) -> float:
-    """Return the largest limit that a rate is proven to be above, 0 where there is none."""
+    """Return the largest limit that a rate is proven to be above.
+
+    Guarantee: exact; over all looks together it is ever above a constant true rate with
+    probability at most ``alpha``.
+
+    Args:
+        events: Units with the event.
+        units: All units.
+        alpha: Level.
+
+    Returns:
+        0 where nothing is proven (every rate is above 0 or at it), ``nan`` for counts that are
+        none.
+
+    Raises:
+        ValueError: A level that is none.
+    """
+    check_level("alpha", alpha)
+    if not 0.0 <= events <= units < math.inf:
+        return math.nan
     needed = -math.log(alpha)
     low, high = 0.0, events / units if units > 0.0 else 0.0
     for _ in range(_STEPS):
@@ -115,7 +145,23 @@ NOTHING = OneSample(usable=False, log_beyond=0.0, log_within=0.0, bound=math.nan
 
 
 def rate_evidence(sums: Sums, limit: float, sign: float, alpha: float) -> OneSample:
-    """Return the evidence of a rate; ``limit`` above 0 and below 1."""
+    """Return the evidence of one arm's rate about a limit, on both sides of it.
+
+    Guarantee: each of ``log_beyond`` and ``log_within`` is an exact e-process against its own
+    null, see ``rate_log_e``.
+
+    Args:
+        sums: Exact sums of the arm; numerators are events.
+        limit: Rate, above 0 and below 1.
+        sign: +1 for a maximum, -1 for a minimum.
+        alpha: Level.
+
+    Returns:
+        ``NOTHING`` without units or with more events than units.
+
+    Raises:
+        ValueError: A limit that is no rate, a level that is none.
+    """
     units, events = float(sums.n), sums.y / MICRO
     if not (units > 0.0 and 0.0 <= events <= units):
         return NOTHING
@@ -148,6 +194,9 @@ def mean_evidence(
 ) -> OneSample:
     """Return the evidence of a mean, or of a ratio of sums; none where all values are alike.
 
+    Guarantee: asymptotic, at all looks together, once ``usable``: a value at its limit trips with
+    probability about ``alpha``. Not where the tail is rarer than a sample shows, see above.
+
     Args:
         sums: Exact sums of the arm.
         limit: In the KPI's own unit.
@@ -157,6 +206,10 @@ def mean_evidence(
         min_units: No decision below.
         max_skewness: No decision while the skewness of the sum is as large.
         max_cv: Nor while a ratio's mean denominator is not known as well as this.
+
+    Returns:
+        ``NOTHING`` without units, denominators or spread; not ``usable`` (and a bound of ``nan``)
+        below the gates.
     """
     if sums.n == 0:
         return NOTHING
@@ -194,7 +247,14 @@ def _worn_off(n: float, kappa: float) -> bool:
 
 
 def units_until_seen(skewness: float) -> float:
-    """Return about how many units a mean needs, by the skewness of a value towards harm."""
+    """Return about how many units a mean needs before it is judged.
+
+    Args:
+        skewness: Of one unit's value, positive towards harm.
+
+    Returns:
+        0 where the tail towards harm is heavier than what a sample is taken to hide.
+    """
     return (max(HIDDEN_SKEWNESS - skewness, 0.0) / MAX_TAIL) ** 2
 
 

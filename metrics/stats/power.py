@@ -25,7 +25,13 @@ _DRIFT_REACH = 64.0  # of a drift sought, in standard deviations at the last loo
 
 
 def root(function: Callable[[float], float], low: float, high: float, *, xtol: float) -> float:
-    """Return where a function changes sign between ``low`` and ``high`` (Brent).
+    """Return where a function changes sign between ``low`` and ``high`` (Brent, by scipy).
+
+    Args:
+        function: Continuous.
+        low: One end.
+        high: The other.
+        xtol: How near to the root.
 
     Raises:
         ValueError: It has the same sign at both ends.
@@ -100,9 +106,15 @@ class Monitor:
 def monitor(information: Sequence[float] | Array, cumulative: Sequence[float] | Array) -> Monitor:
     """Return the monitor that has spent ``cumulative`` alpha by each look.
 
+    Guarantee: one-sided, the boundaries are those of ``group_sequential.look``.
+
     Args:
-        information: Of the looks, increasing.
+        information: Of the looks, increasing; may be empty.
         cumulative: Alpha the spending curve allows by each look.
+
+    Raises:
+        ValueError: Information that does not grow, an alpha that is none, lists of different
+            lengths.
     """
     found, laws, progress = list[float](), list[Progress](), Progress()
     following = [*information, None][1:]
@@ -114,7 +126,16 @@ def monitor(information: Sequence[float] | Array, cumulative: Sequence[float] | 
 
 
 def monitor_of(information: Sequence[float], boundary: Sequence[float]) -> Monitor:
-    """Return the monitor of given boundaries, for instance a published design's."""
+    """Return the monitor of given boundaries, for instance a published design's.
+
+    Args:
+        information: Of the looks, increasing; may be empty.
+        boundary: z to be reached at each, ``inf`` for a look that finds nothing.
+
+    Raises:
+        ValueError: Information that does not grow, a boundary that is ``nan``, lists of different
+            lengths.
+    """
     laws, progress = list[Progress](), Progress()
     following = [*information, None][1:]
     for now, bound, after in zip(information, boundary, following, strict=True):

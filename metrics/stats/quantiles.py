@@ -112,6 +112,9 @@ def distribution(sums: EventSums) -> tuple[Array, Array]:
 
     Guarantee: asymptotic in units (not events), whatever the dependence within a unit.
 
+    Args:
+        sums: Of one arm.
+
     Returns:
         ``nan`` shares without events; ``nan`` errors below two units and where the share is 0
         or 1 in every unit, which tells no spread.

@@ -23,6 +23,10 @@ def fieller(
 ) -> RelativeEffect:
     """Return the relative effect and its Fieller interval.
 
+    Guarantee: holds every ratio that is not rejected at ``z``, so it covers as z does: at one
+    look with a normal quantile, at every look with a sequential boundary. Exact for normal means
+    of known variance, else asymptotic in the units of both arms.
+
     Args:
         control: Mean, rate or ratio of control.
         treatment: The same of the treatment.
@@ -31,12 +35,15 @@ def fieller(
         z: Half-width in standard errors; a sequential boundary makes it valid at every look.
 
     Returns:
-        ``nan`` where control is not positive; ends at +-``inf`` where control cannot be told
-        from 0 (the set is then unbounded).
+        ``nan`` where control is not positive or a mean is not finite; ``nan`` ends where a
+        variance is unknown; ends at +-``inf`` where control cannot be told from 0 (the set is then
+        unbounded).
     """
-    if not control > 0.0:
+    if not 0.0 < control < math.inf or not math.isfinite(treatment):
         return RelativeEffect(math.nan, math.nan, math.nan)
     effect = treatment / control - 1.0
+    if not (min(var_control, var_treatment) >= 0.0 and z >= 0.0):
+        return RelativeEffect(effect, math.nan, math.nan)
     square = z * z
     a = control * control - square * var_control
     if not a > 0.0 or math.isinf(z):
@@ -64,15 +71,16 @@ def log_delta(
         z: Half-width in standard errors, a normal or t quantile.
 
     Returns:
-        ``nan`` where control is not positive, ``nan`` ends where the treatment is not.
+        ``nan`` where control is not positive or a mean is not finite; ``nan`` ends where the
+        treatment is not positive or a variance is unknown.
 
     Source:
         STATISTICS 1(a); tea-tasting's relative interval.
     """
-    if not control > 0.0:
+    if not 0.0 < control < math.inf or not math.isfinite(treatment):
         return RelativeEffect(math.nan, math.nan, math.nan)
     ratio = treatment / control
-    if not treatment > 0.0:
+    if not (treatment > 0.0 and min(var_control, var_treatment) >= 0.0):
         return RelativeEffect(ratio - 1.0, math.nan, math.nan)
     error = math.sqrt(var_treatment / treatment**2 + var_control / control**2)
     reach = z * error

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
+from metrics.stats.values import check_level, check_positive
+
 Array = npt.NDArray[np.float64]
 
 CONCENTRATION = 1000.0
@@ -34,27 +36,35 @@ def log_e_value(
 ) -> Array:
     """Return the logarithm of the evidence against the planned shares.
 
+    Guarantee: exact, at any looks: units dealt at random with these shares ever reach
+    ``log(1 / alpha)`` with probability at most ``alpha``. Not valid over a change of shares: one
+    phase at a time, see ``log_e_value_of_phases``.
+
     Args:
         counts: Units of each arm so far along the last axis, each 0 or more.
         shares: Planned share of each arm, above 0; they sum to 1.
         concentration: Prior weight of the planned shares, in units, above 0.
 
     Returns:
-        One value per row of counts; 0 without any unit. The alarm at ``alpha`` is raised where
-        it reaches ``log(1 / alpha)``.
+        One value per row of counts; 0 without any unit, ``nan`` for counts that are none (below
+        0, not finite). The alarm at ``alpha`` is raised where it reaches ``log(1 / alpha)``.
 
     Raises:
         ValueError: Shares that are no such shares, or another number of counts.
     """
     n, planned = np.asarray(counts, dtype=np.float64), np.asarray(shares, dtype=np.float64)
-    if planned.ndim != 1 or np.any(planned <= 0) or abs(planned.sum() - 1) > _SUM_TOLERANCE:
+    check_positive("concentration", concentration)
+    fits = planned.ndim == 1 and bool(np.all(planned > 0))
+    if not (fits and abs(planned.sum() - 1) <= _SUM_TOLERANCE):
         raise ValueError(f"shares must be above 0 and sum to 1, got {list(shares)}")
     if n.shape[-1:] != planned.shape:
         raise ValueError(f"{len(planned)} shares, but counts of shape {n.shape}")
+    known = np.asarray(((n >= 0.0) & np.isfinite(n)).all(axis=-1))
+    n = np.where(known[..., None], n, 0.0)
     prior, total = concentration * planned, n.sum(axis=-1)
     mixture = (gammaln(prior + n) - gammaln(prior)).sum(axis=-1)
     mixture = mixture + gammaln(concentration) - gammaln(concentration + total)
-    return np.asarray(mixture - (n * np.log(planned)).sum(axis=-1))
+    return np.where(known, mixture - (n * np.log(planned)).sum(axis=-1), np.nan)
 
 
 def log_e_value_of_phases(
@@ -64,9 +74,15 @@ def log_e_value_of_phases(
 ) -> float:
     """Return the logarithm of the evidence over phases with planned shares of their own.
 
+    Guarantee: as ``log_e_value``; a product of e-processes over phases that follow each other is
+    one.
+
     Args:
         phases: Counts and planned shares of each, units counted in the phase they entered.
         concentration: As in ``log_e_value``.
+
+    Returns:
+        0 without phases, ``nan`` where the counts of one are none.
     """
     return math.fsum(
         float(log_e_value(counts, shares, concentration=concentration)) for counts, shares in phases
@@ -83,6 +99,9 @@ def share_interval(
 ) -> tuple[float, float]:
     """Return the shares of one arm that the counts do not exclude, valid at every look.
 
+    Guarantee: exact; over all looks together the true share is ever outside with probability at
+    most ``alpha``, while it does not change.
+
     Args:
         count: Units of the arm.
         others: Units of all other arms.
@@ -91,8 +110,15 @@ def share_interval(
         concentration: As in ``log_e_value``.
 
     Returns:
-        Lower and upper bound, ``(0, 1)`` without any unit.
+        Lower and upper bound, ``(0, 1)`` without any unit; ``nan`` for counts below 0.
+
+    Raises:
+        ValueError: A share or a level that is none.
     """
+    check_level("alpha", alpha)
+    check_level("share", share)
+    if min(count, others) < 0:
+        return math.nan, math.nan
     evidence = float(log_e_value((count, others), (share, 1 - share), concentration=concentration))
     mixture = evidence + _log_likelihood(count, others, share)
     limit = math.log(1 / alpha)

@@ -219,6 +219,19 @@ def _repeated(z: Array, information: Array, rate: float) -> tuple[Flags, Array]:
     return different, np.full(z.size, math.nan)
 
 
+def _usable(effect: Array, variance: Array) -> Flags:
+    """Return which estimates can be used.
+
+    Raises:
+        ValueError: Another number of variances than of effects.
+    """
+    if effect.ndim != 1 or effect.shape != variance.shape:
+        raise ValueError(
+            f"give each effect its variance; got shapes {effect.shape} and {variance.shape}"
+        )
+    return np.isfinite(effect) & np.isfinite(variance) & (variance > 0.0)
+
+
 def variance_between(effects: npt.ArrayLike, variances: npt.ArrayLike) -> float:
     """Return how much true effects vary beyond chance (DerSimonian-Laird tau squared).
 
@@ -232,11 +245,14 @@ def variance_between(effects: npt.ArrayLike, variances: npt.ArrayLike) -> float:
     Returns:
         0 or more; ``nan`` with fewer than two usable estimates.
 
+    Raises:
+        ValueError: Another number of variances than of effects.
+
     Source:
         statsmodels, ``combine_effects``; DerSimonian & Laird (1986).
     """
     effect, variance = (np.asarray(x, dtype=np.float64) for x in (effects, variances))
-    usable = np.isfinite(effect) & np.isfinite(variance) & (variance > 0.0)
+    usable = _usable(effect, variance)
     if usable.sum() < 2:  # noqa: PLR2004 - one effect varies from nothing
         return math.nan
     from statsmodels.stats.meta_analysis import (  # noqa: PLC0415 - takes more than a second
@@ -263,9 +279,12 @@ def shrink(effects: npt.ArrayLike, variances: npt.ArrayLike) -> Array:
 
     Returns:
         ``nan`` where an estimate is unusable; a lone estimate as it is.
+
+    Raises:
+        ValueError: Another number of variances than of effects.
     """
     effect, variance = (np.asarray(x, dtype=np.float64) for x in (effects, variances))
-    usable = np.isfinite(effect) & np.isfinite(variance) & (variance > 0.0)
+    usable = _usable(effect, variance)
     between = variance_between(effect, variance)
     if math.isnan(between):
         return np.where(usable, effect, np.nan)

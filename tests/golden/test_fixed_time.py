@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from scipy.special import ndtr, stdtrit
 
 from metrics.stats.adjustment import Joint, cuped, lin, slope
 from metrics.stats.contrasts import Null, proportion_statistic, skew_corrected
@@ -58,6 +59,7 @@ def test_welch_is_that_of_scipy(row):
     found = welch(*arms)
     assert found.effect.estimate == close(row["diff"])
     assert [found.effect.low, found.effect.high] == close(row["ci95"])
+    assert math.sqrt(sum(arm.error_squared for arm in arms)) == close(row["se"])
     relative = log_delta(row["m1"], row["m2"], arms[0].error_squared, arms[1].error_squared, Z_95)
     if row["m1"] < 0:
         assert math.isnan(relative.effect)  # a percentage of a negative mean is not shown
@@ -65,11 +67,14 @@ def test_welch_is_that_of_scipy(row):
     assert [relative.low, relative.high] == close(row["log_delta_rel_ci95_z"])
 
 
-@pytest.mark.parametrize(
+RATES = pytest.mark.parametrize(
     "row",
     REFERENCE["two_proportions_treatment_vs_control"],
     ids=lambda r: f"{r['control']} to {r['treatment']}",
 )
+
+
+@RATES
 def test_the_statistic_of_two_rates_is_the_pooled_z_of_statsmodels_corrected_for_skewness(row):
     (y_c, n_c), (y_t, n_t) = row["control"], row["treatment"]
     arms = [tuple(np.array([float(x)]) for x in pair) for pair in ((n_t, y_t), (n_c, y_c))]
@@ -78,6 +83,43 @@ def test_the_statistic_of_two_rates_is_the_pooled_z_of_statsmodels_corrected_for
     assert float(found.z) == close(float(skew_corrected(pooled, found.kappa)))
     if n_t == n_c:
         assert float(found.z) == close(row["pooled_z"])
+    assert float(ndtr(pooled)) == close(row["pooled_p_less"])
+    assert 2 * float(ndtr(-abs(pooled))) == close(row["pooled_p_two_sided"])
+
+
+@RATES
+@pytest.mark.parametrize("margin", ["-0.02", "-0.05"])
+def test_a_margin_inside_the_statistic_is_the_score_test_of_statsmodels(row, margin):
+    # theirs fits the null by maximum likelihood, ours by the pooled rate: the same to first order
+    (y_c, n_c), (y_t, n_t) = row["control"], row["treatment"]
+    arms = [tuple(np.array([float(x)]) for x in pair) for pair in ((n_t, y_t), (n_c, y_c))]
+    found = proportion_statistic(*arms, Null(1.0, float(margin), -1.0))
+    theirs = row[f"noninferiority_score_margin_{margin}"]
+    if min(y_c, y_t) < 10:  # the product decides nothing from so few events: only the side is told
+        assert float(found.z) * theirs["z"] <= 0
+        return
+    assert float(found.z) == pytest.approx(-theirs["z"], rel=0.025)
+
+
+@RATES
+def test_intervals_of_two_rates_are_those_of_statsmodels(row):
+    (y_c, n_c), (y_t, n_t) = row["control"], row["treatment"]
+    control, treatment = y_c / n_c, y_t / n_t
+    variances = [p * (1 - p) / n for p, n in ((control, n_c), (treatment, n_t))]
+    relative = log_delta(control, treatment, *variances, Z_95)
+    if y_c == 0:  # statsmodels divides by 0 there
+        assert math.isnan(relative.effect)
+    else:
+        assert [1 + relative.low, 1 + relative.high] == close(row["ratio_ci95_log"])
+    arms = [Sample(n, p, v * n) for n, p, v in zip((n_c, n_t), (control, treatment), variances,
+                                                    strict=True)]  # fmt: skip
+    # theirs has a normal quantile, ours that of t: the width of one standard error is the same
+    found = welch(*arms)
+    half = found.effect.high - found.effect.estimate
+    error = half / float(-stdtrit(found.df, 0.025))
+    wald = row["diff_ci95_wald"]
+    assert found.effect.estimate == close(sum(wald) / 2)
+    assert error == close((wald[1] - wald[0]) / 2 / Z_95)
 
 
 METHODS = {
@@ -170,6 +212,7 @@ def test_a_proportion_is_the_mean_of_zeros_and_ones(users):
     step = sum(0.5 / len(u) for u in users)
     p_value = math.erfc((abs(difference) - step) / abs(error) / math.sqrt(2))
     assert p_value == pytest.approx(expected["pvalue"], abs=1e-3)
+    assert difference == close(expected["effect_size"])
 
 
 def test_adjustment_within_arms_is_the_regression_with_one_slope(users):
@@ -217,7 +260,8 @@ def test_power_and_smallest_effects_are_those_of_tea_tasting_but_for_its_t_quant
     power = TEA_TASTING["power"]
     plain = math.sqrt(spreads["revenue_mean"])
     (row,) = power["mean_power"]
-    ours = mean_power(row["effect_size"], plain, 1000, 1000, alpha=0.05)
+    half = row["n_obs"] / 2
+    ours = mean_power(row["effect_size"], plain, half, half, alpha=0.05)
     assert ours == pytest.approx(row["power"], abs=3e-4)
     for key, sd in (
         ("mean_revenue_mde", plain),

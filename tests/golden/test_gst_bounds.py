@@ -183,6 +183,7 @@ def test_every_classical_design_of_rpact_is_matched():
         delta = {"pocock": 0.5, "obrien_fleming": 0.0}.get(record["design"], record.get("Delta"))
         two_sided, looks = record["sided"] == 2, record["K"]
         constant = designs.wang_tsiatis_constant(looks, record["alpha"], delta, two_sided=two_sided)
+        assert constant == pytest.approx(record.get("final_constant", constant), abs=TOLERANCE)
         upper = [constant * t ** (delta - 0.5) for t in equal(looks)]
         assert max(differences(upper, record["z"])) < TOLERANCE, record["id"]
         lower = mirrored(upper) if two_sided else None
@@ -190,24 +191,52 @@ def test_every_classical_design_of_rpact_is_matched():
         assert total == pytest.approx(record["alpha"], abs=1e-9), record["id"]
 
 
-@pytest.mark.parametrize(
-    "record",
-    [r for r in CLASSICAL if "relative_to_fixed" in r and r["K"] in (2, 5)],
-    ids=lambda r: r["id"],
-)
-def test_power_and_mean_information_of_rpact_are_matched(record):
-    information, upper = equal(record["K"]), record["z"]
-    lower = mirrored(upper)
-    for power, expected in record["relative_to_fixed"].items():
-        theta = designs.drift_for_power(information, upper, lower, float(power))
-        inflation = designs.inflation(
-            information, upper, lower, alpha_side=record["alpha"] / 2, power=float(power)
-        )
-        found = {"inflation": inflation}
-        for name, drift in (("asn_h1", theta), ("asn_h01", theta / 2), ("asn_h0", 0.0)):
-            exits = exit_probabilities(information, upper, lower, drift=drift)
-            found[name] = inflation * exits.expected_information(information)
-        assert found == pytest.approx({key: expected[key] for key in found}, abs=1e-5)
+def figures(information, upper, lower, *, alpha, power, drift):
+    """Return inflation and the mean information under the drift, half of it and none."""
+    inflation = designs.inflation(information, upper, lower, alpha_side=alpha, power=power)
+    found = {"inflation": inflation}
+    for name, theta in (("asn_h1", drift), ("asn_h01", drift / 2), ("asn_h0", 0.0)):
+        exits = exit_probabilities(information, upper, lower, drift=theta)
+        found[name] = inflation * exits.expected_information(information)
+    return found
+
+
+def known(boundaries_of_record):
+    """Return boundaries with those beyond the program's range as what they are: none."""
+    return [math.inf if b is None else b for b in boundaries_of_record]
+
+
+WITH_POWER = [r for r in CLASSICAL if "relative_to_fixed" in r]
+
+
+@pytest.mark.parametrize("looks", sorted({r["K"] for r in WITH_POWER}))
+def test_power_and_mean_information_of_classical_designs_are_those_of_rpact(looks):
+    for record in (r for r in WITH_POWER if r["K"] == looks):
+        information, upper = equal(looks), known(record["z"])
+        lower, alpha = mirrored(upper), record["alpha"] / 2
+        for name, expected in record["relative_to_fixed"].items():
+            power = float(name)
+            drift = designs.drift_for_power(information, upper, lower, power)
+            ours = figures(information, upper, lower, alpha=alpha, power=power, drift=drift)
+            theirs = {key: expected[key] for key in ours}
+            assert ours == pytest.approx(theirs, abs=2e-5), (record["id"], name)
+
+
+@pytest.mark.parametrize("looks", [2, 3, 4, 5, 7, 10])
+def test_power_and_stopping_law_of_spending_designs_are_those_of_rpact(looks):
+    records = [r for r in SPENDING if "power_80" in r and len(r["info"]) == looks]
+    assert len(records) >= 32
+    for record in records:
+        information, upper, expected = record["info"], known(record["z"]), record["power_80"]
+        lower = mirrored(upper) if record["sided"] == 2 else None
+        alpha = record["alpha"] / record["sided"]
+        drift = designs.drift_for_power(information, upper, lower, 0.8)
+        ours = figures(information, upper, lower, alpha=alpha, power=0.8, drift=drift)
+        theirs = {key: expected[key] for key in ours}
+        assert ours == pytest.approx(theirs, abs=1e-5), record["id"]
+        assert drift**2 == pytest.approx(expected["shift"], abs=1e-4), record["id"]
+        law = exit_probabilities(information, upper, lower, drift=drift).upper  # the harm's side
+        assert law == pytest.approx(expected["cumulative_reject_h1"], abs=1e-5), record["id"]
 
 
 def test_every_spending_design_of_rpact_is_matched():

@@ -88,5 +88,8 @@ def test_means_and_ratios_have_the_values_and_standard_errors_of_tea_tasting(exp
         values.append(float(np.sum(arm.y) / np.sum(arm.x)))
         variances.append(float(unpooled_variance(arm)[0]))
     assert values == pytest.approx([expected["control"], expected["treatment"]], abs=1e-9)
+    assert values[1] - values[0] == pytest.approx(expected["effect_size"], abs=1e-9)
+    relative = fieller(*values, *variances, 1.0).effect
+    assert relative == pytest.approx(expected["rel_effect_size"], abs=1e-9)
     z = (values[1] - values[0]) / math.sqrt(sum(variances))
     assert z == pytest.approx(expected["statistic"], abs=1e-6)

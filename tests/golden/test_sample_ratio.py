@@ -32,6 +32,8 @@ def test_log_evidence_is_that_of_ssrm_for_a_prior_of_ones(case):
     against_equal = log_e_value(counts, [1 / arms] * arms, concentration=arms)
     against_plan = against_equal + counts @ (np.log(1 / arms) - np.log(case["null"]))
     assert against_plan == pytest.approx(case["log_bayes_factor"], rel=1e-9, abs=1e-9)
+    smallest = np.minimum.accumulate(np.minimum(1, np.exp(-against_plan)))
+    assert smallest == pytest.approx(case["p_value"], rel=1e-9, abs=1e-12)
 
 
 @pytest.mark.parametrize("case", REFERENCE["share_intervals"], ids=lambda case: str(case["counts"]))

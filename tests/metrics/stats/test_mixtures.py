@@ -46,6 +46,22 @@ def test_the_exact_tuning_is_tightest_where_it_should_be():
     assert bounds[1] == min(bounds)
 
 
+@given(
+    v=st.floats(1.0, 1e6),
+    alpha=st.floats(1e-6, 0.2),
+    rho=st.floats(1.0, 1e4),
+    scale=st.floats(1e-3, 1e3),
+    one_sided=st.booleans(),
+)
+def test_a_smaller_alpha_needs_a_larger_score_and_only_ratios_of_time_matter(
+    v, alpha, rho, scale, one_sided
+):
+    bound = normal_mixture_bound(v, alpha, rho, one_sided=one_sided)
+    assert normal_mixture_bound(v, alpha / 2, rho, one_sided=one_sided) > bound
+    scaled = normal_mixture_bound(v * scale, alpha, rho * scale, one_sided=one_sided)
+    assert scaled == pytest.approx(bound * math.sqrt(scale), rel=1e-9)
+
+
 def test_without_information_no_z_is_enough():
     assert z_bound(0.0, 0.05, 10.0) == math.inf
 

@@ -1,15 +1,19 @@
 """What the comparison of a guardrail says where data are strange: a statistic, or none at all."""
 
 import math
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from metrics.catalogue import Kind
 from metrics.cells import MICRO, Cell, Sums
+from metrics.events import EventLimits, Rejection, parse_event, scaled
+from metrics.stats.adjustment import Joint
 from metrics.stats.beta_binomial import catastrophe_log_e
 from metrics.stats.comparison import compare
 from metrics.stats.contrasts import Null
+from metrics.stats.quantiles import EventSums
 from metrics.stats.relative import fieller
 
 RISE = Null(1.0, 0.0, 1.0)
@@ -124,6 +128,26 @@ def test_a_ratio_without_denominators_is_undefined():
     assert math.isnan(z)
     assert not usable
     assert estimate is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_infinity_and_nan_are_refused_at_the_door_of_events_and_of_every_table(value):
+    assert scaled(value) is None  # what the reader of events rejects an event by
+    event = {
+        "id": "e1",
+        "name": "satisfaction_rated",
+        "happened_at": "2026-03-02T11:00:00Z",
+        "units": {"order_id": "o1"},
+        "fields": {"score": value},
+    }
+    at = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    read = parse_event(event, index=0, now=at, limits=EventLimits(), trusted=True)
+    assert isinstance(read, Rejection)
+    assert read.code == "out_of_range"
+    with pytest.raises(ValueError, match="finite numbers"):
+        Joint.of([[1.0, value], [2.0, 3.0]])
+    with pytest.raises(ValueError, match="finite numbers"):
+        EventSums.of([1.0, value], ["u1", "u2"])
 
 
 def test_a_canary_of_one_in_a_thousand_waits_for_its_units():
