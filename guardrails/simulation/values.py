@@ -7,7 +7,6 @@ from datetime import timedelta
 
 from guardrails.planning.baselines import Baseline, Number
 from guardrails.planning.values import Reached
-from metrics.stats.shares import share_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +34,12 @@ class Share:
         """Return the share of ``count`` among ``of`` runs."""
         if of == 0:
             return cls(0, 0, math.nan, math.nan, 0.0, 1.0)
+        from scipy.stats import binomtest  # noqa: PLC0415 - takes a third of a second
+
         share = count / of
-        low, high = share_interval(count, of)
-        return cls(count, of, share, math.sqrt(share * (1.0 - share) / of), low, high)
+        ends = binomtest(count, of).proportion_ci(method="exact")
+        error = math.sqrt(share * (1.0 - share) / of)
+        return cls(count, of, share, error, float(ends.low), float(ends.high))
 
 
 @dataclass(frozen=True, slots=True)
