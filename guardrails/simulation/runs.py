@@ -2,7 +2,6 @@
 
 import multiprocessing
 import signal
-import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -172,15 +171,15 @@ def _here(job: _Job) -> None:
 def _spread(job: _Job, processes: int) -> None:
     others = set(multiprocessing.active_children())
     finished = 0
-    with _unheard():
-        pool = ProcessPoolExecutor(
-            processes,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_begin,
-            initargs=(tuple(job.scenarios), job.seed),
-        )
-        waiting = {pool.submit(_work, task): task for task in job.tasks[:processes]}
+    pool = ProcessPoolExecutor(
+        processes,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin,
+        initargs=(tuple(job.scenarios), job.seed),
+    )
     try:
+        with _unheard():
+            waiting = {pool.submit(_work, task): task for task in job.tasks[:processes]}
         waiting |= {pool.submit(_work, task): task for task in job.tasks[processes:]}
         for future in as_completed(waiting):
             task = waiting[future]
@@ -200,14 +199,11 @@ def _unheard() -> Generator[None]:
 
     Each of the first tasks begins a process.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # one that came meanwhile is heard now
 
 
 _SCENARIOS: list[Scenario] = []

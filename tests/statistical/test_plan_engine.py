@@ -41,7 +41,8 @@ def events_of(batches):
     """Return the exposure of every unit, and its failure in the first window that shows one."""
     number = itertools.count()
     for begin, until, kinds in batches:
-        for variant, (population, counts) in kinds.items():
+        (arms,) = kinds.values()  # one KPI
+        for variant, (population, counts) in arms.items():
             for kind, count in zip(population.kinds, counts.tolist(), strict=True):
                 failed = sorted(at for at, (y, _) in kind.values.items() if y)
                 for _ in range(count):
