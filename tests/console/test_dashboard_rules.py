@@ -172,7 +172,7 @@ def turned_back(*guardrails):
 def test_the_headline_says_that_the_data_need_a_look_and_never_names_them_as_the_reason():
     running = view(guardrails=(*view().guardrails, watch()), last_check_at=T)
     assert headline(running).endswith("but the data need a look: split of units.")
-    assert experiment_page(running)
+    assert experiment_page(running, {})
     gone = turned_back(limit(outcome=Outcome.BREACH, evidence=2.0), watch(evidence=99.0))
     assert headline(gone) == "b was turned back because flow failure rate is beyond its limit."
 
