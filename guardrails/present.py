@@ -16,13 +16,15 @@ from experiments.repository import (
 from guardrails.decide import frozen_words
 from guardrails.denominators import shifts
 from guardrails.loaded import Loaded
-from guardrails.outcome import Finding
+from guardrails.outcome import Finding, Outcome
 from guardrails.present_guardrails import guardrail_views
 from guardrails.present_run import layer_view, ramp_views, waiting_words, wanted
 from guardrails.repository import Monitor
+from guardrails.rules import WATCH_RULES
 from guardrails.standing import paused_since, pointless, standing_of
 from guardrails.views import (
     ExperimentView,
+    GuardrailView,
     KpiView,
     RevisionView,
     RollbackView,
@@ -62,6 +64,7 @@ def experiment_view(known: Known) -> ExperimentView:
     began = not drafted and not _stopped_as_draft(known)
     ends_at, observe_until = _ends(known) if planned else (None, None)
     shifted = shifts(known.loaded, body, known.treatments)
+    guardrails = guardrail_views(known.loaded, known.monitors, known.findings, known.kept)
     standing = standing_of(
         record,
         known.loaded,
@@ -95,7 +98,7 @@ def experiment_view(known: Known) -> ExperimentView:
         conflicted=int(body.get("conflicted", 0)),
         goal=_goal(known.loaded),
         variants=_variants(known, body),
-        guardrails=guardrail_views(known.loaded, known.monitors, known.findings, known.kept),
+        guardrails=guardrails,
         kpis=_kpis(known, body),
         transitions=tuple(transition_view(t) for t in known.transitions),
         rollbacks=_rollbacks(known.treatments),
@@ -103,6 +106,7 @@ def experiment_view(known: Known) -> ExperimentView:
         attention=(
             *_attention(known),
             *(s.words for s in shifted),
+            *_watched(known, guardrails),
             *wanted(record, known.loaded, standing, known.now),
         ),
         starts_at=record.starts_at,
@@ -294,6 +298,18 @@ def _rollbacks(treatments: Mapping[str, TreatmentRecord]) -> tuple[RollbackView,
         )
         for t in treatments.values()
         if t.rolled_back_at is not None and t.verify_after is not None
+    )
+
+
+def _watched(known: Known, guardrails: Sequence[GuardrailView]) -> tuple[str, ...]:
+    """Return what is not as it should be about the data of the treatments that are live."""
+    live = {v for v, t in known.treatments.items() if t.state == "live"}
+    if State(known.record.state) in OVER:
+        return ()
+    return tuple(
+        f"{g.guardrail} of {g.treatment}: {g.words.rstrip('.')}"
+        for g in guardrails
+        if g.rule in WATCH_RULES and g.outcome is Outcome.BREACH and g.treatment in live
     )
 
 

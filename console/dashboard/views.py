@@ -25,7 +25,7 @@ from console.dashboard.lines import (
 from console.dashboard.ramp import StepLine, step_lines
 from experiments.lifecycle import State
 from guardrails.outcome import Code, Outcome
-from guardrails.rules import Regression
+from guardrails.rules import WATCH_RULES, Catastrophe, Regression
 from guardrails.views import ExperimentView, GuardrailView, TransitionView
 
 ENGINE = "turnback"
@@ -197,6 +197,10 @@ def headline(view: ExperimentView) -> str:
         if view.last_check_at is None:
             verb = "have" if len(view.variants) > 2 else "has"  # noqa: PLR2004 - control and one
             return f"{arms} {verb} just started; the first check is still to come."
+        amiss = [g for g in view.guardrails if g.rule in WATCH_RULES and g.evidence >= 1]
+        if amiss:
+            names = words.joined(tuple(dict.fromkeys(_lower_first(g.title) for g in amiss)))
+            return f"No harm is proven for {arms}, but the data need a look: {names}."
         return f"No harm is proven for {arms}. {_nearest_words(view)}".rstrip()
     return _at_rest(view, arms)
 
@@ -232,7 +236,13 @@ def _cannot_judge(view: ExperimentView, blind: Sequence[GuardrailView]) -> str:
 
 def _turned_back(view: ExperimentView, variant: str) -> str:
     guardrail = max(
-        (g for g in view.guardrails if g.treatment == variant and g.outcome is Outcome.BREACH),
+        (
+            g
+            for g in view.guardrails
+            if g.treatment == variant
+            and g.outcome is Outcome.BREACH
+            and g.rule not in WATCH_RULES  # these turn nobody back
+        ),
         key=lambda g: g.evidence,
         default=None,
     )
@@ -250,7 +260,10 @@ def _turned_back(view: ExperimentView, variant: str) -> str:
 
 
 def _beyond(guardrail: GuardrailView) -> str:
-    return f"{_lower_first(guardrail.title)} is beyond its limit"
+    title = _lower_first(guardrail.title)
+    if guardrail.rule == Catastrophe.rule:
+        return f"{title} is more times control's than is tolerated"
+    return f"{title} is beyond its limit"
 
 
 def _lower_first(text: str) -> str:

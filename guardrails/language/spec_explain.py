@@ -326,7 +326,8 @@ nothing is proven | wait
     step says `advance: proven`. After the end everybody gets control.
 the split is uneven | shown
     A unit that met two variants counts for neither; the units of every variant are shown. A shift
-    of shares between variants is never taken for an effect.
+    of shares between variants is never taken for an effect. A guardrail with `rule: sample_ratio`
+    holds the ramp for it, or tells people.
 a treatment is turned back | it stays so
     Its units get control at once, whatever file is applied, until a person resumes it.
 the service is gone | the application's own default

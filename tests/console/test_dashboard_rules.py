@@ -9,6 +9,7 @@ from console.dashboard import charts
 from console.dashboard.lines import guardrail_line
 from console.dashboard.views import experiment_page, headline, tone_of
 from guardrails.outcome import Code, Outcome, WindowFinding
+from guardrails.rules import WATCH_RULES
 from tests.views import T, rolled_back, view
 
 HOUR = timedelta(hours=1)
@@ -134,3 +135,51 @@ def test_a_silent_prometheus_is_named_in_the_headline():
         "turned back."
     )
     assert tone_of(blind) == "warn"
+
+
+def watch(rule="sample_ratio", **changes):
+    known = replace(
+        query(),
+        guardrail=rule,
+        rule=rule,
+        title="Split of units",
+        limit="The split of units between t and control may not differ from 50% to 50%",
+        action="hold",
+        outcome=Outcome.BREACH,
+        code=Code.UNEVEN_SPLIT,
+        evidence=3.0,
+        words="t has 5,600 of the 10,000 units of both arms.",
+        history=(),
+    )
+    return replace(known, **changes)
+
+
+@pytest.mark.parametrize("rule", sorted(WATCH_RULES))
+def test_what_watches_the_data_is_never_said_to_prove_harm(rule):
+    line = guardrail_line(watch(rule))
+    assert (line.outcome_words, line.evidence_words, line.proof) == (
+        "Not as it should be", "the data need a look", False,
+    )  # fmt: skip
+    fine = guardrail_line(watch(rule, outcome=Outcome.PASS, evidence=0.2))
+    assert (fine.outcome_words, fine.evidence_words) == ("As it should be", "nothing is amiss")
+
+
+def turned_back(*guardrails):
+    back = tuple(replace(v, state="rolled_back") if v.name == "b" else v for v in view().variants)
+    return view(variants=back, transitions=(rolled_back(),), guardrails=guardrails)
+
+
+def test_the_headline_says_that_the_data_need_a_look_and_never_names_them_as_the_reason():
+    running = view(guardrails=(*view().guardrails, watch()), last_check_at=T)
+    assert headline(running).endswith("but the data need a look: split of units.")
+    assert experiment_page(running, {})
+    gone = turned_back(limit(outcome=Outcome.BREACH, evidence=2.0), watch(evidence=99.0))
+    assert headline(gone) == "b was turned back because flow failure rate is beyond its limit."
+
+
+def test_a_catastrophe_is_said_in_multiples_of_control():
+    found = limit(rule="catastrophe", outcome=Outcome.BREACH, evidence=2.0)
+    assert headline(turned_back(found)) == (
+        "b was turned back because flow failure rate is more times control's than is tolerated."
+    )
+    assert guardrail_line(found).evidence_words == "harm is proven"

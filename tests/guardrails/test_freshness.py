@@ -129,6 +129,7 @@ def test_the_engine_holds_the_ramp_while_one_arm_is_silent_and_tells_once(world)
     assert freshness_of(w).outcome is Outcome.BREACH
     assert freshness_of(w).code is Code.ARM_SILENT
     assert w.rollbacks() == []
+    assert any("no events of treatment since" in words for words in w.view().attention)
     w.engine.deliver()
     told = [m for m in w.channel.told if "freshness" in m.title]
     assert len(told) == 1
