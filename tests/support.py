@@ -1,6 +1,7 @@
 """Small things several tests share: real data, short ways to build events and frames."""
 
 import os
+import signal
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -98,3 +99,8 @@ def value_of(store, kpi, window=None, *, now=LATE, variant="control", frame=None
     mine = [cell for cell in cells if cell.variant == variant]
     total = sum((cell.sums for cell in mine), Sums())
     return sum(cell.entered for cell in mine), total.n, total.y / MICRO, total.x / MICRO
+
+
+def heeds_interrupts():
+    """Undo what a shell does to jobs in the background: it makes them ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

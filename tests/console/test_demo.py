@@ -26,6 +26,7 @@ from console.story import Picture, Plain
 from guardrails.spec_file import load_spec
 from metrics.simulate import LATE_HARM_HOUR, OUTAGE_HOUR, Scenario
 from tests.running import running
+from tests.support import heeds_interrupts
 
 ROOT = Path(__file__).parents[2]
 KEYS = ["scenario", "seed", "rolled_back", "variant", "kpi"]
@@ -149,11 +150,6 @@ def test_a_runs_service_is_ended_with_it(runs, tmp_path_factory):
         pid = int((tmp_path_factory.getbasetemp() / "demo0" / name / MARKER).read_text())
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
-
-
-def heeds_interrupts():
-    """Undo what a shell does to jobs in the background: it makes them ignore SIGINT."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from console import cli
 from guardrails.simulation import runs as running
+from tests.support import heeds_interrupts
 
 ROOT = Path(__file__).parents[2]
 SPEC = """
@@ -196,6 +197,7 @@ def test_ctrl_c_ends_all_processes_and_leaves_no_traceback(spec, tmp_path):
              "--processes", "2"],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
+            preexec_fn=heeds_interrupts,  # noqa: PLW1509 - nothing runs beside it
         )  # fmt: skip
         deadline = time.monotonic() + 120
         while len(workers(process.pid)) < 3 and time.monotonic() < deadline:
