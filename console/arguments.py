@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from console.numbers import number
+
 if TYPE_CHECKING:
     from console.client import ServiceClient
 
@@ -38,6 +40,18 @@ SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.")]
 SpecPaths = Annotated[
     list[Path],
     typer.Argument(metavar="PATH...", help="Spec files, or folders: every *.yaml and *.yml in it."),
+]
+UnitsPerDay = Annotated[
+    float | None,
+    typer.Option(parser=number(1, 1e12), metavar="N", help="Units a day that fit the audience."),
+]
+Baselines = Annotated[
+    list[str] | None,
+    typer.Option(help="Control's KPI: KPI[@WINDOW]=VALUE[,sd=X][,answering=P]; repeatable."),
+]
+Measured = Annotated[
+    str | None,
+    typer.Option(metavar="KEY", help="Take traffic and control from this experiment."),
 ]
 
 

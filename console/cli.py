@@ -11,16 +11,19 @@ import typer
 
 from console import copies, eventing, running, simulating, storing
 from console.arguments import (
+    Baselines,
     CatalogueFile,
     Json,
     Key,
+    Measured,
     SpecPath,
     SpecPaths,
+    UnitsPerDay,
     Url,
     client_of,
     example,
 )
-from console.numbers import number, whole
+from console.numbers import whole
 from console.output import DEFAULT_URL, ExitCode, reported, say
 from console.usage import Commands
 
@@ -288,20 +291,9 @@ def apply(
 def plan(
     *,
     spec: SpecPath,
-    units_per_day: Annotated[
-        float | None,
-        typer.Option(
-            parser=number(1, 1e12), metavar="N", help="Units a day that fit the audience."
-        ),
-    ] = None,
-    baseline: Annotated[
-        list[str] | None,
-        typer.Option(help="Control's KPI: KPI[@WINDOW]=VALUE[,sd=X][,answering=P]; repeatable."),
-    ] = None,
-    measured: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Take traffic and control from this experiment."),
-    ] = None,
+    units_per_day: UnitsPerDay = None,
+    baseline: Baselines = None,
+    measured: Measured = None,
     chart: Annotated[
         Path | None, typer.Option(help="Write a picture: *.png, *.svg or *.html.")
     ] = None,

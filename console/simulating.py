@@ -8,8 +8,19 @@ from typing import Annotated
 
 import typer
 
-from console.arguments import CatalogueFile, Json, Key, SpecPath, Url, client_of, example
-from console.numbers import number, whole
+from console.arguments import (
+    Baselines,
+    CatalogueFile,
+    Json,
+    Key,
+    Measured,
+    SpecPath,
+    UnitsPerDay,
+    Url,
+    client_of,
+    example,
+)
+from console.numbers import whole
 from console.output import DEFAULT_URL, reported
 
 
@@ -27,20 +38,9 @@ def add_to(app: typer.Typer) -> None:
 def simulate(
     *,
     spec: SpecPath,
-    units_per_day: Annotated[
-        float | None,
-        typer.Option(
-            parser=number(1, 1e12), metavar="N", help="Units a day that fit the audience."
-        ),
-    ] = None,
-    baseline: Annotated[
-        list[str] | None,
-        typer.Option(help="Control's KPI: KPI[@WINDOW]=VALUE[,sd=X][,answering=P]; repeatable."),
-    ] = None,
-    measured: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="Take traffic and control from this experiment."),
-    ] = None,
+    units_per_day: UnitsPerDay = None,
+    baseline: Baselines = None,
+    measured: Measured = None,
     harm: Annotated[
         list[str] | None,
         typer.Option(

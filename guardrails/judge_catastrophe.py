@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from guardrails.arms import ALMOST, ArmCells, arm_cells, blank, effect_of, shown, without_values
+from guardrails.arms import ALMOST, ArmCells, arm_cells, effect_of, shown
+from guardrails.judge_every_check import judge_every_check
 from guardrails.levels import CatastropheComparison, WindowPlan
 from guardrails.outcome import Code, Outcome, WindowFinding, WindowState
 from metrics.cells import MICRO, Cell, Snapshot, Sums
@@ -48,20 +49,9 @@ def judge_catastrophe(
         first_phase: Cells of earlier allocation phases do not count (a resumed attempt).
         blind: Events no longer arrive: no data, whatever the cells say.
     """
-    control = arm_cells(cells, comparison.control, first_phase)
-    treatment = arm_cells(cells, comparison.treatment, first_phase)
-    finding = blank(plan, state, control, treatment)
-    empty = without_values(control, treatment)
-    if empty is None and _are_units(control) and _are_units(treatment):
-        finding = _weigh(finding, comparison, plan, control, treatment)
-    if blind or empty is not None:
-        outcome, code = empty or (finding.outcome, finding.code)
-        if blind:
-            outcome, code = Outcome.NO_DATA, Code.EVENTS_STOPPED
-        evidence = min(finding.evidence, ALMOST)
-        return replace(finding, outcome=outcome, code=code, evidence=evidence), state
-    breach = finding.outcome is Outcome.BREACH
-    return finding, replace(state, information=finding.information, crossed=state.crossed or breach)
+    return judge_every_check(
+        cells, comparison, plan, state, _weigh, first_phase=first_phase, blind=blind
+    )
 
 
 def counts_of(
@@ -111,6 +101,8 @@ def _weigh(
     control: ArmCells,
     treatment: ArmCells,
 ) -> WindowFinding:
+    if not (_are_units(control) and _are_units(treatment)):
+        return finding
     counts = _harmed(treatment, control, comparison.side)
     part, times = comparison.part, comparison.max_times
     log_e = catastrophe_log_e_of_phases(

@@ -18,12 +18,10 @@ import numpy as np
 from guardrails.arms import (
     ALMOST,
     ArmCells,
-    arm_cells,
-    blank,
     effect_of,
     shown,
-    without_values,
 )
+from guardrails.judge_every_check import judge_every_check
 from guardrails.levels import LimitComparison, WindowPlan
 from guardrails.outcome import Code, Outcome, WindowFinding, WindowState
 from metrics.catalogue import Kind
@@ -58,20 +56,9 @@ def judge_limit(
         first_phase: Cells of earlier allocation phases do not count (a resumed attempt).
         blind: Events no longer arrive: no data, whatever the cells say.
     """
-    control = arm_cells(cells, comparison.control, first_phase)
-    treatment = arm_cells(cells, comparison.treatment, first_phase)
-    finding = blank(plan, state, control, treatment)
-    empty = without_values(control, treatment)
-    if empty is None:
-        finding = _weigh(finding, comparison, plan, control, treatment)
-    if blind or empty is not None:
-        outcome, code = empty or (finding.outcome, finding.code)
-        if blind:
-            outcome, code = Outcome.NO_DATA, Code.EVENTS_STOPPED
-        evidence = min(finding.evidence, ALMOST)
-        return replace(finding, outcome=outcome, code=code, evidence=evidence), state
-    breach = finding.outcome is Outcome.BREACH
-    return finding, replace(state, information=finding.information, crossed=state.crossed or breach)
+    return judge_every_check(
+        cells, comparison, plan, state, _weigh, first_phase=first_phase, blind=blind
+    )
 
 
 def _evidence(comparison: LimitComparison, plan: WindowPlan, arm: ArmCells) -> OneSample:

@@ -21,6 +21,7 @@ from guardrails.planning.guardrail import (
     curve_of,
     found_in,
     plain_plan,
+    spread_checks,
     unknown_words,
     window_figure,
 )
@@ -129,7 +130,7 @@ def _window(
     both, arms = calendar.units_by(closed), setting.weights(comparison.treatment)
     having = answering_of(baseline)
     treatment = np.floor(having * arms.treatment * both).astype(np.int64)
-    kept = _spread(treatment)
+    kept = spread_checks(treatment, 1.0, most=_CHECKS)
     control = np.floor(having * arms.control * both).astype(np.int64)[kept]
     rate = _harmed(comparison, baseline)
     most = float(control[-1]) * min(1.0, rate) if kept.size else 0.0
@@ -142,14 +143,6 @@ def _window(
         known=known,
         needed=np.array([_needed(comparison, plan.level, c) for c in known]),
     )
-
-
-def _spread(units: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
-    """Return some checks at which units have come, evenly in the logarithm of their number."""
-    if not units.size or units[-1] < 1:
-        return np.empty(0, dtype=np.intp)
-    wanted = np.geomspace(1.0, float(units[-1]), _CHECKS)
-    return np.unique(np.searchsorted(units, wanted - 1e-9)).astype(np.intp)
 
 
 def _needed(comparison: CatastropheComparison, level: float, control: float) -> float:

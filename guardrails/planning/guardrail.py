@@ -166,6 +166,22 @@ def answering_of(baseline: Baseline) -> float:
     return baseline.answering.value if baseline.answering is not None else 1.0
 
 
+def spread_checks(
+    units: Array | npt.NDArray[np.int64], least: float, *, most: int
+) -> npt.NDArray[np.intp]:
+    """Return some checks at which units have come, evenly in the logarithm of their number.
+
+    Args:
+        units: By each check, never falling.
+        least: Fewest that count.
+        most: Of the checks returned.
+    """
+    if not units.size or units[-1] < least:
+        return np.empty(0, dtype=np.intp)
+    wanted = np.geomspace(least, float(units[-1]), most)
+    return np.unique(np.searchsorted(units, wanted - 1e-9)).astype(np.intp)
+
+
 def _known(
     comparison: Comparison, arms: Arms, baselines: tuple[Baseline, ...], setting: Setting
 ) -> _Known | None:

@@ -22,6 +22,7 @@ from guardrails.planning.guardrail import (
     curve_of,
     found_in,
     plain_plan,
+    spread_checks,
     unknown_words,
     window_figure,
 )
@@ -130,7 +131,7 @@ def _window(
         least = max(float(MIN_UNITS), units_until_seen(_skewness(comparison, baseline)))
         if baseline.denominator_cv is not None:
             least = max(least, (baseline.denominator_cv.value / MAX_DENOMINATOR_CV) ** 2)
-    kept = _spread(units, least)
+    kept = spread_checks(units, least, most=_CHECKS)
     nothing = np.empty(0)
     table = Schedule(
         at=checks[kept],
@@ -152,14 +153,6 @@ def _skewness(comparison: LimitComparison, baseline: Baseline) -> float:
     """Return the skewness of a unit's value towards harm, 0 where it is not known."""
     known = baseline.skewness.value if baseline.skewness is not None else 0.0
     return _sign(comparison) * known if math.isfinite(known) else 0.0
-
-
-def _spread(units: Array, least: float) -> npt.NDArray[np.intp]:
-    """Return some checks at which units have come, evenly in the logarithm of their number."""
-    if not units.size or units[-1] < least:
-        return np.empty(0, dtype=np.intp)
-    wanted = np.geomspace(least, units[-1], _CHECKS)
-    return np.unique(np.searchsorted(units, wanted - 1e-9)).astype(np.intp)
 
 
 def _needed(comparison: LimitComparison, level: float, units: Array) -> Array:
