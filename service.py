@@ -18,6 +18,7 @@ import guardrails.api as admin
 import metrics.api as events
 from experiments.changes import ChangeFeed
 from experiments.exposures import ExposureBuffer, screen_exposure
+from guardrails.admission import LOOK_EVERY, Admission
 from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
 from guardrails.build import build_version
@@ -34,7 +35,6 @@ from guardrails.telemetry import (
     StateCollector,
     exposition,
 )
-from metrics.access import Keys
 from metrics.catalogue import Catalogue
 from metrics.ingest import Ingest, settle
 from metrics.intake import EventCounts
@@ -63,7 +63,7 @@ class Services:
     """Everything that runs, built once by ``build`` and closed once by ``close``."""
 
     settings: Settings
-    keys: Keys
+    admission: Admission
     guard: admin.Guard
     clock: Clock
     catalogue: Catalogue
@@ -146,7 +146,7 @@ def build(settings: Settings) -> Services:
     """
     settings = settings.checked()
     catalogue = service_catalogue(settings.catalogue)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     clock = SteppedClock(settings.demo_start) if settings.demo else SystemClock()
     with ExitStack() as undo:  # what was begun is ended, or its threads keep the files open
         store = open_store(settings.data / STORE)
@@ -159,7 +159,6 @@ def build(settings: Settings) -> Services:
 def _built(
     settings: Settings, clock: Clock, store: MetricStore, catalogue: Catalogue, undo: ExitStack
 ) -> Services:
-    keys = settings.keys()
     ingest = Ingest(store, clock=clock.now, capacity_events=settings.queue_events)
     undo.callback(ingest.close)
     exposures = ExposureBuffer(
@@ -177,12 +176,14 @@ def _built(
     guarding = assemble(settings, store=store, clock=clock, flush=flush, catalogue=catalogue)
     undo.callback(guarding.close)
     require_match(guarding.control, store)
+    admission = Admission(settings, guarding.control, clock.now)
+    guarding.more["keys"] = (LOOK_EVERY, admission.look)
     serving = guarding.engine.serving
     _fill(exposures, serving(), store)
     services = Services(
         settings=settings,
-        keys=keys,
-        guard=admin.Guard(keys, local=settings.local),
+        admission=admission,
+        guard=admin.Guard(admission.ring, local=settings.local),
         clock=clock,
         catalogue=catalogue,
         store=store,
@@ -195,7 +196,7 @@ def _built(
         evaluations=ofrep.Evaluations(
             serving=serving,
             exposures=exposures,
-            keys=keys,
+            keys=admission.ring,
             body_limit=settings.max_context_bytes,
         ),
     )
@@ -224,8 +225,8 @@ def _measure(services: Services) -> None:
 
 def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
     settings = services.settings
-    door = events.Door(services.keys, settings.max_body_bytes, settings.max_batch_events)
-    stream = ofrep.ChangeStream(feed, services.keys)
+    door = events.Door(services.admission.ring, settings.max_body_bytes, settings.max_batch_events)
+    stream = ofrep.ChangeStream(feed, services.admission.ring)
     return [
         *ofrep.routes(services.evaluations, stream),
         *events.routes(services.events, door),
@@ -277,9 +278,20 @@ def create_app(
     )
     _admin_routes(app, settings)
     admin.install_errors(app)
+    _wrap(app)
     # the hot routes are no routes of FastAPI's: their description is our own
     app.openapi()["paths"].update({**ofrep.DESCRIBED, **events.DESCRIBED})
     return app
+
+
+def _wrap(app: FastAPI) -> None:
+    def running() -> Services:
+        return cast("Services", app.state.services)
+
+    def now() -> datetime:
+        return running().clock.now()
+
+    app.add_middleware(admin.Envelope, admission=lambda: running().admission, now=now)
 
 
 def _admin_routes(app: FastAPI, settings: Settings) -> None:
@@ -307,6 +319,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         store_router(lambda: running().store, lambda: engine().frames(), now),
         admin.specs_router(lambda: running().specs_view()),
         admin.copies_router(lambda: running().copies),
+        admin.keys_router(lambda: running().admission),
         admin.scrape_router(lambda accept: exposition(running().registry, accept)),
     ]
     if settings.demo:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console import copies, eventing, running, simulating, storing
+from console import copies, eventing, keying, running, simulating, storing
 from console.arguments import (
     Baselines,
     CatalogueFile,
@@ -399,6 +399,7 @@ def backtest(
 
 
 copies.add_to(app)
+keying.add_to(app)
 
 
 if __name__ == "__main__":

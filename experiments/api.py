@@ -32,7 +32,7 @@ from experiments.ofrep import (
     missing_unit,
     tag_matches,
 )
-from metrics.access import AccessError, Keys, Role
+from metrics.access import Access, AccessError, Role
 from metrics.asgi import (
     CORS,
     JSON,
@@ -110,7 +110,7 @@ class Evaluations:
 
     serving: Callable[[], Served]
     exposures: ExposureBuffer
-    keys: Keys
+    keys: Access
     body_limit: int
     count: int = 0
     _evaluator: Evaluator | None = None
@@ -231,7 +231,7 @@ class ChangeStream:
     """
 
     def __init__(
-        self, feed: ChangeFeed, keys: Keys, *, keep_alive: float = 15.0, most: int = 5_000
+        self, feed: ChangeFeed, keys: Access, *, keep_alive: float = 15.0, most: int = 5_000
     ) -> None:
         self._feed = feed
         self._keys = keys
@@ -325,9 +325,9 @@ async def _other_method(scope: Scope, send: Send, allowed: str) -> None:
 
 
 async def _refuse(send: Send, error: AccessError, key: str | None) -> None:
-    challenge = ((b"www-authenticate", b'Bearer realm="Turnback"'),) if error.status == 401 else ()  # noqa: PLR2004 - an HTTP status
     details = f"{error.message}; {error.hint}"
-    await respond(send, error.status, failure(key, GENERAL, details), (*ANSWER, *challenge))
+    more = tuple((k.lower().encode(), v.encode()) for k, v in error.headers().items())
+    await respond(send, error.status, failure(key, GENERAL, details), (*ANSWER, *more))
 
 
 def routes(evaluations: Evaluations, stream: ChangeStream) -> list[Route]:

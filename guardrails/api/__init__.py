@@ -4,8 +4,10 @@ from guardrails.api.access import Guard, UnknownParameterError, known_parameters
 from guardrails.api.answers import encoded, to_json
 from guardrails.api.copies import copies_router
 from guardrails.api.decisions import decisions_router
+from guardrails.api.envelope import Envelope
 from guardrails.api.errors import install_errors
 from guardrails.api.experiments import LONGEST_REASON, router, validation_router
+from guardrails.api.keys import keys_router
 from guardrails.api.listening import AddressError, address_of, listening
 from guardrails.api.operation import demo_router, health_router, scrape_router
 from guardrails.api.server import QuietServer, Ready
@@ -17,6 +19,7 @@ __all__ = [
     "LARGEST_SPEC",
     "LONGEST_REASON",
     "AddressError",
+    "Envelope",
     "Guard",
     "QuietServer",
     "Ready",
@@ -28,6 +31,7 @@ __all__ = [
     "encoded",
     "health_router",
     "install_errors",
+    "keys_router",
     "known_parameters",
     "listening",
     "router",
