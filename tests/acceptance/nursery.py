@@ -1,7 +1,8 @@
 """A process that has everything imported and forks services, so that 200 lives take minutes.
 
 Run as ``python nursery.py FAULT``; each line on stdin is a JSON object of settings and starts one
-service, whose process id is printed. ``FAULT`` names a defect to plant, or is ``none``: a test
+service, whose process id is printed. With ``environment`` in it these variables are set and the
+command ``turnback serve`` is run instead. ``FAULT`` names a defect to plant, or is ``none``: a test
 that cannot notice a planted defect proves nothing.
 """
 
@@ -11,6 +12,7 @@ import signal
 import sys
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 
 import duckdb
 import numpy as np
@@ -18,7 +20,9 @@ import pyarrow as pa
 import uvicorn
 
 import service
-from console import dashboard
+from console import cli, dashboard
+from guardrails import assembly
+from guardrails.failpoints import Point, reached
 from metrics.ingest import Ingest
 from metrics.store import Appended
 
@@ -44,12 +48,70 @@ def forget_ids():
     DuckDBMetricStore._known = lambda *_: {}
 
 
-FAULTS = {"none": lambda: None, "acknowledge-early": acknowledge_early, "forget-ids": forget_ids}
+def split_commit():
+    """Plant a check that is recorded in one transaction and acts in another."""
+    from guardrails import storing
+
+    def act(session, *args, **options):
+        session.flush()
+        connection = session.connection()
+        connection.exec_driver_sql("COMMIT")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return real(session, *args, **options)
+
+    real, storing.act = storing.act, act
+
+
+def mark_first():
+    """Plant a delivery that marks a message as told before it is told."""
+    from guardrails import engine
+    from guardrails.outbox import _try
+    from guardrails.repository import due_messages, mark_message
+
+    def deliver_due(control, channels, *, now, report):
+        with control.reading() as session:
+            due = due_messages(session, now)
+        for row in due:
+            with control.transaction() as session:
+                mark_message(session, row.id, attempts=1, delivered_at=now, now=now)
+            reached(Point.BEFORE_DELIVERY)
+            _try(channels.get(row.channel), row.channel, row.body)
+            reached(Point.DELIVERED)
+            report(row.channel, "delivered")
+        return len(due)
+
+    engine.deliver_due = deliver_due
+
+
+def new_key_each_time():
+    """Plant messages that get another key whenever they are told."""
+    from guardrails.channels import webhook
+
+    class Odd(webhook.WebhookChannel):
+        def send(self, message):
+            super().send(replace(message, key=f"{message.key}#{os.getpid()}"))
+
+    assembly.WebhookChannel = Odd
+
+
+FAULTS = {
+    "none": lambda: None,
+    "acknowledge-early": acknowledge_early,
+    "forget-ids": forget_ids,
+    "split-commit": split_commit,
+    "mark-first": mark_first,
+    "new-key-each-time": new_key_each_time,
+}
 
 
 def live(settings):
     """Run one service in this process until it is killed."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    if "environment" in settings:
+        os.environ.update(settings["environment"])
+        sys.argv = ["turnback", "serve"]
+        cli.main()
+        return
     service.serve(service.Settings(**settings), pages=[dashboard.attach])
 
 
@@ -61,7 +123,7 @@ def main():
         settings = json.loads(line)
         child = os.fork()
         if child == 0:
-            with suppress(KeyboardInterrupt):
+            with suppress(KeyboardInterrupt, SystemExit):
                 live(settings)
             os._exit(0)
         sys.stdout.write(f"{child}\n")
