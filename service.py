@@ -177,6 +177,7 @@ def _built(
     warn_alone(settings.data / CONTROL, store)
     guarding = assemble(settings, store=store, clock=clock, flush=flush, catalogue=catalogue)
     undo.callback(guarding.close)
+    guarding.engine.notices = (*guarding.engine.notices, ingest.attention)
     require_match(guarding.control, store)
     serving = guarding.engine.serving
     _fill(exposures, serving(), store)

@@ -184,6 +184,7 @@ class Ring:
             decision=done.decision.words,
             transitions=tuple(transition_view(t) for t in done.transitions),
             seconds=time.monotonic() - begun,
+            missed=tick.missed if done.result != "taken" else 0,
         )
 
 

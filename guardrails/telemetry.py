@@ -75,6 +75,7 @@ class EngineMetrics(Collector):
         )
         self._buckets = [0] * (len(CHECK_SECONDS) + 1)
         self._seconds = 0.0
+        self._missed = 0
 
     def on_check(self, report: CheckReport) -> None:
         """Count one check."""
@@ -82,6 +83,7 @@ class EngineMetrics(Collector):
             self._checks[report.result] += 1
             self._buckets[bisect_left(CHECK_SECONDS, report.seconds)] += 1
             self._seconds += report.seconds
+            self._missed += report.missed
 
     def on_notification(self, channel: str, result: str) -> None:
         """Count one try to deliver."""
@@ -97,11 +99,12 @@ class EngineMetrics(Collector):
         with self._lock:
             checks, told = dict(self._checks), dict(self._told)
             cumulative = list(accumulate(self._buckets))
-            seconds = self._seconds
+            seconds, missed = self._seconds, self._missed
         total = CounterMetricFamily("turnback_checks", "Checks run, by result.", labels=["result"])
         for result, count in checks.items():
             total.add_metric([result], count)
         yield total
+        yield _counter("turnback_checks_missed", "Checks that were due while nothing ran.", missed)
         edges = [*(str(edge) for edge in CHECK_SECONDS), "+Inf"]
         yield HistogramMetricFamily(
             "turnback_check_duration_seconds",

@@ -73,19 +73,24 @@ class Life:
     Args:
         nursery: Where it is born.
         data: The folder of its files.
+        clock: In a nursery with ``fast-clock``, where the clock starts and how fast it goes.
         settings: ``TURNBACK_*`` variables, without the prefix and in lower case.
     """
 
-    def __init__(self, nursery, data, **settings):
+    def __init__(self, nursery, data, *, clock=None, **settings):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
+        self.data = data
         self._log = nursery.log
         given = {"data": str(data), "port": str(port), "admin_key": ADMIN, **settings}
-        self.pid = nursery.bear({f"TURNBACK_{k.upper()}": v for k, v in given.items()})
+        environment = {f"TURNBACK_{k.upper()}": v for k, v in given.items()}
+        if clock is not None:
+            environment |= {"CLOCK_FROM": clock[0].isoformat(), "CLOCK_RATE": str(clock[1])}
+        self.pid = nursery.bear(environment)
         self.http = httpx.Client(
-            base_url=self.url, timeout=30, headers={"Authorization": f"Bearer {ADMIN}"}
+            base_url=self.url, timeout=90, headers={"Authorization": f"Bearer {ADMIN}"}
         )
 
     def alive(self):

@@ -2,17 +2,22 @@
 
 Run as ``python nursery.py FAULT``; each line on stdin is a JSON object of settings and starts one
 service, whose process id is printed. With ``environment`` in it these variables are set and the
-command ``turnback serve`` is run instead. ``FAULT`` names a defect to plant, or is ``none``: a test
-that cannot notice a planted defect proves nothing.
+command ``turnback serve`` is run instead. ``FAULT`` names defects to plant, with commas
+between, or is ``none``: a test that cannot notice a planted defect proves nothing.
 """
 
+import importlib
 import json
 import os
 import signal
 import sys
+import time
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -24,9 +29,11 @@ from console import cli, dashboard
 from guardrails import assembly
 from guardrails.failpoints import Point, reached
 from metrics.ingest import Ingest
-from metrics.store import Appended
+from metrics.store import Appended, StoreError
 
 _ = (duckdb, np, pa, uvicorn)  # imported once for every life
+with suppress(ImportError):
+    importlib.import_module("pandas")  # by which values are recognised, where it is installed
 
 
 def acknowledge_early():
@@ -94,8 +101,56 @@ def new_key_each_time():
     assembly.WebhookChannel = Odd
 
 
+def impatient():
+    """Shorten every wait, so that what comes after it is seen sooner."""
+    from experiments import database
+    from guardrails import prometheus
+    from guardrails.channels import webhook
+
+    database.BUSY_SECONDS = 1.0
+    assembly.WebhookChannel = partial(webhook.WebhookChannel, timeout=0.3)
+    assembly.PrometheusClient = partial(prometheus.PrometheusClient, timeout=0.5)
+
+
+def unreachable_store():
+    """Let the metric store fail as long as there is a file ``unreachable`` beside its folder."""
+    from metrics.stores.duckdb import DuckDBMetricStore
+
+    def failing(name):
+        real = getattr(DuckDBMetricStore, name)
+
+        def method(self, *args, **options):
+            if (Path(self._log.path).parent.parent / "unreachable").exists():
+                raise StoreError("the metric store cannot be reached (connection refused)")
+            return real(self, *args, **options)
+
+        setattr(DuckDBMetricStore, name, method)
+
+    for name in ("append", "snapshot", "exposure_counts", "exposed_units", "quarantine"):
+        failing(name)
+
+
+def fast_clock():
+    """Let the clock start at ``CLOCK_FROM`` and run ``CLOCK_RATE`` times as fast, where set."""
+
+    class Fast:
+        def __init__(self):
+            self._from = datetime.fromisoformat(os.environ["CLOCK_FROM"])
+            self._rate = float(os.environ["CLOCK_RATE"])
+            self._begun = time.monotonic()
+
+        def now(self):
+            return self._from + self._rate * timedelta(seconds=time.monotonic() - self._begun)
+
+    usual = service.SystemClock
+    service.SystemClock = lambda: Fast() if "CLOCK_FROM" in os.environ else usual()
+
+
 FAULTS = {
     "none": lambda: None,
+    "impatient": impatient,
+    "unreachable-store": unreachable_store,
+    "fast-clock": fast_clock,
     "acknowledge-early": acknowledge_early,
     "forget-ids": forget_ids,
     "split-commit": split_commit,
@@ -117,7 +172,8 @@ def live(settings):
 
 def main():
     """Fork a service for every line."""
-    FAULTS[sys.argv[1]]()
+    for fault in sys.argv[1].split(","):
+        FAULTS[fault]()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not waited for
     for line in sys.stdin:
         settings = json.loads(line)

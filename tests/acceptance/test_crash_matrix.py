@@ -17,35 +17,16 @@ import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
-from experiments.assignment import bucket_of, bucket_ranges
 from guardrails.failpoints import Point, watched
+from tests.harm import BREACH, KEY, LATER, SPEC, START, UNITS, arms, story
 from tests.lives import ADMIN, Life, nursery
 from tests.receiver import receiving
 from tests.running import running
 
-START = datetime(2026, 1, 5, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-BREACH, LATER = START + 2 * HOUR, START + 3 * HOUR
-KEY = "exp"
-UNITS = 130  # of each arm: just above the gate
-SPEC = f"""\
-experiment: {KEY}
-unit: order_id
-variants:
-  control: {{weight: 50%, flow: {{steps: [confirm]}}}}
-  treatment: {{weight: 50%, flow: {{steps: [why, confirm]}}}}
-guardrails:
-  - {{kpi: cancel_success_rate, max_drop: 5%}}
-ends: {{after: 10d, observe_for: 2d}}
-check_every: 1h
-expect_units: 5000
-notify: [ops]
-"""
 SAME = (  # what a crash must not change, whenever it happens
     "SELECT experiment, at, watermark, missed, result, decision FROM evaluation ORDER BY at",
     "SELECT at, attempt, guardrail, treatment, outcome, evidence, body FROM finding ORDER BY id",
@@ -55,44 +36,6 @@ SAME = (  # what a crash must not change, whenever it happens
     "SELECT guardrail, treatment, checked_at, outcome, told, finding FROM monitor",
     "SELECT key, channel, body, delivered_at IS NULL, given_up_at FROM outbox ORDER BY id",
 )
-
-
-def arms():
-    """Return ``UNITS`` order ids of each arm, and 30 more of control, by the hash."""
-    ranges = bucket_ranges((0.5, 0.5), 1.0)
-    found, number = {"control": [], "treatment": []}, 0
-    while len(found["control"]) < UNITS + 30 or len(found["treatment"]) < UNITS:
-        unit = f"order-{number}"
-        number += 1
-        share = bucket_of(f"{KEY}:1", unit) / 10_000
-        found["control" if ranges[0][0] <= share < ranges[0][1] else "treatment"].append(unit)
-    return found["control"][:UNITS], found["treatment"][:UNITS], found["control"][UNITS:][:30]
-
-
-def story(begun=START):
-    """Return events of two hours: nobody of the treatment gets out; control is met later, too."""
-    control, treatment, late = arms()
-
-    def event(unit, name, after, **fields):
-        return {
-            "id": f"{unit}/{name}",
-            "name": name,
-            "happened_at": (begun + after).isoformat(),
-            "units": {"order_id": unit},
-            "fields": fields,
-        }
-
-    for arm, units, outcome in (
-        ("control", control, "cancelled"),
-        ("treatment", treatment, "kept"),
-    ):
-        for unit in units:
-            yield event(unit, "exposure", timedelta(), experiment=KEY, variant=arm)
-            yield event(unit, "cancel_started", timedelta(seconds=5))
-            yield event(unit, "cancel_finished", timedelta(seconds=60), outcome=outcome, seconds=55)
-    for unit in late:
-        at = 2.5 * HOUR
-        yield event(unit, "exposure", at, experiment=KEY, variant="control")
 
 
 @dataclass
@@ -200,7 +143,7 @@ def _after(it, data, at):
 
 
 def _served(life, when=""):
-    """Compare what is served with what is stored."""
+    """Compare what is served with what is stored, and both with what should be."""
     view = life.http.get(f"/api/v1/experiments/{KEY}").json()
     states = {v["name"]: v["state"] for v in view["variants"]}
     asked = {"context": {"targetingKey": arms()[1][0]}}
@@ -225,6 +168,12 @@ def _stored(it, data):
     for query, should, is_ in zip(SAME, it.expected, held(data), strict=True):
         if should != is_:
             wrong.append(f"{query.split(' FROM ')[1]}: {is_} instead of {should}")
+    return wrong + _once(it, data)
+
+
+def _once(it, data):
+    """Return what is not there exactly once: the rollback, its evidence, the key of its message."""
+    wrong = []
     with contextlib.closing(sqlite3.connect(data / "control.db")) as control:
         counted = control.execute(
             "SELECT (SELECT count(*) FROM \"transition\" WHERE after = 'rolled_back'), "
@@ -275,6 +224,26 @@ def test_a_planted_defect_is_found(tmp_path, fault, points):
     with world(tmp_path, fault) as it:
         found = all_of(it, points)
     assert len(found) == len(points), found
+
+
+@pytest.mark.parametrize("point", [Point.BEFORE_COMMIT, Point.COMMITTED, f"{Point.DELIVERED}:2"])
+def test_the_same_holds_where_checks_ring_by_themselves(tmp_path, point):
+    with world(tmp_path, "fast-clock") as it:
+        data = it.copy("ringing")
+        hook = json.dumps({"ops": f"{it.receiver.url}/ringing"})
+        settings = {"webhooks": hook, "ring_seconds": "0.05"}
+        first = Life(it.nursery, data, clock=(START, 3600), failpoint=point, **settings)
+        assert first.gone(within=60), "it never came to this step"
+        first.end()
+        second = Life(it.nursery, data, clock=(BREACH, 3600), **settings)
+        assert second.ready()
+        deadline = time.monotonic() + 60
+        while _served(second) or not it.receiver.keys("/ringing"):
+            assert time.monotonic() < deadline, _served(second)
+            time.sleep(0.05)
+        assert _replayed(second) == []
+        second.end(signal.SIGTERM)
+        assert _once(it, data) == []
 
 
 def test_every_step_is_met_by_one_rollback_and_its_verification_and_in_order():
