@@ -28,7 +28,7 @@ class Nursery:
 
     Args:
         log: File that everything they say is appended to.
-        fault: A defect to plant into all of them, by its name in ``acceptance/nursery.py``.
+        fault: Defects to plant into all of them, by their names in ``acceptance/nursery.py``.
     """
 
     def __init__(self, log, fault="none"):
@@ -45,9 +45,10 @@ class Nursery:
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
 
-    def bear(self, environment):
+    def bear(self, environment, fault="none"):
         with self._lock:
-            self._process.stdin.write(json.dumps({"environment": environment}) + "\n")
+            settings = {"environment": environment, "fault": fault}
+            self._process.stdin.write(json.dumps(settings) + "\n")
             self._process.stdin.flush()
             return int(self._process.stdout.readline())
 
@@ -73,11 +74,12 @@ class Life:
     Args:
         nursery: Where it is born.
         data: The folder of its files.
-        clock: In a nursery with ``fast-clock``, where the clock starts and how fast it goes.
+        fault: Defects to plant into this one.
+        clock: With ``fast-clock``, where the clock starts and how fast it goes.
         settings: ``TURNBACK_*`` variables, without the prefix and in lower case.
     """
 
-    def __init__(self, nursery, data, *, clock=None, **settings):
+    def __init__(self, nursery, data, *, fault="none", clock=None, **settings):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -88,7 +90,7 @@ class Life:
         environment = {f"TURNBACK_{k.upper()}": v for k, v in given.items()}
         if clock is not None:
             environment |= {"CLOCK_FROM": clock[0].isoformat(), "CLOCK_RATE": str(clock[1])}
-        self.pid = nursery.bear(environment)
+        self.pid = nursery.bear(environment, fault)
         self.http = httpx.Client(
             base_url=self.url, timeout=90, headers={"Authorization": f"Bearer {ADMIN}"}
         )

@@ -3,7 +3,8 @@
 Run as ``python nursery.py FAULT``; each line on stdin is a JSON object of settings and starts one
 service, whose process id is printed. With ``environment`` in it these variables are set and the
 command ``turnback serve`` is run instead. ``FAULT`` names defects to plant, with commas
-between, or is ``none``: a test that cannot notice a planted defect proves nothing.
+between, or is ``none``, and ``fault`` in the settings those of one service: a test that cannot
+notice a planted defect proves nothing.
 """
 
 import importlib
@@ -159,9 +160,16 @@ FAULTS = {
 }
 
 
+def plant(faults):
+    """Plant defects by name."""
+    for fault in faults.split(","):
+        FAULTS[fault]()
+
+
 def live(settings):
     """Run one service in this process until it is killed."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    plant(settings.pop("fault", "none"))
     if "environment" in settings:
         os.environ.update(settings["environment"])
         sys.argv = ["turnback", "serve"]
@@ -172,8 +180,7 @@ def live(settings):
 
 def main():
     """Fork a service for every line."""
-    for fault in sys.argv[1].split(","):
-        FAULTS[fault]()
+    plant(sys.argv[1])
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the dead are not waited for
     for line in sys.stdin:
         settings = json.loads(line)

@@ -16,14 +16,14 @@ import signal
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import pytest
 
 from guardrails.failpoints import Point, watched
 from tests.harm import BREACH, KEY, LATER, SPEC, START, UNITS, arms, story
-from tests.lives import ADMIN, Life, nursery
+from tests.lives import Life, nursery
 from tests.receiver import receiving
 from tests.running import running
 
@@ -46,12 +46,14 @@ class World:
     nursery: object
     receiver: object
     expected: list = field(default_factory=list)
+    fault: str = "none"
 
     def life(self, data, at=START, **settings):
         hook = f"{self.receiver.url}/{data.name}"
         return Life(
             self.nursery,
             data,
+            fault=self.fault,
             demo="1",
             demo_start=at.isoformat(),
             webhooks=json.dumps({"ops": hook}),
@@ -62,10 +64,11 @@ class World:
         return shutil.copytree(self.folder / "before", self.folder / name)
 
 
-@contextlib.contextmanager
-def world(folder, fault="none"):
+@pytest.fixture(scope="module")
+def it(tmp_path_factory):
     """Make the files by HTTP, and what a life without a crash leaves of them."""
-    with nursery(folder, fault) as forked, receiving() as receiver:
+    folder = tmp_path_factory.mktemp("matrix")
+    with nursery(folder) as forked, receiving() as receiver:
         it = World(folder, forked, receiver)
         life = it.life(folder / "before")
         assert life.ready()
@@ -198,8 +201,12 @@ def all_of(it, points, *, times=1, seed=0):
     """Run cases two at a time; return what is wrong by case."""
     rng = random.Random(seed)
     jobs = [
-        (f"{str(point).replace(':', '-')}-{n}", point, rng.uniform(0, 0.5) if times > 1 else None)
-        for point in points
+        (
+            f"{it.fault}-{times}-{point.replace(':', '-')}-{n}",
+            point,
+            rng.uniform(0, 0.5) if times > 1 else None,
+        )
+        for point in map(str, points)
         for n in range(times)
     ]
     with ThreadPoolExecutor(2) as pool:
@@ -207,9 +214,8 @@ def all_of(it, points, *, times=1, seed=0):
         return {job[0]: wrong for job, wrong in zip(jobs, done, strict=True) if wrong}
 
 
-def test_a_crash_at_every_step_leaves_what_no_crash_would_have_left(tmp_path):
-    with world(tmp_path) as it:
-        assert all_of(it, cases()) == {}
+def test_a_crash_at_every_step_leaves_what_no_crash_would_have_left(it):
+    assert all_of(it, cases()) == {}
 
 
 @pytest.mark.parametrize(
@@ -220,37 +226,37 @@ def test_a_crash_at_every_step_leaves_what_no_crash_would_have_left(tmp_path):
         ("new-key-each-time", [f"{Point.DELIVERED}:2"]),
     ],
 )
-def test_a_planted_defect_is_found(tmp_path, fault, points):
-    with world(tmp_path, fault) as it:
-        found = all_of(it, points)
+def test_a_planted_defect_is_found(it, fault, points):
+    found = all_of(replace(it, fault=fault), points)
     assert len(found) == len(points), found
 
 
 @pytest.mark.parametrize("point", [Point.BEFORE_COMMIT, Point.COMMITTED, f"{Point.DELIVERED}:2"])
-def test_the_same_holds_where_checks_ring_by_themselves(tmp_path, point):
-    with world(tmp_path, "fast-clock") as it:
-        data = it.copy("ringing")
-        hook = json.dumps({"ops": f"{it.receiver.url}/ringing"})
-        settings = {"webhooks": hook, "ring_seconds": "0.05"}
-        first = Life(it.nursery, data, clock=(START, 3600), failpoint=point, **settings)
-        assert first.gone(within=60), "it never came to this step"
-        first.end()
-        second = Life(it.nursery, data, clock=(BREACH, 3600), **settings)
-        assert second.ready()
-        deadline = time.monotonic() + 60
-        while _served(second) or not it.receiver.keys("/ringing"):
-            assert time.monotonic() < deadline, _served(second)
-            time.sleep(0.05)
-        assert _replayed(second) == []
-        second.end(signal.SIGTERM)
-        assert _once(it, data) == []
+def test_the_same_holds_where_checks_ring_by_themselves(it, point):
+    name = f"ringing-{point.replace(':', '-')}"
+    data = it.copy(name)
+    settings = {
+        "webhooks": json.dumps({"ops": f"{it.receiver.url}/{name}"}),
+        "ring_seconds": "0.05",
+        "fault": "fast-clock",
+    }
+    first = Life(it.nursery, data, clock=(START, 3600), failpoint=str(point), **settings)
+    assert first.gone(within=60), "it never came to this step"
+    first.end()
+    second = Life(it.nursery, data, clock=(BREACH, 3600), **settings)
+    assert second.ready()
+    deadline = time.monotonic() + 60
+    while _served(second) or not it.receiver.keys(f"/{name}"):
+        assert time.monotonic() < deadline, _served(second)
+        time.sleep(0.05)
+    assert _replayed(second) == []
+    second.end(signal.SIGTERM)
+    assert _once(it, data) == []
 
 
 def test_every_step_is_met_by_one_rollback_and_its_verification_and_in_order():
     lists = []
-    hook = json.dumps({"ops": "http://127.0.0.1:9"})
-    with running(webhooks=json.loads(hook), admin_key=ADMIN) as it:
-        it.http.headers["Authorization"] = f"Bearer {ADMIN}"
+    with running(webhooks={"ops": "http://127.0.0.1:9"}) as it:
         assert it.http.post("/api/v1/experiments", content=SPEC).is_success
         assert it.http.post("/api/v1/events", json=list(story())).is_success
         for instant in (BREACH, LATER):
@@ -267,9 +273,8 @@ def test_every_step_is_met_by_one_rollback_and_its_verification_and_in_order():
 
 
 @pytest.mark.acceptance
-def test_ten_crashes_at_every_step_leave_what_no_crash_would_have_left(tmp_path, record_property):
-    with world(tmp_path) as it:
-        assert all_of(it, cases(), times=10, seed=10) == {}
+def test_ten_crashes_at_every_step_leave_what_no_crash_would_have_left(it, record_property):
+    assert all_of(it, cases(), times=10, seed=10) == {}
     record_property("steps at which the service killed itself", len(cases()))
     record_property("kill -9 at a step, each followed by one at random", 10 * len(cases()))
     record_property("of them with exactly what no crash would have left", 10 * len(cases()))
