@@ -12,6 +12,7 @@ from guardrails.clock import Clock
 from guardrails.engine import Engine
 from guardrails.files import CONTROL
 from guardrails.following import Following
+from guardrails.gaps import Gaps
 from guardrails.prometheus import PrometheusClient
 from guardrails.scheduler import Bell
 from guardrails.service_settings import Settings
@@ -120,7 +121,7 @@ def assemble(
     }
     url = settings.prometheus_url
     prometheus = PrometheusClient(url.get_secret_value()) if url is not None else None
-    measured = EngineMetrics(("log", *channels))
+    measured, gaps = EngineMetrics(("log", *channels)), Gaps(clock)
     control = ControlPlane(f"sqlite:///{settings.data / CONTROL}")
     engine = Engine(
         control=control,
@@ -135,10 +136,12 @@ def assemble(
             prometheus=prometheus,
         ),
         catalogue=catalogue,
-        hooks=(measured,),
+        hooks=(measured, gaps),
         deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
     )
     engine.notices = (store.attention,)
+    if not settings.demo:  # whose clock is moved by hand, as far as one likes
+        engine.notices = (*engine.notices, gaps.attention)
     specs = _followed(settings, engine, clock)
     return Assembly(
         settings=settings,

@@ -76,6 +76,7 @@ class EngineMetrics(Collector):
         self._buckets = [0] * (len(CHECK_SECONDS) + 1)
         self._seconds = 0.0
         self._rang = NAN
+        self._missed = 0
 
     def rang(self, at: datetime) -> None:
         """Note that the engine has looked at what is due, whatever it found."""
@@ -88,6 +89,7 @@ class EngineMetrics(Collector):
             self._checks[report.result] += 1
             self._buckets[bisect_left(CHECK_SECONDS, report.seconds)] += 1
             self._seconds += report.seconds
+            self._missed += report.missed
 
     def on_notification(self, channel: str, result: str) -> None:
         """Count one try to deliver."""
@@ -103,7 +105,7 @@ class EngineMetrics(Collector):
         with self._lock:
             checks, told = dict(self._checks), dict(self._told)
             cumulative = list(accumulate(self._buckets))
-            seconds, rang = self._seconds, self._rang
+            seconds, missed, rang = self._seconds, self._missed, self._rang
         yield _gauge(
             "turnback_last_ring_timestamp_seconds",
             "Newest instant at which the engine looked at what is due; NaN before the first.",
@@ -113,6 +115,7 @@ class EngineMetrics(Collector):
         for result, count in checks.items():
             total.add_metric([result], count)
         yield total
+        yield _counter("turnback_checks_missed", "Checks that were due while nothing ran.", missed)
         edges = [*(str(edge) for edge in CHECK_SECONDS), "+Inf"]
         yield HistogramMetricFamily(
             "turnback_check_duration_seconds",
