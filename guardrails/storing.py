@@ -68,7 +68,7 @@ def store_check(
         save_snapshot(session, record.key, tick.at, snapshot_to_json(sight.snapshot))
     tell_blind(session, record, sight.loaded, sight.monitors, sight.findings, at=tick.at)
     transitions = act(session, settings, sight, at=now, evaluation=evaluation)
-    if kept or transitions:
+    if settings.accounts and (kept or transitions):
         account = account_of(
             sight,
             engine=settings.version,
