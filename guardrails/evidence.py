@@ -157,6 +157,7 @@ def account_of(
         "treatments": _plain(dict(inputs.treatments)),
         "phases": [at.isoformat() for at in inputs.phases],
         "suspended": inputs.suspended,
+        "data_quality": inputs.data_quality,
         "config": _config(sight),
         "before": [_before(m, parts) for m in inputs.monitors.values()],
         "snapshot": _snapshot(sight.loaded, inputs.snapshot, parts, whole=whole),
@@ -293,6 +294,7 @@ def inputs_of(account: Mapping[str, Any], parts: Mapping[str, str]) -> Inputs:
         suspended=account["suspended"],
         at=at,
         now=datetime.fromisoformat(account["check"]["now"]),
+        data_quality=account.get("data_quality", False),
     )
 
 

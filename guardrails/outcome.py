@@ -52,6 +52,7 @@ class Code(StrEnum):
     NOT_HELD = "not_held"  # inconclusive: beyond the limit, not for the whole time asked
     SOURCE_FAILED = "source_failed"  # error: a source outside the store gave no usable answer
     UNEVEN_SPLIT = "uneven_split"  # breach: units do not enter the arms in the planned shares
+    DOUBLE_EXPOSED = "double_exposed"  # breach: too many units were seen in two variants
     SPLIT_AS_PLANNED = "split_as_planned"  # pass: nothing speaks against the planned shares
     ARM_SILENT = "arm_silent"  # breach: no events of one arm, though the other has some
     ALL_SILENT = "all_silent"  # breach: no events of either arm
