@@ -18,8 +18,9 @@ from guardrails.conclude import Inputs, conclude
 from guardrails.decide import Decision
 from guardrails.loaded import Loaded
 from guardrails.look import read_cells
+from guardrails.monitors import load_monitors
 from guardrails.questions import Heard, answered
-from guardrails.repository import evaluation_exists, load_monitors
+from guardrails.repository import evaluation_exists
 from guardrails.settings import EngineSettings
 from guardrails.sight import Sight
 from guardrails.storing import store_check

@@ -173,7 +173,8 @@ class Ring:
             heard=heard,
             now=now,
         )
-        self._follow()
+        if done.transitions or done.result == "taken":
+            self._follow()  # nothing else of a check changes what is served
         return CheckReport(
             experiment=record.key,
             at=tick.at,
