@@ -3,7 +3,6 @@
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 
 import msgspec
 from sqlmodel import Session
@@ -36,11 +35,11 @@ from guardrails.replay import (
     changed_conclusion,
     gone_since,
     named_parts,
+    over_window,
     parsed,
     same_schedule,
 )
 from guardrails.shelf import Shelf
-from guardrails.words import duration
 from metrics.cells import Snapshot
 from metrics.store import AsOf, EventsGoneError, MetricStore
 from metrics.upkeep import gone_before
@@ -307,7 +306,7 @@ def _chained(inputs: Inputs, states: States, found: _Found, *, exact: bool) -> I
         mine: Mapping[str, WindowState] = states.get(key, {})
         chained = dict(monitor.states)
         for window, kept in monitor.states.items():
-            again, where = mine.get(window), f"{key[0]} of {key[1]} over {_length(window)}"
+            again, where = mine.get(window), f"{key[0]} of {key[1]}{over_window(window)}"
             if not kept.looks:
                 continue
             if again is None or not again.looks:
@@ -328,7 +327,3 @@ def _go_on(states: States, inputs: Inputs, findings: Sequence[Finding]) -> None:
         attempt = inputs.treatments[finding.treatment].attempt
         key = finding.guardrail, finding.treatment, attempt
         states[key] = {**states.get(key, {}), **finding.states}
-
-
-def _length(window: str) -> str:
-    return duration(timedelta(seconds=int(window)))
