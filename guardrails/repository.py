@@ -144,6 +144,12 @@ def insert_evaluation(
     return row.id
 
 
+def missed_checks(session: Session, experiment: str) -> int:
+    """Return how many ticks of an experiment nobody ran, over all its checks."""
+    total = select(func.sum(EvaluationRow.missed)).where(EvaluationRow.experiment == experiment)
+    return int(session.exec(total).one() or 0)
+
+
 def evaluation_exists(session: Session, experiment: str, at: datetime) -> bool:
     """Return whether a tick was recorded."""
     query = select(EvaluationRow.id).where(

@@ -321,3 +321,17 @@ def test_schedules_are_close_or_bit_for_bit_the_same():
     assert not same_schedule(one, near, exact=True)
     assert not same_schedule(one, replace(one, looks=3), exact=False)
     assert not same_schedule(one, replace(one, boundary=3.001), exact=False)
+
+
+def test_rules_without_windows_are_replayed_from_the_start_too(tmp_path):
+    from tests.evidence_world import SPEC
+
+    watches = "  - {rule: sample_ratio}\n  - {rule: freshness, max_age: 6h}\n"
+    w = EventWorld(tmp_path, SPEC.replace("ends:", f"{watches}ends:"))
+    w.hours(4)
+    replayed = w.engine.replay(w.kept()[-1], from_start=True)
+    assert (replayed.verdict, differing(replayed)) == ("equal", [])
+    w.change("UPDATE kept SET body = replace(body, 'information', 'Information')")
+    changed = w.engine.replay(w.kept()[-1])
+    assert changed.verdict == "different"
+    w.close()
