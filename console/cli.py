@@ -9,7 +9,16 @@ from typing import Annotated
 
 import typer
 
-from console import copies, eventing, keying, running, simulating, storing
+from console import (
+    channels,
+    copies,
+    eventing,
+    keying,
+    running,
+    scenarios,
+    simulating,
+    storing,
+)
 from console.arguments import (
     Baselines,
     CatalogueFile,
@@ -234,12 +243,18 @@ def kpis(
 
 
 @app.command(epilog=example("turnback schema > turnback.schema.json"))
-def schema(*, catalogue: CatalogueFile = None) -> None:
+def schema(
+    *,
+    catalogue: CatalogueFile = None,
+    scenario: Annotated[
+        bool, typer.Option("--scenario", help="Of scenario files instead.")
+    ] = False,
+) -> None:
     """Print the JSON Schema of spec files, for editors."""
     from console.commands.specs import schema as run
 
     with reported(as_json=True):
-        run(catalogue)
+        run(catalogue, scenario=scenario)
 
 
 @app.command(
@@ -339,6 +354,7 @@ simulating.add_to(app)
 running.add_to(app)
 eventing.add_to(app)
 storing.add_to(app)
+channels.add_to(app)
 
 
 @importers.command(
@@ -358,46 +374,7 @@ def online_retail(
         run(path, out, as_json=as_json)
 
 
-@app.command(
-    epilog=example(
-        "turnback backtest examples/online-retail.yaml --events orders.parquet",
-        'turnback backtest SPEC --events orders.parquet --plant "refund_hours*2.5@treatment"',
-    )
-)
-def backtest(
-    *,
-    spec: SpecPath,
-    events: Annotated[Path, typer.Option(help="Event file: *.parquet or *.jsonl.")],
-    every: Annotated[str, typer.Option(help="Time between two looks: 1h, 1d.")] = "1d",
-    seed: Annotated[
-        int | None,
-        typer.Option(parser=whole(0), metavar="N", help="Seed of the assignment hash."),
-    ] = None,
-    plant: Annotated[
-        str | None, typer.Option(help='Plant an effect: "refund_hours*2.5@treatment".')
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Keep the two files of the run in this new folder.")
-    ] = None,
-    catalogue: CatalogueFile = None,
-    as_json: Json = False,
-) -> None:
-    """Replay recorded events through checks and rollback."""
-    from console.commands.backtesting import run
-
-    with reported(as_json=as_json):
-        run(
-            spec,
-            events,
-            every=every,
-            seed=seed,
-            plant=plant,
-            data=data,
-            catalogue=catalogue,
-            as_json=as_json,
-        )
-
-
+scenarios.add_to(app)
 copies.add_to(app)
 keying.add_to(app)
 
