@@ -11,6 +11,7 @@ from guardrails.clock import Clock, SystemClock
 from guardrails.engine import Engine
 from guardrails.files import CONTROL
 from guardrails.following import Following
+from guardrails.gaps import Gaps
 from guardrails.lanes import Lanes
 from guardrails.prometheus import PrometheusClient
 from guardrails.scheduler import Bell
@@ -76,9 +77,13 @@ class Assembly:
         jobs["retention"] = (LOOK_EVERY, upkeep.run_due)
         jobs["totals"] = (SAVE_EVERY, self.store.save)
         if self.settings.checks:
-            jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self.engine.run_due)
+            jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self._ring)
         self._bell = Bell(jobs)
         self._bell.start()
+
+    def _ring(self) -> None:
+        self.engine.run_due()
+        self.measured.rang(self.clock.now())
 
     def _telling(self) -> Lanes:
         self._lanes = Lanes(
@@ -139,7 +144,7 @@ def assemble(
     channels = {name: given.build(wall.now) for name, given in settings.all_channels().items()}
     url = settings.prometheus_url
     prometheus = PrometheusClient(url.get_secret_value()) if url is not None else None
-    measured = EngineMetrics(("log", *channels))
+    measured, gaps = EngineMetrics(("log", *channels)), Gaps(clock)
     control = ControlPlane(f"sqlite:///{settings.data / CONTROL}")
     engine = Engine(
         control=control,
@@ -154,11 +159,13 @@ def assemble(
             prometheus=prometheus,
         ),
         catalogue=catalogue,
-        hooks=(measured,),
+        hooks=(measured, gaps),
         deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
     )
     untold = Untold(control, clock.now)
     engine.notices = (store.attention, untold.attention)
+    if not settings.demo:  # whose clock is moved by hand, as far as one likes
+        engine.notices = (*engine.notices, gaps.attention)
     specs = _followed(settings, engine, clock)
     return Assembly(
         settings=settings,

@@ -11,6 +11,7 @@ import msgspec
 
 from experiments.database import ControlPlane
 from guardrails.channels import Channel, DeliveryError, Message
+from guardrails.failpoints import Point, reached
 from guardrails.outbox_rows import (
     STEP_ASIDE,
     Waiting,
@@ -112,6 +113,7 @@ def deliver_to(
         if each.due_at > now():
             break  # it holds up those behind it
         result, holds_up = _deliver(control, name, channel, each, now=now, hurry=failing)
+        reached(Point.MARKED)
         report(name, result)
         delivered += result == "delivered"
         failing = failing and result != "delivered"
@@ -135,7 +137,9 @@ def _deliver(
         The result, and whether the message holds up those behind it.
     """
     attempts = waiting.attempts + 1
+    reached(Point.BEFORE_DELIVERY)
     error = _try(channel, name, waiting)
+    reached(Point.DELIVERED)
     at = now()
     with control.transaction() as session:
         if error is None:

@@ -13,6 +13,7 @@ from experiments.repository import (
     close_latch,
     insert_transition,
 )
+from guardrails.failpoints import Point, reached
 from guardrails.repository import enqueue
 from guardrails.tidings import after_rollback
 
@@ -46,6 +47,7 @@ def record_rollback(
         ChangedMeanwhileError: The treatment is not live any more.
     """
     close_latch(session, experiment=record.key, treatment=treatment, at=at, verify_after=at + grace)
+    reached(Point.LATCH)
     latch = latch_key(record.key, treatment)
     transition = insert_transition(
         session,
@@ -60,6 +62,7 @@ def record_rollback(
         evidence=evidence,
         latch=latch,
     )
+    reached(Point.TRANSITION)
     message(
         session,
         key=f"rolled_back:{latch}",
@@ -74,6 +77,7 @@ def record_rollback(
         guardrail=guardrail,
         facts=dict(facts or {}) | after_rollback(record.key, treatment.variant),
     )
+    reached(Point.MESSAGE)
     return transition
 
 
