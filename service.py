@@ -314,7 +314,6 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         admin.router(engine, note_valid),
         admin.decisions_router(engine),
         admin.suspension_router(engine),
-        admin.channels_router(engine),
         quarantine_router(lambda: running().events),
         kpis_router(lambda: [kpi.to_json() for kpi in engine().kpis()]),
         store_router(lambda: running().store, lambda: engine().frames(), now),
@@ -335,6 +334,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         running().guard.may_read(request)
 
     app.include_router(admin.validation_router(engine), dependencies=[Depends(may_read)])
+    app.include_router(admin.channels_router(engine, lambda: running().guard))
     health = admin.health_router(engine, lambda: running().store, settings.instance)
     app.include_router(health)
 

@@ -39,7 +39,7 @@ from guardrails.ring import STARTED, Ring
 from guardrails.served import ServedConfig, compile_all
 from guardrails.settings import EngineHook, EngineSettings
 from guardrails.shelf import Shelf
-from guardrails.suspension import SuspensionView, change, follow_setting
+from guardrails.suspension import SuspensionView, change, follow_setting, newest, tell
 from guardrails.validation import drafted, refuse_unknown_queries, unknown_channels
 from guardrails.views import (
     ApplyView,
@@ -340,13 +340,18 @@ class Engine(Reading):
         by_setting = self.settings.suspended
         with self._lock, self._control.transaction() as session:
             change(session, asked, suspend=on, by_setting=by_setting)
+            tell(session, channels=tuple(self._channels))
         logger.warning("%s %s the engine: %s", actor, "suspends" if on else "wakes", reason)
+        self._tell()
         return self.suspension()
 
     def begin(self) -> None:
         """Keep whether the service was started suspended; called once, when it starts."""
         with self._lock, self._control.transaction() as session:
+            before = newest(session)
             follow_setting(session, by_setting=self.settings.suspended, now=self._clock.now())
+            if newest(session) != before:
+                tell(session, channels=tuple(self._channels))
 
     def deliver(self) -> int:
         """Try every message that is due once; return how many were delivered."""
