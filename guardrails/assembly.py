@@ -74,9 +74,13 @@ class Assembly:
         jobs["retention"] = (LOOK_EVERY, upkeep.run_due)
         jobs["totals"] = (SAVE_EVERY, self.store.save)
         if self.settings.checks:
-            jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self.engine.run_due)
+            jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self._ring)
         self._bell = Bell(jobs)
         self._bell.start()
+
+    def _ring(self) -> None:
+        self.engine.run_due()
+        self.measured.rang(self.clock.now())
 
     def stop(self) -> None:
         """End what happens by itself and wait for what is under way; idempotent."""
