@@ -19,8 +19,9 @@ from guardrails.decide import Decision
 from guardrails.failpoints import Point, reached
 from guardrails.loaded import Loaded
 from guardrails.look import read_cells
+from guardrails.monitors import load_monitors
 from guardrails.questions import Heard, answered
-from guardrails.repository import evaluation_exists, load_monitors
+from guardrails.repository import evaluation_exists
 from guardrails.settings import EngineSettings
 from guardrails.sight import Sight
 from guardrails.storing import store_check

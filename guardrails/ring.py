@@ -175,7 +175,8 @@ class Ring:
             heard=heard,
             now=now,
         )
-        self._follow()
+        if done.transitions or done.result == "taken":
+            self._follow()  # nothing else of a check changes what is served
         reached(Point.SERVED)
         return CheckReport(
             experiment=record.key,

@@ -14,12 +14,12 @@ from guardrails.decide import is_blind
 from guardrails.evidence import account_of
 from guardrails.evidence_rows import insert_account
 from guardrails.failpoints import Point, reached
+from guardrails.monitors import save_monitors
 from guardrails.outcome import Finding, Outcome
 from guardrails.repository import (
     Monitor,
     insert_evaluation,
     insert_finding,
-    save_monitor,
     save_snapshot,
     snapshot_to_json,
 )
@@ -68,7 +68,7 @@ def store_check(
         save_snapshot(session, record.key, tick.at, snapshot_to_json(sight.snapshot))
     tell_blind(session, record, sight.loaded, sight.monitors, sight.findings, at=tick.at)
     transitions = act(session, settings, sight, at=now, evaluation=evaluation)
-    if kept or transitions:
+    if settings.accounts and (kept or transitions):
         account = account_of(
             sight,
             engine=settings.version,
@@ -124,6 +124,7 @@ def _store_findings(
         The findings that are kept.
     """
     found: list[Finding] = []
+    stand: list[tuple[Monitor, Monitor | None]] = []
     record, decision = sight.record, sight.decision
     told = {(f.guardrail, f.treatment) for f in decision.tell}
     acting = (*decision.rollbacks, *([decision.stop] if decision.stop is not None else []))
@@ -145,7 +146,8 @@ def _store_findings(
                 at=at,
             )
         after = _monitor(finding, before, attempt=attempt, at=at, kept=keep, told=pair in told)
-        save_monitor(session, record.key, record.seed, after, known=before is not None)
+        stand.append((after, before))
+    save_monitors(session, record.key, record.seed, stand)
     return found
 
 
