@@ -272,7 +272,7 @@ def test_every_step_is_met_by_one_rollback_and_its_verification_and_in_order():
         assert all(order.index(a) < order.index(b) for a, b in pairwise(first)), first
 
 
-@pytest.mark.acceptance
+@pytest.mark.acceptance(cores=2)
 def test_ten_crashes_at_every_step_leave_what_no_crash_would_have_left(it, record_property):
     assert all_of(it, cases(), times=10, seed=10) == {}
     record_property("steps at which the service killed itself", len(cases()))

@@ -410,6 +410,7 @@ def test_a_webhook_that_refuses_is_given_up_and_the_rollback_stands(lab):
         assert life.move(LATER)
         assert served(life) == TURNED_BACK
         assert deliveries(life) == [0, 0, 1]
+        assert re.search("given up", life.status(KEY))
         assert len(lab.receiver.keys("/refusing")) == 1
 
 
@@ -516,7 +517,7 @@ def until(true, *, within=60):
         time.sleep(0.02)
 
 
-@pytest.mark.acceptance
+@pytest.mark.acceptance(cores=0.5)
 def test_with_real_waits_a_lock_of_thirty_seconds_and_a_silent_webhook_lose_nothing(
     tmp_path, record_property
 ):

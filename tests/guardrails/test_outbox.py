@@ -55,7 +55,10 @@ def put(control, key="k", channels=("ops",)):
 def deliver(control, channel, now=T):
     results = []
     deliver_due(
-        control, {"ops": channel}, now=lambda: now, report=lambda name, result: results.append(result)
+        control,
+        {"ops": channel},
+        now=lambda: now,
+        report=lambda name, result: results.append(result),
     )
     return results
 
