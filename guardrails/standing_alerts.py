@@ -19,9 +19,10 @@ from experiments.repository import (
     load_treatments,
 )
 from guardrails.channels import Channel, DeliveryError, Message, Repeating
+from guardrails.monitors import load_monitors
 from guardrails.outbox import Report
 from guardrails.outbox_rows import Told, end_messages, told_messages
-from guardrails.repository import Monitor, load_monitors
+from guardrails.repository import Monitor
 from guardrails.rollback import latch_key
 from guardrails.suspension import is_suspended
 
