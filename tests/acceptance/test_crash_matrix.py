@@ -14,6 +14,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -99,7 +100,7 @@ def crash(it, name, point, *, again=None):
         it: The world.
         name: Of the case.
         point: The step, as ``TURNBACK_FAILPOINT`` takes it.
-        again: Kill the second life too, so many seconds after it answered.
+        again: Kill the second life too, so many seconds after it was begun.
     """
     data = it.copy(name)
     first = it.life(data, failpoint=point)
@@ -116,11 +117,12 @@ def crash(it, name, point, *, again=None):
         return ["it never came to this step"]
     if again is not None:
         second = it.life(data, at)
-        with ThreadPoolExecutor(1) as killer:
-            killing = killer.submit(lambda: (time.sleep(again), second.end()))
-            if second.ready() and second.move(at):
-                second.move(LATER)
-            killing.result()
+        killer = threading.Timer(again, second.signal)
+        killer.start()
+        if second.ready() and second.move(at):
+            second.move(LATER)
+        killer.join()
+        second.end()
     return _after(it, data, at)
 
 
@@ -204,7 +206,7 @@ def all_of(it, points, *, times=1, seed=0):
         (
             f"{it.fault}-{times}-{point.replace(':', '-')}-{n}",
             point,
-            rng.uniform(0, 0.5) if times > 1 else None,
+            rng.uniform(0, 1.5) if times > 1 else None,
         )
         for point in map(str, points)
         for n in range(times)
