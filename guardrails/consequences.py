@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlmodel import Session
 
@@ -10,7 +11,7 @@ from guardrails.outcome import Finding
 from guardrails.repository import message_exists
 from guardrails.rollback import message, record_rollback
 from guardrails.settings import EngineSettings
-from guardrails.sight import Sight, evidence_of, reason_of
+from guardrails.sight import Sight, advice_of, evidence_of, reason_of
 from guardrails.words import command, percent
 
 ENGINE = "turnback"
@@ -95,6 +96,10 @@ def _become(
             evidence=evidence_of(sight, stop),
             channels=sight.loaded.channels,
         )
+    evidence = evidence_of(sight, stop) if stop is not None else None
+    if sight.decision.advice is not None:
+        evidence = advice_of(sight, sight.decision.advice)
+        _tell_advice(session, sight, evidence, at=at)
     return insert_transition(
         session,
         experiment=record.key,
@@ -104,8 +109,24 @@ def _become(
         at=at,
         actor=ENGINE,
         reason=reason,
-        evidence=evidence_of(sight, stop) if stop is not None else None,
+        evidence=evidence,
         evaluation=evaluation,
+    )
+
+
+def _tell_advice(session: Session, sight: Sight, evidence: dict[str, Any], *, at: datetime) -> None:
+    record, advice = sight.record, evidence["advice"]
+    message(
+        session,
+        key=f"advice:{record.key}/{record.seed}",
+        kind="advice",
+        experiment=record.key,
+        variant=advice["treatment"],
+        at=at,
+        title=f"{record.key} is over: {advice['recommended'].replace('_', ' ')}",
+        text=" ".join([advice["words"], *advice["reasons"]]),
+        evidence=evidence,
+        channels=sight.loaded.channels,
     )
 
 
