@@ -25,6 +25,7 @@ from guardrails.catalogue_reading import service_catalogue
 from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.copies import Copies, require_match, warn_alone
 from guardrails.engine import Engine
+from guardrails.failpoints import Point, arm, reached
 from guardrails.files import CONTROL, STORE
 from guardrails.served import ServedConfig
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
@@ -176,6 +177,7 @@ def _built(
     warn_alone(settings.data / CONTROL, store)
     guarding = assemble(settings, store=store, clock=clock, flush=flush, catalogue=catalogue)
     undo.callback(guarding.close)
+    guarding.engine.notices = (*guarding.engine.notices, ingest.attention)
     require_match(guarding.control, store)
     serving = guarding.engine.serving
     _fill(exposures, serving(), store)
@@ -251,7 +253,11 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         running = services or await run_in_threadpool(build, settings)
-        feed = ChangeFeed(lambda: running.engine.serving().version, now=running.clock.now)
+        feed = ChangeFeed(
+            lambda: running.engine.serving().version,
+            now=running.clock.now,
+            told=lambda: reached(Point.STREAMED),
+        )
         app.state.services, app.state.feed = running, feed
         app.router.routes[0:0] = _hot_routes(running, feed)
         for page in pages:
@@ -355,6 +361,7 @@ def serve(
         AddressError: The service cannot listen where it is told to.
     """
     services = build(settings)
+    arm(settings.failpoint)
     try:
         with admin.listening(settings.host, settings.port) as sockets:
             url = f"http://{admin.address_of(settings.host, int(sockets[0].getsockname()[1]))}"

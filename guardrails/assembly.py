@@ -12,6 +12,7 @@ from guardrails.clock import Clock
 from guardrails.engine import Engine
 from guardrails.files import CONTROL
 from guardrails.following import Following
+from guardrails.gaps import Gaps
 from guardrails.prometheus import PrometheusClient
 from guardrails.scheduler import Bell
 from guardrails.service_settings import Settings
@@ -73,9 +74,13 @@ class Assembly:
         jobs["retention"] = (LOOK_EVERY, upkeep.run_due)
         jobs["totals"] = (SAVE_EVERY, self.store.save)
         if self.settings.checks:
-            jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self.engine.run_due)
+            jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self._ring)
         self._bell = Bell(jobs)
         self._bell.start()
+
+    def _ring(self) -> None:
+        self.engine.run_due()
+        self.measured.rang(self.clock.now())
 
     def stop(self) -> None:
         """End what happens by itself and wait for what is under way; idempotent."""
@@ -116,7 +121,7 @@ def assemble(
     }
     url = settings.prometheus_url
     prometheus = PrometheusClient(url.get_secret_value()) if url is not None else None
-    measured = EngineMetrics(("log", *channels))
+    measured, gaps = EngineMetrics(("log", *channels)), Gaps(clock)
     control = ControlPlane(f"sqlite:///{settings.data / CONTROL}")
     engine = Engine(
         control=control,
@@ -131,10 +136,12 @@ def assemble(
             prometheus=prometheus,
         ),
         catalogue=catalogue,
-        hooks=(measured,),
+        hooks=(measured, gaps),
         deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
     )
     engine.notices = (store.attention,)
+    if not settings.demo:  # whose clock is moved by hand, as far as one likes
+        engine.notices = (*engine.notices, gaps.attention)
     specs = _followed(settings, engine, clock)
     return Assembly(
         settings=settings,

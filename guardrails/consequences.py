@@ -6,7 +6,8 @@ from datetime import datetime
 from sqlmodel import Session
 
 from experiments.repository import TransitionRecord, insert_transition
-from guardrails.outcome import Finding
+from guardrails.decide import holds_the_ramp
+from guardrails.outcome import Code, Finding
 from guardrails.repository import message_exists
 from guardrails.rollback import message, record_rollback
 from guardrails.settings import EngineSettings
@@ -15,6 +16,8 @@ from guardrails.words import command, percent
 
 ENGINE = "turnback"
 """Who acts when nobody asked."""
+
+_UNLIKE_ARMS = frozenset({Code.UNEVEN_SPLIT, Code.DOUBLE_EXPOSED})
 
 
 def act(
@@ -137,16 +140,20 @@ def _tell(
 ) -> None:
     record = sight.record
     attempt = sight.treatments[finding.treatment].attempt
+    kind, happens = "breach_told", "nothing is done"
+    if finding.code in _UNLIKE_ARMS:
+        kind = "uneven_split"
+        held = holds_the_ramp(sight.loaded.rules[finding.guardrail])
+        happens = "the ramp stands still" if held else happens
     message(
         session,
         key=f"breach:{record.key}/{finding.treatment}/{record.seed}/{attempt}/{finding.guardrail}"
         f"@{at.isoformat()}",
-        kind="breach_told",
+        kind=kind,
         experiment=record.key,
         variant=finding.treatment,
         at=at,
-        title=f"{record.key}: {finding.guardrail} of {finding.treatment} is breached, "
-        "nothing is done",
+        title=f"{record.key}: {finding.guardrail} of {finding.treatment} is breached, {happens}",
         text=reason_of(sight, finding),
         evidence=evidence_of(sight, finding),
         channels=channels,

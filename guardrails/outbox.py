@@ -7,6 +7,7 @@ import msgspec
 
 from experiments.database import ControlPlane
 from guardrails.channels import Channel, DeliveryError, Message
+from guardrails.failpoints import Point, reached
 from guardrails.repository import due_messages, mark_message
 
 FIRST_RETRY = timedelta(seconds=5)
@@ -39,7 +40,9 @@ def deliver_due(
         if row.id is None:
             continue
         attempts = row.attempts + 1
+        reached(Point.BEFORE_DELIVERY)
         error, retryable = _try(channels.get(row.channel), row.channel, row.body)
+        reached(Point.DELIVERED)
         give_up = error is not None and (not retryable or attempts >= LAST_TRY)
         result = "delivered" if error is None else "given_up" if give_up else "retry"
         with control.transaction() as session:
@@ -53,6 +56,7 @@ def deliver_due(
                 now=now,
                 error=error,
             )
+        reached(Point.MARKED)
         delivered += error is None
         report(row.channel, result)
     return delivered

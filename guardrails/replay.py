@@ -329,10 +329,8 @@ def _changed_states(
 
 
 def over_window(window: str) -> str:
-    """Return over which window a state is: nothing for the state of a rule without windows."""
-    if not window.isdecimal():
-        return ""
-    return f" over {duration(timedelta(seconds=int(window)))}"
+    """Return the name of a state in words: of a window its length, of a watch of the data none."""
+    return f" over {duration(timedelta(seconds=int(window)))}" if window.isdecimal() else ""
 
 
 def close_states(one: WindowState, other: WindowState) -> bool:

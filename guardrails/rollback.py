@@ -13,6 +13,7 @@ from experiments.repository import (
     close_latch,
     insert_transition,
 )
+from guardrails.failpoints import Point, reached
 from guardrails.repository import enqueue
 
 
@@ -43,6 +44,7 @@ def record_rollback(
         ChangedMeanwhileError: The treatment is not live any more.
     """
     close_latch(session, experiment=record.key, treatment=treatment, at=at, verify_after=at + grace)
+    reached(Point.LATCH)
     latch = latch_key(record.key, treatment)
     transition = insert_transition(
         session,
@@ -57,6 +59,7 @@ def record_rollback(
         evidence=evidence,
         latch=latch,
     )
+    reached(Point.TRANSITION)
     message(
         session,
         key=f"rolled_back:{latch}",
@@ -69,6 +72,7 @@ def record_rollback(
         evidence=evidence,
         channels=channels,
     )
+    reached(Point.MESSAGE)
     return transition
 
 

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from experiments.errors import TurnbackError
 from experiments.language.amounts import parse_amount, parse_duration
+from guardrails.failpoints import fuse
 from metrics.access import LOOPBACK, Keys
 from metrics.catalogue import FieldType
 from metrics.events import EventLimits
@@ -59,6 +60,11 @@ def _address(url: SecretStr) -> SecretStr:
     if not good:
         raise ValueError("must be an address such as http://127.0.0.1:9090")
     return url
+
+
+def _step(text: str) -> str:
+    fuse(text)
+    return text
 
 
 def _secret(value: SecretStr | None) -> str | None:
@@ -113,6 +119,9 @@ class Settings(BaseSettings):
     )
     instance: str = Field("", max_length=64, description="Told by /readyz, to know it again.")
     demo: bool = Field(False, description="A clock that stands still until it is moved.")
+    failpoint: Annotated[str, AfterValidator(_step)] | None = Field(
+        None, description="For tests only: the step at which the process kills itself."
+    )
     demo_start: AwareDatetime = Field(DEMO_START, description="Where the demo's clock begins.")
 
     @property
@@ -155,6 +164,13 @@ class Settings(BaseSettings):
                 hint="set TURNBACK_ADMIN_KEY (and TURNBACK_INGEST_KEY, TURNBACK_CLIENT_KEY), "
                 "or listen on 127.0.0.1",
                 path="host",
+            )
+        if self.failpoint is not None and not self.local:
+            raise SettingsError(
+                f"refusing to listen on {self.host} with a failpoint: this service is meant to be "
+                "killed by a test",
+                hint="unset TURNBACK_FAILPOINT, or listen on 127.0.0.1",
+                path="failpoint",
             )
         if self.admin_key is None and (self.ingest_key or self.client_key):
             raise SettingsError(

@@ -75,6 +75,13 @@ class EngineMetrics(Collector):
         )
         self._buckets = [0] * (len(CHECK_SECONDS) + 1)
         self._seconds = 0.0
+        self._rang = NAN
+        self._missed = 0
+
+    def rang(self, at: datetime) -> None:
+        """Note that the engine has looked at what is due, whatever it found."""
+        with self._lock:
+            self._rang = at.timestamp()
 
     def on_check(self, report: CheckReport) -> None:
         """Count one check."""
@@ -82,6 +89,7 @@ class EngineMetrics(Collector):
             self._checks[report.result] += 1
             self._buckets[bisect_left(CHECK_SECONDS, report.seconds)] += 1
             self._seconds += report.seconds
+            self._missed += report.missed
 
     def on_notification(self, channel: str, result: str) -> None:
         """Count one try to deliver."""
@@ -97,11 +105,17 @@ class EngineMetrics(Collector):
         with self._lock:
             checks, told = dict(self._checks), dict(self._told)
             cumulative = list(accumulate(self._buckets))
-            seconds = self._seconds
+            seconds, missed, rang = self._seconds, self._missed, self._rang
+        yield _gauge(
+            "turnback_last_ring_timestamp_seconds",
+            "Newest instant at which the engine looked at what is due; NaN before the first.",
+            rang,
+        )
         total = CounterMetricFamily("turnback_checks", "Checks run, by result.", labels=["result"])
         for result, count in checks.items():
             total.add_metric([result], count)
         yield total
+        yield _counter("turnback_checks_missed", "Checks that were due while nothing ran.", missed)
         edges = [*(str(edge) for edge in CHECK_SECONDS), "+Inf"]
         yield HistogramMetricFamily(
             "turnback_check_duration_seconds",
@@ -233,14 +247,19 @@ def _states(views: list[ExperimentView]) -> Iterator[Metric]:
         "Instant of the newest check; NaN before the first.",
         labels=["experiment"],
     )
+    every = GaugeMetricFamily(
+        "turnback_check_interval_seconds", "Time between two checks.", labels=["experiment"]
+    )
     for view in views:
         for name in dict.fromkeys((*STATES, view.state)):
             state.add_metric([view.key, name], float(view.state == name))
         at = view.last_check_at
         if view.state not in ENDED:
             checked.add_metric([view.key], NAN if at is None else at.timestamp())
+            every.add_metric([view.key], view.check_every.total_seconds())
     yield state
     yield checked
+    yield every
 
 
 def _traffic(views: list[ExperimentView]) -> Iterator[Metric]:

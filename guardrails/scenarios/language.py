@@ -20,7 +20,7 @@ from experiments.language.reading import (
     read_record,
     record_schema,
 )
-from experiments.language.source import MappingNode, Node, ScalarNode, parse_yaml, to_json
+from experiments.language.source import MappingNode, Node, ScalarNode, parse_yaml
 from guardrails.scenarios.acts import changed_text
 from guardrails.scenarios.keys import ACT_KEYS, EXPECT_KEYS, SCENARIO_KEYS
 from guardrails.scenarios.people import RECIPES, People
@@ -244,7 +244,7 @@ def _named(record: Record | None, make: type[Any], names: Sequence[str]) -> Iter
         return
     for entry in record.node.entries:
         if entry.key in names and record.has(entry.key):
-            told = (in_one_line(to_json(entry.value)),) if make is Act else ()
+            told = (in_one_line(entry.value),) if make is Act else ()
             yield make(entry.key, record.get(entry.key), entry.at, *told)
 
 
