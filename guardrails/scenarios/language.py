@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import SpecError
+from experiments.errors import Problem, SpecError
 from experiments.language.one_line import in_one_line
 from experiments.language.reading import (
     Item,
@@ -130,7 +130,7 @@ class _Reader:
         """Return an experiment; its problems are told at their own lines."""
         if node is None:
             return None
-        place, file, shift = record.place.key(key), self.report.file, 0
+        place, file, shift = record.place.key(key), self.report.file, -1
         if isinstance(node, ScalarNode):
             path = self.folder / node.text
             try:
@@ -149,9 +149,8 @@ class _Reader:
             spec = load_spec(text, source=file)
             return load_spec(changed_text(text, changes), source=file) if changes else spec
         except SpecError as error:
-            self.report.problems += [
-                replace(p, column=p.column + shift if p.line else 0) for p in error.problems
-            ]
+            told = error.problems if shift < 0 else [_moved(p, key, shift) for p in error.problems]
+            self.report.problems += told
             return None
 
     def _steps(self, record: Record) -> Iterator[Step]:
@@ -277,6 +276,12 @@ def _service(record: Record | None) -> Service:
         holdout=holdout.share if holdout is not None else plain.holdout,
         grace=record.get("grace", plain.grace),
     )
+
+
+def _moved(problem: Problem, key: str, shift: int) -> Problem:
+    """Return a problem of an experiment within the file as a problem of the file."""
+    path = f"{key}.{problem.path}" if problem.path else key
+    return replace(problem, path=path, column=problem.column + shift)
 
 
 def _cut(text: str, node: MappingNode, root: MappingNode) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 from experiments.assignment import TARGETING_KEY, CompiledExperiment
 from experiments.errors import TurnbackError
-from experiments.exposures import assigned_variant
 from experiments.language.amounts import format_duration
 from experiments.spec import Exposure
 from guardrails.replay import Verdict
@@ -184,9 +183,8 @@ class _Player:
         context = {spec.unit: person.unit, TARGETING_KEY: person.unit, **person.attributes}
         answer = compiled.assign(context)
         variant, counts = answer.variant, answer.counts
-        if world.stale and answer.assigned is None:
-            variant = assigned_variant(compiled, person.unit) or variant
-            counts = variant != answer.variant
+        if world.stale and not counts and answer.assigned is not None:
+            variant, counts = answer.assigned, answer.assigned != answer.variant
         if not counts:
             return
         losses, draw = world.lost, self.losing.random()
