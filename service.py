@@ -22,6 +22,7 @@ from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
 from guardrails.build import build_version
 from guardrails.catalogue_reading import service_catalogue
+from guardrails.channel_views import counted
 from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.copies import Copies, require_match, warn_alone
 from guardrails.engine import Engine
@@ -220,6 +221,11 @@ def _measure(services: Services) -> None:
             now=services.clock.now,
             suspended=lambda: services.engine.suspension().suspended,
             config_valid=lambda: services.config_valid,
+            messages=lambda: counted(
+                services.guarding.control,
+                now=services.clock.now(),
+                known=services.engine.channels,
+            ),
         )
     )
 
@@ -308,6 +314,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         admin.router(engine, note_valid),
         admin.decisions_router(engine),
         admin.suspension_router(engine),
+        admin.channels_router(engine),
         quarantine_router(lambda: running().events),
         kpis_router(lambda: [kpi.to_json() for kpi in engine().kpis()]),
         store_router(lambda: running().store, lambda: engine().frames(), now),

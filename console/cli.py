@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console import copies, eventing, running, scenarios, simulating, storing
+from console import channels, copies, eventing, running, scenarios, simulating, storing
 from console.arguments import (
     Baselines,
     CatalogueFile,
@@ -345,6 +345,7 @@ simulating.add_to(app)
 running.add_to(app)
 eventing.add_to(app)
 storing.add_to(app)
+channels.add_to(app)
 
 
 @importers.command(

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from experiments.lifecycle import OVER, State
 from guardrails.build import build_version
+from guardrails.outbox_rows import Tally
 from guardrails.outcome import Outcome
 from guardrails.views import CheckReport, ExperimentView, GuardrailView, KpiView
 
@@ -146,6 +147,7 @@ class StateCollector(Collector):
         now: The clock.
         suspended: Returns whether the engine acts on nothing.
         config_valid: Whether the newest file sent and the whole followed folder are good.
+        messages: Returns how the messages of every channel fare.
     """
 
     def __init__(
@@ -156,12 +158,14 @@ class StateCollector(Collector):
         now: Callable[[], datetime],
         suspended: Callable[[], bool],
         config_valid: Callable[[], bool],
+        messages: Callable[[], Mapping[str, Tally]] = dict,
     ) -> None:
         self._experiments = experiments
         self._intake = intake
         self._now = now
         self._suspended = suspended
         self._config_valid = config_valid
+        self._messages = messages
 
     def describe(self) -> Iterable[Metric]:
         """Name nothing in advance: registration must not read the engine."""
@@ -178,6 +182,7 @@ class StateCollector(Collector):
         yield from _guardrails(live)
         yield from _blind(live, now)
         yield from _rollbacks(views)
+        yield from _messages(self._messages())
         yield from self._service()
 
     def _service(self) -> Iterator[Metric]:
@@ -213,6 +218,24 @@ class StateCollector(Collector):
         yield InfoMetricFamily(
             "turnback_build", "Version of the service.", value={"version": build_version()}
         )
+
+
+def _messages(tallies: Mapping[str, Tally]) -> Iterator[Metric]:
+    waiting = GaugeMetricFamily(
+        "turnback_notifications_waiting",
+        "Messages of a channel that are neither delivered nor given up.",
+        labels=["channel"],
+    )
+    given_up = GaugeMetricFamily(
+        "turnback_notifications_given_up",
+        "Messages of a channel given up within a day.",
+        labels=["channel"],
+    )
+    for channel, tally in tallies.items():
+        waiting.add_metric([channel], tally.waiting)
+        given_up.add_metric([channel], tally.given_up)
+    yield waiting
+    yield given_up
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
