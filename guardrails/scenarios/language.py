@@ -29,7 +29,9 @@ from guardrails.scenarios.values import (
     Act,
     Effect,
     Expectation,
+    Lost,
     Scenario,
+    Sent,
     Service,
     Step,
     Turned,
@@ -188,14 +190,14 @@ class _Reader:
         rails = [guardrail.id for guardrail in scenario.spec.guardrails]
         for item in record.get("effects", ()):
             _known(item.value, "of", item.value.get("of", ()), arms, "variant")
+            where = list(item.value.get("where", ()))
+            _known(item.value, "where", where, list(scenario.attributes), "attribute")
+        beside = [spec.experiment.key for spec in scenario.beside]
         for step in (*(i.value for i in record.get("timeline", ())), record):
-            for name in ("roll_back", "resume"):
-                if (by_hand := step.get(name)) is not None:
-                    _known(step, name, [by_hand["variant"]], arms, "variant")
+            _check_acts(step, arms, list(scenario.queries))
             if (expected := step.get("expect")) is not None:
                 _check_expected(expected, arms, rails)
-            if (told := step.get("prometheus")) is not None:
-                _known(step, "prometheus", list(told), list(scenario.queries), "query")
+                _known(expected, "shared", list(expected.get("shared", ())), beside, "experiment")
         _check_planted(record, scenario)
 
 
@@ -215,12 +217,25 @@ def _check_planted(record: Record, scenario: Scenario) -> None:
         record.problem("people", str(error))
 
 
+def _check_acts(step: Record, arms: Sequence[str], queries: Sequence[str]) -> None:
+    for name in ("roll_back", "resume"):
+        if (by_hand := step.get(name)) is not None:
+            _known(step, name, [by_hand["variant"]], arms, "variant")
+    lost: Lost = step.get("lose", Lost())
+    _known(step, "lose", [lost.of] if lost.of is not None else [], arms, "variant")
+    sent: Sent | None = step.get("send")
+    _known(step, "send", [sent.units] if sent is not None else [], [*arms, "new"], "variant")
+    _known(step, "prometheus", list(step.get("prometheus", ())), queries, "query")
+
+
 def _check_expected(expected: Record, arms: Sequence[str], rails: Sequence[str]) -> None:
     _known(expected, "live", expected.get("live", ()), arms, "variant")
     turned: Sequence[Turned] = expected.get("rolled_back", ())
     _known(expected, "rolled_back", [t.variant for t in turned], arms, "variant")
     named = [t.by for t in turned if t.by is not None]
     _known(expected, "rolled_back", named, [*rails, "person"], "guardrail")
+    about = [told.about for told in expected.get("told", ()) if told.about is not None]
+    _known(expected, "told", about, arms, "variant")
     for name in ("units", "attempt", "served", "verified"):
         _known(expected, name, list(expected.get(name, ())), arms, "variant")
     for name in ("outcomes", "blind"):
