@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import BaseRoute
 
 import experiments.api as ofrep
+import experiments.growthbook_api as growthbook
 import guardrails.api as admin
 import metrics.api as events
 from experiments.changes import ChangeFeed
@@ -29,6 +30,7 @@ from guardrails.copies import Copies, require_match, warn_alone
 from guardrails.engine import Engine
 from guardrails.failpoints import Point, arm, reached
 from guardrails.files import CONTROL, STORE
+from guardrails.keys import Made
 from guardrails.served import ServedConfig
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
 from guardrails.specs_view import SpecsView
@@ -147,6 +149,8 @@ def build(settings: Settings) -> Services:
         StoreError: The files cannot be opened, or another process holds them.
     """
     settings = settings.checked()
+    if not (settings.data / CONTROL).exists():
+        settings.checked_keys(Made())  # what is refused leaves nothing behind
     catalogue = service_catalogue(settings.catalogue)
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     clock = SteppedClock(settings.demo_start) if settings.demo else SystemClock()
@@ -233,10 +237,13 @@ def _measure(services: Services) -> None:
 
 def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
     settings = services.settings
-    door = events.Door(services.admission.ring, settings.max_body_bytes, settings.max_batch_events)
-    stream = ofrep.ChangeStream(feed, services.admission.ring)
+    ring = services.admission.ring
+    door = events.Door(ring, settings.max_body_bytes, settings.max_batch_events)
+    serving, wall = services.engine.serving, SystemClock()
+    track = growthbook.TrackEndpoint(services.events, door, serving, settings.default_unit)
     return [
-        *ofrep.routes(services.evaluations, stream),
+        *ofrep.routes(services.evaluations, ofrep.ChangeStream(feed, ring)),
+        *growthbook.growthbook_routes(growthbook.Payloads(serving, wall.now), feed, track),
         *events.routes(services.events, door),
     ]
 
@@ -266,6 +273,7 @@ def create_app(
             told=lambda: reached(Point.STREAMED),
         )
         app.state.services, app.state.feed = running, feed
+        running.engine.on_served(feed.notice)
         app.router.routes[0:0] = _hot_routes(running, feed)
         for page in pages:
             page(app, running)
@@ -292,7 +300,7 @@ def create_app(
     admin.install_errors(app)
     _wrap(app)
     # the hot routes are no routes of FastAPI's: their description is our own
-    app.openapi()["paths"].update({**ofrep.DESCRIBED, **events.DESCRIBED})
+    app.openapi()["paths"].update({**ofrep.DESCRIBED, **growthbook.DESCRIBED, **events.DESCRIBED})
     return app
 
 
@@ -326,7 +334,6 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         admin.router(engine, note_valid),
         admin.decisions_router(engine),
         admin.suspension_router(engine),
-        admin.channels_router(engine),
         quarantine_router(lambda: running().events),
         kpis_router(lambda: [kpi.to_json() for kpi in engine().kpis()]),
         store_router(lambda: running().store, lambda: engine().frames(), now),
@@ -348,6 +355,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         running().guard.may_read(request)
 
     app.include_router(admin.validation_router(engine), dependencies=[Depends(may_read)])
+    app.include_router(admin.channels_router(engine, lambda: running().guard))
     health = admin.health_router(engine, lambda: running().store, settings.instance)
     app.include_router(health)
 

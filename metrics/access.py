@@ -116,6 +116,14 @@ class Access(Protocol):
         """
         ...
 
+    def require_public(self, key: str) -> None:
+        """Let pass a key that stands in an address, where only a client's may stand.
+
+        Raises:
+            AccessError: It is not known, it is a secret one, or it asks too often.
+        """
+        ...
+
     def opens_stream(self, token: str) -> bool:
         """Return whether ``token`` opens the change stream."""
         ...
@@ -255,6 +263,26 @@ class Keys:
                 hint,
             )
         raise AccessError(401, "unauthorized", "this needs a key", hint)
+
+    def require_public(self, key: str) -> None:
+        """Let pass a key that stands in an address, where only a client's may stand.
+
+        Where callers without a key may evaluate, any name does: SDKs always send one.
+
+        Raises:
+            AccessError: It is not known, or it is a secret one: addresses end up in logs.
+        """
+        given = digest(key)
+        secret = [each for each in self.known if each.role > Role.CLIENT]
+        if any(hmac.compare_digest(given, each.digest) for each in secret):
+            raise AccessError(
+                403,
+                "secret_key",
+                "a secret key stands in this address",
+                "put the client key there, and replace the secret one: addresses end up in logs",
+            )
+        if self.anyone < Role.CLIENT:
+            self.require(Role.CLIENT, None, key)
 
     def opens_stream(self, token: str) -> bool:
         """Return whether ``token`` opens the change stream."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 
-from metrics.access import AccessError, Keys, Role
+from metrics.access import AccessError, Keys, Known, Role
 
 
 @dataclass(slots=True)
@@ -91,18 +91,18 @@ class KeyRing:
         """
         keys = self._keys
         held = keys.require(role, authorization, api_key, origin=origin)
-        found = keys.find(authorization, api_key) if keys.known else None
-        if found is not None:
-            wait = self._spend(found.name)
-            if wait:
-                raise AccessError(
-                    429,
-                    "too_many_requests",
-                    f"the key '{found.name}' may ask {self._limit:g} times a second",
-                    f"try again in {wait} s, or send more events in one request",
-                    retry_after=wait,
-                )
+        self._note(keys.find(authorization, api_key) if keys.known else None)
         return held
+
+    def require_public(self, key: str) -> None:
+        """Let pass a key that stands in an address, where only a client's may stand.
+
+        Raises:
+            AccessError: It is not known, it is a secret one, or it asks too often.
+        """
+        keys = self._keys
+        keys.require_public(key)
+        self._note(keys.find(None, key) if keys.known else None)
 
     def name_of(self, authorization: str | None, api_key: str | None) -> str | None:
         """Return what the caller's key is called, ``None`` without one that is known."""
@@ -114,6 +114,19 @@ class KeyRing:
         with self._lock:
             used, self._used = self._used, {}
         return used
+
+    def _note(self, found: Known | None) -> None:
+        if found is None:
+            return
+        wait = self._spend(found.name)
+        if wait:
+            raise AccessError(
+                429,
+                "too_many_requests",
+                f"the key '{found.name}' may ask {self._limit:g} times a second",
+                f"try again in {wait} s, or send more events in one request",
+                retry_after=wait,
+            )
 
     def _spend(self, name: str) -> int:
         """Take one request of a key's; return the seconds to wait, 0 when it may ask now."""
