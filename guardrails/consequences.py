@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlmodel import Session
 
@@ -11,7 +12,8 @@ from guardrails.outcome import Code, Finding
 from guardrails.repository import message_exists
 from guardrails.rollback import message, record_rollback
 from guardrails.settings import EngineSettings
-from guardrails.sight import Sight, evidence_of, reason_of
+from guardrails.sight import Sight, advice_of, evidence_of, reason_of
+from guardrails.tidings import after_breach, after_change, become_title, facts_of
 from guardrails.words import command, percent
 
 ENGINE = "turnback"
@@ -48,6 +50,8 @@ def act(
             evidence=evidence_of(sight, finding),
             evaluation=evaluation,
             channels=channels,
+            guardrail=finding.guardrail,
+            facts=facts_of(sight.loaded, finding),
         )
         for finding in decision.rollbacks
     ]
@@ -83,21 +87,26 @@ def _become(
 ) -> TransitionRecord:
     """Record a new state of the experiment: its time has come, or a breach stops it."""
     record, stop = sight.record, sight.decision.stop
-    reason = "the time set in the file has come"
-    if stop is not None:
-        reason = reason_of(sight, stop)
-        message(
-            session,
-            key=f"stopped:{record.key}/{record.seed}@{at.isoformat()}",
-            kind="stopped",
-            experiment=record.key,
-            variant=None,
-            at=at,
-            title=f"{record.key} was stopped: everybody gets control",
-            text=reason,
-            evidence=evidence_of(sight, stop),
-            channels=sight.loaded.channels,
-        )
+    reason = reason_of(sight, stop) if stop is not None else "the time set in the file has come"
+    message(
+        session,
+        key=f"{after}:{record.key}/{record.seed}@{at.isoformat()}",
+        kind=after,
+        experiment=record.key,
+        variant=None,
+        at=at,
+        title=become_title(record.key, after),
+        text=reason,
+        evidence=evidence_of(sight, stop) if stop is not None else None,
+        channels=sight.loaded.channels,
+        guardrail=stop.guardrail if stop is not None else None,
+        facts=(facts_of(sight.loaded, stop) if stop is not None else {})
+        | after_change(record.key, after),
+    )
+    evidence = evidence_of(sight, stop) if stop is not None else None
+    if sight.decision.advice is not None:
+        evidence = advice_of(sight, sight.decision.advice)
+        _tell_advice(session, sight, evidence, at=at)
     return insert_transition(
         session,
         experiment=record.key,
@@ -107,8 +116,24 @@ def _become(
         at=at,
         actor=ENGINE,
         reason=reason,
-        evidence=evidence_of(sight, stop) if stop is not None else None,
+        evidence=evidence,
         evaluation=evaluation,
+    )
+
+
+def _tell_advice(session: Session, sight: Sight, evidence: dict[str, Any], *, at: datetime) -> None:
+    record, advice = sight.record, evidence["advice"]
+    message(
+        session,
+        key=f"advice:{record.key}/{record.seed}",
+        kind="advice",
+        experiment=record.key,
+        variant=advice["treatment"],
+        at=at,
+        title=f"{record.key} is over: {advice['recommended'].replace('_', ' ')}",
+        text=" ".join([advice["words"], *advice["reasons"]]),
+        evidence=evidence,
+        channels=sight.loaded.channels,
     )
 
 
@@ -132,6 +157,7 @@ def _ask(session: Session, sight: Sight, *, at: datetime) -> None:
         f"{command('approve', record.key)} allows the next step.",
         evidence=None,
         channels=sight.loaded.channels,
+        facts={"next": command("approve", record.key)},
     )
 
 
@@ -157,4 +183,6 @@ def _tell(
         text=reason_of(sight, finding),
         evidence=evidence_of(sight, finding),
         channels=channels,
+        guardrail=finding.guardrail,
+        facts=facts_of(sight.loaded, finding) | after_breach(record.key, finding.treatment),
     )

@@ -39,7 +39,7 @@ from guardrails.ring import STARTED, Ring
 from guardrails.served import ServedConfig, compile_all
 from guardrails.settings import EngineHook, EngineSettings
 from guardrails.shelf import Shelf
-from guardrails.suspension import SuspensionView, change, follow_setting
+from guardrails.suspension import SuspensionView, change, follow_setting, newest, tell
 from guardrails.validation import drafted, refuse_unknown_queries, unknown_channels
 from guardrails.views import (
     ApplyView,
@@ -108,6 +108,7 @@ class Engine(Reading):
             adopt_meanings(session, self._shelf.load)
         self._facts: object = None
         self._served = ServedConfig("", {})
+        self._announce: Callable[[], None] = _nobody
         self._refresh()
 
     @property
@@ -135,6 +136,10 @@ class Engine(Reading):
     def serving(self) -> ServedConfig:
         """Return what applications are answered from; never blocks."""
         return self._served
+
+    def on_served(self, told: Callable[[], None]) -> None:
+        """Call ``told`` whenever another configuration is served; it must not block."""
+        self._announce = told
 
     def apply(self, text: str, *, source: str, actor: str, dry_run: bool = False) -> ApplyView:
         """Validate a file and make it the experiment's newest revision, starting it when new.
@@ -340,13 +345,18 @@ class Engine(Reading):
         by_setting = self.settings.suspended
         with self._lock, self._control.transaction() as session:
             change(session, asked, suspend=on, by_setting=by_setting)
+            tell(session, channels=tuple(self._channels))
         logger.warning("%s %s the engine: %s", actor, "suspends" if on else "wakes", reason)
+        self._tell()
         return self.suspension()
 
     def begin(self) -> None:
         """Keep whether the service was started suspended; called once, when it starts."""
         with self._lock, self._control.transaction() as session:
+            before = newest(session)
             follow_setting(session, by_setting=self.settings.suspended, now=self._clock.now())
+            if newest(session) != before:
+                tell(session, channels=tuple(self._channels))
 
     def deliver(self) -> int:
         """Try every message that is due once; return how many were delivered."""
@@ -382,6 +392,11 @@ class Engine(Reading):
                 return
             self._served = compile_all(self._shelf.standings(session), self._served.experiments)
             self._facts = facts
+        self._announce()
+
+
+def _nobody() -> None:
+    """Tell nobody: nobody asked yet."""
 
 
 @contextmanager

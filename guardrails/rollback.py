@@ -1,6 +1,6 @@
 """Turning a treatment back: state, transition, evidence and messages in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from experiments.repository import (
 )
 from guardrails.failpoints import Point, reached
 from guardrails.repository import enqueue
+from guardrails.tidings import after_rollback
 
 
 def latch_key(experiment: str, treatment: TreatmentRecord) -> str:
@@ -34,6 +35,8 @@ def record_rollback(
     evidence: dict[str, Any] | None,
     evaluation: int | None,
     channels: Sequence[str],
+    guardrail: str | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> TransitionRecord:
     """Close the latch of a live treatment inside the caller's transaction.
 
@@ -71,6 +74,8 @@ def record_rollback(
         text=reason,
         evidence=evidence,
         channels=channels,
+        guardrail=guardrail,
+        facts=dict(facts or {}) | after_rollback(record.key, treatment.variant),
     )
     reached(Point.MESSAGE)
     return transition
@@ -88,6 +93,8 @@ def message(
     text: str,
     evidence: dict[str, Any] | None,
     channels: Sequence[str],
+    guardrail: str | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     """Put a message into the outbox inside the caller's transaction."""
     body = {
@@ -99,5 +106,7 @@ def message(
         "title": title,
         "text": text,
         "evidence": evidence,
+        "guardrail": guardrail,
+        "facts": dict(facts or {}),
     }
     enqueue(session, key=key, channels=channels, experiment=experiment, at=at, body=body)

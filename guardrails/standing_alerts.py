@@ -142,6 +142,7 @@ class _State:
             "rolled_back": self._rolled_back,
             "rollback_ineffective": partial(self._rolled_back, still_shown=True),
             "breach_told": self._breached,
+            "uneven_split": self._breached,
             "blind": self._blind,
             "approval_wanted": self._waits,
         }.get(message.kind)

@@ -101,4 +101,5 @@ def store_verified(
                 "meet it: some clients do not follow the served configuration",
                 evidence=None,
                 channels=channels,
+                facts={"next": f"turnback status {record.key}"},
             )

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from guardrails.api import examples
+from guardrails.api.access import Guard
 from guardrails.api.answers import described, refusals, to_json
 from guardrails.channel_views import ChannelTest, ChannelView
 from guardrails.engine import Engine
@@ -18,13 +19,25 @@ class ChannelsAnswer:
     channels: tuple[ChannelView, ...]
 
 
-def channels_router(engine: Callable[[], Engine]) -> APIRouter:
-    """Return the routes that list channels and try one.
+def channels_router(engine: Callable[[], Engine], guard: Callable[[], Guard]) -> APIRouter:
+    """Return the routes that list channels and try one: for admins alone.
+
+    Where messages go is nobody else's business, and a test message is sent to people.
 
     Args:
         engine: Returns the running engine.
+        guard: Returns who may do what.
     """
-    api = APIRouter(prefix="/api/v1/channels", tags=["operation"], responses=refusals())
+
+    def admit(request: Request) -> None:
+        guard().may_change(request)
+
+    api = APIRouter(
+        prefix="/api/v1/channels",
+        tags=["operation"],
+        responses=refusals(),
+        dependencies=[Depends(admit)],
+    )
     listed = described(ChannelsAnswer, {"channels": [examples.CHANNEL]})
     tried = described(ChannelTest, examples.CHANNEL_TEST, what="What became of it")
 

@@ -26,6 +26,7 @@ SEVERITY: Final[Mapping[str, str]] = {
     "rolled_back": "warning",
     "stopped": "warning",
     "breach_told": "warning",
+    "uneven_split": "warning",
     "blind": "warning",
     "suspended": "warning",
 }

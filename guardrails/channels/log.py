@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from guardrails.channels import Message
 from guardrails.channels.config import ChannelConfig
-from guardrails.channels.texts import one_line
+from guardrails.channels.texts import one_line, plain
 
 logger = logging.getLogger("turnback.notify")
 
@@ -27,7 +27,7 @@ class LogChannel:
         logger.warning(
             "%s: %s",
             one_line(message.title),
-            one_line(message.text, _LONGEST),
+            one_line(plain(message, _LONGEST), _LONGEST),
             extra={
                 "experiment": message.experiment,
                 "variant": message.variant,

@@ -97,7 +97,9 @@ def _words(name: str, kind: str, error: ErrorDetails, known: list[str]) -> str:
     if error["type"] == "value_error":
         return f"{where}: {str(error['msg']).removeprefix('Value error, ')}"
     said = {
-        "too_short": "must name at least one",
+        "too_short": "must name at least one"
+        if limits.get("min_length") == 1
+        else f"must have at least {limits.get('min_length')} characters",
         "too_long": f"must name at most {limits.get('max_length')}",
         "string_too_short": f"must have at least {limits.get('min_length')} characters",
         "string_too_long": f"must have at most {limits.get('max_length')} characters",

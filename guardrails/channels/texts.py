@@ -22,7 +22,10 @@ NAMES: Final = {
 
 def cut(text: str, longest: int) -> str:
     """Return a text of at most ``longest`` characters; what is cut ends in three dots."""
-    return text if len(text) <= longest else text[: max(0, longest - 3)] + "..."
+    if len(text) <= longest:
+        return text
+    dots = "..." if longest > len("...") else ""
+    return text[: max(0, longest - len(dots))] + dots
 
 
 def one_line(text: str, longest: int = 200) -> str:
