@@ -15,14 +15,21 @@ class ChangeFeed:
         version: Returns the version served now.
         now: The clock, for the time of the last change.
         every: Seconds between two looks at the version.
+        told: Called after the waiting were woken.
     """
 
     def __init__(
-        self, version: Callable[[], str], *, now: Callable[[], datetime], every: float = 0.1
+        self,
+        version: Callable[[], str],
+        *,
+        now: Callable[[], datetime],
+        every: float = 0.1,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
         self._version = version
         self._now = now
         self._every = every
+        self._told = told
         self._changed = asyncio.Condition()
         self._closed = False
         self.current = version()
@@ -48,6 +55,7 @@ class ChangeFeed:
             self.current = version
             self.changed_at = self._now()
             self._changed.notify_all()
+        self._told()
 
     async def wait_beyond(self, known: str | None, *, timeout: float) -> str | None:  # noqa: ASYNC109 - the answer to a timeout is a value, not an exception
         """Return the version once it differs from ``known``; ``None`` after ``timeout`` seconds."""

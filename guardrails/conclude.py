@@ -36,6 +36,8 @@ class Inputs:
         suspended: Whether the engine watches and acts on nothing.
         at: Instant of the check.
         now: When it is done; later where the check is late.
+        data_quality: Whether split and double exposures are watched unasked; a check of a version
+            that did not is replayed without.
     """
 
     record: ExperimentRecord
@@ -48,6 +50,7 @@ class Inputs:
     suspended: bool
     at: datetime
     now: datetime
+    data_quality: bool = True
 
 
 def conclude(loaded: Loaded, inputs: Inputs) -> tuple[tuple[Finding, ...], Decision]:
@@ -62,6 +65,7 @@ def conclude(loaded: Loaded, inputs: Inputs) -> tuple[tuple[Finding, ...], Decis
         record=record,
         answers=inputs.answers,
         at=at,
+        data_quality=inputs.data_quality,
     )
     reach = snapshot.reach if snapshot is not None else {}
     standing = standing_of(

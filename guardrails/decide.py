@@ -268,13 +268,14 @@ def frozen_words(frozen: Frozen) -> str:
     return f"frozen{until}" + (f" ({frozen.why})" if frozen.why else "")
 
 
-def _holds_the_ramp(rule: Rule) -> bool:
+def holds_the_ramp(rule: Rule) -> bool:
+    """Return whether the ramp waits for a guardrail."""
     return rule.action != "alert" and not rule.dry_run
 
 
 def _objection(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | None:
     for finding in findings:
-        if not _holds_the_ramp(rules[finding.guardrail]):
+        if not holds_the_ramp(rules[finding.guardrail]):
             continue
         if finding.outcome in {Outcome.BREACH, Outcome.ERROR, Outcome.NO_DATA}:
             return f"{finding.guardrail} of {finding.treatment} is {finding.outcome.value}"
@@ -285,7 +286,7 @@ def _objection(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | 
 
 def _unproven(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | None:
     for finding in findings:
-        if _holds_the_ramp(rules[finding.guardrail]) and finding.outcome is not Outcome.PASS:
+        if holds_the_ramp(rules[finding.guardrail]) and finding.outcome is not Outcome.PASS:
             return f"{finding.guardrail} of {finding.treatment} is not proven safe yet"
     return None
 

@@ -29,8 +29,11 @@ from metrics.cells import Cell, Reach, Snapshot, Sums
 FORMAT = 1
 """Version of the account's own form."""
 
-PROCEDURE = 1
-"""Version of the decision procedure (STATISTICS 0a): raised when its numbers change on purpose."""
+PROCEDURE = 2
+"""Version of the decision procedure (STATISTICS 0a): raised when its numbers change on purpose.
+
+1 gave half of a level to the whole run, half to the restarts; 2 two thirds and one third.
+"""
 
 _SUMS = tuple(Sums.__dataclass_fields__)
 _OMITTED = frozenset({"watermark"})  # of a state: it says when, not what
@@ -155,6 +158,7 @@ def account_of(
         "treatments": _plain(dict(inputs.treatments)),
         "phases": [at.isoformat() for at in inputs.phases],
         "suspended": inputs.suspended,
+        "data_quality": inputs.data_quality,
         "config": _config(sight),
         "before": [_before(m, parts) for m in inputs.monitors.values()],
         "snapshot": _snapshot(sight.loaded, inputs.snapshot, parts, whole=whole),
@@ -292,6 +296,7 @@ def inputs_of(account: Mapping[str, Any], parts: Mapping[str, str]) -> Inputs:
         suspended=account["suspended"],
         at=at,
         now=datetime.fromisoformat(account["check"]["now"]),
+        data_quality=account.get("data_quality", False),
     )
 
 

@@ -327,7 +327,7 @@ def _changed_states(
 ) -> Iterator[Changed]:
     """Yield the windows whose schedule of looks goes on otherwise."""
     for window in {**then, **now}:
-        over = f"{where} over {duration(timedelta(seconds=int(window)))}: schedule of looks"
+        over = f"{where}{over_window(window)}: schedule of looks"
         if window not in then or window not in now:
             yield Changed(over, "kept" if window in then else "none", "none")
             continue
@@ -337,6 +337,11 @@ def _changed_states(
         kept = parts.get(then[window])
         if exact or kept is None or not close_states(state_of(kept), now[window]):
             yield Changed(over, short(then[window]), short(sha256(text)))
+
+
+def over_window(window: str) -> str:
+    """Return the name of a state in words: of a window its length, of a watch of the data none."""
+    return f" over {duration(timedelta(seconds=int(window)))}" if window.isdecimal() else ""
 
 
 def close_states(one: WindowState, other: WindowState) -> bool:

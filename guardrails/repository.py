@@ -5,7 +5,7 @@ import math
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -142,6 +142,12 @@ def insert_evaluation(
     if row.id is None:
         raise RuntimeError("the database gave the evaluation no id")
     return row.id
+
+
+def missed_checks(session: Session, experiment: str) -> int:
+    """Return how many ticks of an experiment nobody ran, over all its checks."""
+    total = select(func.sum(EvaluationRow.missed)).where(EvaluationRow.experiment == experiment)
+    return int(session.exec(total).one() or 0)
 
 
 def evaluation_exists(session: Session, experiment: str, at: datetime) -> bool:
@@ -293,43 +299,3 @@ def enqueue(
 def message_exists(session: Session, key: str) -> bool:
     """Return whether a message was put into the outbox, delivered or not."""
     return session.exec(select(OutboxRow.id).where(OutboxRow.key == key)).first() is not None
-
-
-def due_messages(session: Session, now: datetime, *, limit: int = 100) -> list[OutboxRow]:
-    """Return messages that are due, oldest first."""
-    return list(
-        session.exec(
-            select(OutboxRow)
-            .where(
-                col(OutboxRow.delivered_at).is_(None),
-                col(OutboxRow.given_up_at).is_(None),
-                col(OutboxRow.due_at) <= now,
-            )
-            .order_by(col(OutboxRow.id))
-            .limit(limit)
-        )
-    )
-
-
-def mark_message(
-    session: Session,
-    message_id: int,
-    *,
-    attempts: int,
-    delivered_at: datetime | None = None,
-    given_up_at: datetime | None = None,
-    retry_in: timedelta | None = None,
-    now: datetime,
-    error: str | None = None,
-) -> None:
-    """Record what became of one try."""
-    row = session.get(OutboxRow, message_id)
-    if row is None:
-        return
-    row.attempts = attempts
-    row.delivered_at = delivered_at
-    row.given_up_at = given_up_at
-    row.last_error = error
-    if retry_in is not None:
-        row.due_at = now + retry_in
-    session.add(row)

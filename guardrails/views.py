@@ -223,6 +223,7 @@ class CheckReport:
     """What one tick did: ``result`` is ``ok``, ``error`` or ``taken`` (recorded by another).
 
     A draft that starts by the clock is reported as ``started``; hooks are not told of it.
+    ``missed`` counts the ticks since the one before that nobody ran.
     """
 
     experiment: str
@@ -231,6 +232,7 @@ class CheckReport:
     decision: str
     transitions: tuple[TransitionView, ...]
     seconds: float
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
