@@ -70,7 +70,7 @@ PUBLISHED = {
     "repeated z, Bonferroni over 12": (0.0559, 1486),
     # the reserve at its horizon spends nine tenths
     "Turnback without restarts": (0.045, 1585),
-    "Turnback, as shipped": (None, 1837),
+    "Turnback, as shipped": (None, 1758),
 }
 
 
