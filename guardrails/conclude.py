@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from experiments.lifecycle import State
 from experiments.repository import ExperimentRecord, TreatmentRecord
+from guardrails.advice import advice_to_json, advise
 from guardrails.decide import Decision, decide
 from guardrails.judge_query import Series
 from guardrails.loaded import Loaded
@@ -77,4 +79,8 @@ def conclude(loaded: Loaded, inputs: Inputs) -> tuple[tuple[Finding, ...], Decis
     )
     if standing.frozen is None:  # a late check acts now
         standing = replace(standing, frozen=frozen(loaded.spec.experiment.freeze, inputs.now))
-    return findings, decide(findings, standing, now=at)
+    decision = decide(findings, standing, now=at)
+    if decision.become == State.FINISHED:
+        advice = advise(loaded, record, inputs.treatments, snapshot, findings)
+        decision = replace(decision, advice=advice_to_json(advice))
+    return findings, decision

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlmodel import Session
 
@@ -11,7 +12,7 @@ from guardrails.outcome import Code, Finding
 from guardrails.repository import message_exists
 from guardrails.rollback import message, record_rollback
 from guardrails.settings import EngineSettings
-from guardrails.sight import Sight, evidence_of, reason_of
+from guardrails.sight import Sight, advice_of, evidence_of, reason_of
 from guardrails.tidings import after_breach, after_change, become_title, facts_of
 from guardrails.words import command, percent
 
@@ -102,6 +103,10 @@ def _become(
         facts=(facts_of(sight.loaded, stop) if stop is not None else {})
         | after_change(record.key, after),
     )
+    evidence = evidence_of(sight, stop) if stop is not None else None
+    if sight.decision.advice is not None:
+        evidence = advice_of(sight, sight.decision.advice)
+        _tell_advice(session, sight, evidence, at=at)
     return insert_transition(
         session,
         experiment=record.key,
@@ -111,8 +116,24 @@ def _become(
         at=at,
         actor=ENGINE,
         reason=reason,
-        evidence=evidence_of(sight, stop) if stop is not None else None,
+        evidence=evidence,
         evaluation=evaluation,
+    )
+
+
+def _tell_advice(session: Session, sight: Sight, evidence: dict[str, Any], *, at: datetime) -> None:
+    record, advice = sight.record, evidence["advice"]
+    message(
+        session,
+        key=f"advice:{record.key}/{record.seed}",
+        kind="advice",
+        experiment=record.key,
+        variant=advice["treatment"],
+        at=at,
+        title=f"{record.key} is over: {advice['recommended'].replace('_', ' ')}",
+        text=" ".join([advice["words"], *advice["reasons"]]),
+        evidence=evidence,
+        channels=sight.loaded.channels,
     )
 
 

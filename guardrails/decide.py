@@ -8,6 +8,7 @@ approval > advance. A rollback never waits for a step, and nothing but a proven 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from guardrails.outcome import Code, Finding, Outcome
 from guardrails.schedule import Frozen
@@ -107,6 +108,7 @@ class Decision:
         stop: The breach that stops the whole experiment, if one does.
         ask: Whether the ramp waits for a person's approval and for nothing else.
         words: One line for the record.
+        advice: What is advised where the run is over (``guardrails.advice``), as JSON.
     """
 
     rollbacks: tuple[Finding, ...] = ()
@@ -116,6 +118,7 @@ class Decision:
     stop: Finding | None = None
     ask: bool = False
     words: str = "nothing to do"
+    advice: Mapping[str, Any] | None = None
 
 
 def decide(findings: Sequence[Finding], standing: Standing, *, now: datetime) -> Decision:

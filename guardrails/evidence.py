@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
+from guardrails.advice_reading import advised_windows
 from guardrails.conclude import Inputs
 from guardrails.decide import Decision
 from guardrails.judge_query import Series
@@ -90,9 +91,9 @@ def cells_of(text: str) -> tuple[Cell, ...]:
 
 
 def judged_windows(loaded: Loaded) -> tuple[tuple[str, timedelta], ...]:
-    """Return the (KPI, window) pairs that guardrails compare."""
+    """Return the (KPI, window) pairs that guardrails compare, or advice at the end."""
     pairs = {(c.kpi, w.length): None for c in loaded.comparisons for w in c.windows}
-    return tuple(pairs)
+    return tuple(pairs | dict.fromkeys(advised_windows(loaded)))
 
 
 def finding_sha256(finding: Finding) -> str:
@@ -250,6 +251,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "advance": decision.advance,
         "become": decision.become,
         "ask": decision.ask,
+        "advice": decision.advice,
         "words": decision.words,
     }
 
