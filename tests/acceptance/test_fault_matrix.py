@@ -516,7 +516,7 @@ def until(true, *, within=60):
         time.sleep(0.02)
 
 
-@pytest.mark.acceptance
+@pytest.mark.acceptance(cores=0.5)
 def test_with_real_waits_a_lock_of_thirty_seconds_and_a_silent_webhook_lose_nothing(
     tmp_path, record_property
 ):
