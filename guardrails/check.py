@@ -19,7 +19,7 @@ from guardrails.decide import Decision
 from guardrails.loaded import Loaded
 from guardrails.look import read_cells
 from guardrails.questions import Heard, answered
-from guardrails.repository import evaluation_exists, load_monitors
+from guardrails.repository import evaluation_exists, load_monitors, running_since
 from guardrails.settings import EngineSettings
 from guardrails.sight import Sight
 from guardrails.storing import store_check
@@ -96,6 +96,7 @@ def _look(
         phases = load_phases(session, record.key, record.seed)
         known = load_monitors(session, record.key, record.seed)
         suspended = is_suspended(session, by_setting=settings.suspended)
+        since = running_since(session, record) if loaded.ends_it else None
     snapshot, failure = read_cells(store, loaded.frame(record, phases), at=at)
     inputs = Inputs(
         record=record,
@@ -108,6 +109,7 @@ def _look(
         suspended=suspended,
         at=at,
         now=now,
+        running_since=since,
     )
     findings, decision = conclude(loaded, inputs)
     return Sight(loaded, inputs, findings, decision)

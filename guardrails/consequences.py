@@ -6,18 +6,17 @@ from datetime import datetime
 from sqlmodel import Session
 
 from experiments.repository import TransitionRecord, insert_transition
-from guardrails.decide import holds_the_ramp
-from guardrails.outcome import Code, Finding
+from guardrails.facts import Spell, holds_the_ramp
+from guardrails.outcome import Finding
 from guardrails.repository import message_exists
 from guardrails.rollback import message, record_rollback
 from guardrails.settings import EngineSettings
 from guardrails.sight import Sight, evidence_of, reason_of
-from guardrails.words import command, percent
+from guardrails.spells import UNLIKE_ARMS
+from guardrails.words import command, duration, instant, percent
 
 ENGINE = "turnback"
 """Who acts when nobody asked."""
-
-_UNLIKE_ARMS = frozenset({Code.UNEVEN_SPLIT, Code.DOUBLE_EXPOSED})
 
 
 def act(
@@ -82,8 +81,10 @@ def _become(
     session: Session, sight: Sight, after: str, *, at: datetime, evaluation: int
 ) -> TransitionRecord:
     """Record a new state of the experiment: its time has come, or a breach stops it."""
-    record, stop = sight.record, sight.decision.stop
+    record, stop, overdue = sight.record, sight.decision.stop, sight.decision.overdue
     reason = "the time set in the file has come"
+    if overdue is not None and after in {"paused", "stopped"}:
+        reason = _overdue_words(overdue, after, at)
     if stop is not None:
         reason = reason_of(sight, stop)
         message(
@@ -109,6 +110,17 @@ def _become(
         reason=reason,
         evidence=evidence_of(sight, stop) if stop is not None else None,
         evaluation=evaluation,
+    )
+
+
+def _overdue_words(spell: Spell, after: str, at: datetime) -> str:
+    """Return why a failure gives everybody control, as the file says."""
+    blind = spell.code not in UNLIKE_ARMS
+    what = "could not be judged" if blind else "found the arms unlike"
+    verb = "pauses" if after == "paused" else "stops"
+    return (
+        f"{spell.guardrail} of {spell.treatment} {what} since {instant(spell.since)}, "
+        f"{duration(at - spell.since)} ago: the file {verb} the experiment then"
     )
 
 
@@ -141,7 +153,7 @@ def _tell(
     record = sight.record
     attempt = sight.treatments[finding.treatment].attempt
     kind, happens = "breach_told", "nothing is done"
-    if finding.code in _UNLIKE_ARMS:
+    if finding.code in UNLIKE_ARMS:
         kind = "uneven_split"
         held = holds_the_ramp(sight.loaded.rules[finding.guardrail])
         happens = "the ramp stands still" if held else happens
