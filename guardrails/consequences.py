@@ -10,10 +10,11 @@ from guardrails.facts import Spell, holds_the_ramp
 from guardrails.outcome import Finding
 from guardrails.repository import message_exists
 from guardrails.rollback import message, record_rollback
+from guardrails.rules.failures import Open
 from guardrails.settings import EngineSettings
 from guardrails.sight import Sight, evidence_of, reason_of
 from guardrails.spells import UNLIKE_ARMS
-from guardrails.words import command, duration, instant, percent
+from guardrails.words import again_words, command, duration, instant, percent
 
 ENGINE = "turnback"
 """Who acts when nobody asked."""
@@ -58,6 +59,8 @@ def act(
         done.append(_advance(session, sight, at=at, evaluation=evaluation))
     if decision.become is not None:
         done.append(_become(session, sight, decision.become, at=at, evaluation=evaluation))
+    if decision.open:
+        _tell_open(session, sight, at=at)
     return tuple(done)
 
 
@@ -110,6 +113,27 @@ def _become(
         reason=reason,
         evidence=evidence_of(sight, stop) if stop is not None else None,
         evaluation=evaluation,
+    )
+
+
+def _tell_open(session: Session, sight: Sight, *, at: datetime) -> None:
+    """Tell that the run ended and proved nothing: control is kept, and it may be run again."""
+    record, found = sight.record, sight.decision.open
+    names = ", ".join(dict.fromkeys(f"{f.guardrail} of {f.treatment}" for f in found))
+    rules = sight.loaded.rules
+    asked = any(rules[f.guardrail].policies.on_inconclusive is Open.KEEP_CONTROL for f in found)
+    again = f" {again_words(record.seed)}" if asked else ""
+    message(
+        session,
+        key=f"inconclusive:{record.key}/{record.seed}",
+        kind="inconclusive",
+        experiment=record.key,
+        variant=None,
+        at=at,
+        title=f"{record.key} ended, and nothing is proven: everybody keeps control",
+        text=f"Neither harm nor its absence is proven by {names}. Nothing ships by itself.{again}",
+        evidence=None,
+        channels=sight.loaded.channels,
     )
 
 

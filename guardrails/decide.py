@@ -55,6 +55,7 @@ class Decision:
         anew: Whether the step of the ramp begins anew: it was not watched for too long.
         spells: Failures that last, for telling.
         ended: Spells of blindness that ended, for telling.
+        open: At the end, what was neither proven harmful nor safe: control is kept.
     """
 
     rollbacks: tuple[Finding, ...] = ()
@@ -68,6 +69,7 @@ class Decision:
     anew: bool = False
     spells: tuple[Spell, ...] = ()
     ended: tuple[Spell, ...] = ()
+    open: tuple[Finding, ...] = ()
 
 
 def decide(findings: Sequence[Finding], standing: Standing, *, now: datetime) -> Decision:
@@ -104,6 +106,7 @@ def decide(findings: Sequence[Finding], standing: Standing, *, now: datetime) ->
         anew=anew,
         spells=tuple(s for pair, s in standing.spells.items() if pair[1] not in gone),
         ended=standing.ended,
+        open=unproven(remaining, standing.rules) if become == "finished" else (),
     )
 
 
@@ -269,6 +272,18 @@ def _waits(rule: Rule, blind: Finding) -> bool:
     asked = rule.policies
     found = asked.on_no_data if blind.outcome is Outcome.NO_DATA else asked.on_source_error
     return found.then is not Then.ALERT
+
+
+def unproven(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> tuple[Finding, ...]:
+    """Return what compared a KPI and is neither proven harmful nor proven safe."""
+    return tuple(
+        f
+        for f in findings
+        if f.windows
+        and f.outcome is Outcome.INCONCLUSIVE
+        and f.guardrail in rules
+        and holds_the_ramp(rules[f.guardrail])
+    )
 
 
 def _unproven(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | None:

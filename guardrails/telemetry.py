@@ -75,6 +75,7 @@ class EngineMetrics(Collector):
         )
         self._buckets = [0] * (len(CHECK_SECONDS) + 1)
         self._seconds = 0.0
+        self._missed = 0
 
     def on_check(self, report: CheckReport) -> None:
         """Count one check."""
@@ -82,6 +83,7 @@ class EngineMetrics(Collector):
             self._checks[report.result] += 1
             self._buckets[bisect_left(CHECK_SECONDS, report.seconds)] += 1
             self._seconds += report.seconds
+            self._missed += report.missed if report.result != "taken" else 0
 
     def on_notification(self, channel: str, result: str) -> None:
         """Count one try to deliver."""
@@ -97,11 +99,16 @@ class EngineMetrics(Collector):
         with self._lock:
             checks, told = dict(self._checks), dict(self._told)
             cumulative = list(accumulate(self._buckets))
-            seconds = self._seconds
+            seconds, missed = self._seconds, self._missed
         total = CounterMetricFamily("turnback_checks", "Checks run, by result.", labels=["result"])
         for result, count in checks.items():
             total.add_metric([result], count)
         yield total
+        yield _counter(
+            "turnback_checks_missed",
+            "Checks that were due and that nobody ran; the next one saw what they would have.",
+            missed,
+        )
         edges = [*(str(edge) for edge in CHECK_SECONDS), "+Inf"]
         yield HistogramMetricFamily(
             "turnback_check_duration_seconds",
@@ -164,6 +171,11 @@ class StateCollector(Collector):
         yield from _guardrails(live)
         yield from _blind(live, now)
         yield from _rollbacks(views)
+        yield _gauge(
+            "turnback_clock_behind_seconds",
+            "How far the clock is behind the newest check: it was set back; 0 while it is not.",
+            max([0.0, *((v.last_check_at - now).total_seconds() for v in live if v.last_check_at)]),
+        )
         yield from self._service()
 
     def _service(self) -> Iterator[Metric]:

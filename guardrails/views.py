@@ -221,6 +221,8 @@ class CheckReport:
     """What one tick did: ``result`` is ``ok``, ``error`` or ``taken`` (recorded by another).
 
     A draft that starts by the clock is reported as ``started``; hooks are not told of it.
+    ``missed`` counts the checks between the last one and this that nobody ran: it saw what they
+    would have.
     """
 
     experiment: str
@@ -229,6 +231,7 @@ class CheckReport:
     decision: str
     transitions: tuple[TransitionView, ...]
     seconds: float
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
