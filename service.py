@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import BaseRoute
 
 import experiments.api as ofrep
+import experiments.growthbook_api as growthbook
 import guardrails.api as admin
 import metrics.api as events
 from experiments.changes import ChangeFeed
@@ -22,9 +23,11 @@ from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
 from guardrails.build import build_version
 from guardrails.catalogue_reading import service_catalogue
+from guardrails.channel_views import counted
 from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.copies import Copies, require_match, warn_alone
 from guardrails.engine import Engine
+from guardrails.failpoints import Point, arm, reached
 from guardrails.files import CONTROL, STORE
 from guardrails.served import ServedConfig
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
@@ -176,6 +179,7 @@ def _built(
     warn_alone(settings.data / CONTROL, store)
     guarding = assemble(settings, store=store, clock=clock, flush=flush, catalogue=catalogue)
     undo.callback(guarding.close)
+    guarding.engine.notices = (*guarding.engine.notices, ingest.attention)
     require_match(guarding.control, store)
     serving = guarding.engine.serving
     _fill(exposures, serving(), store)
@@ -218,6 +222,11 @@ def _measure(services: Services) -> None:
             now=services.clock.now,
             suspended=lambda: services.engine.suspension().suspended,
             config_valid=lambda: services.config_valid,
+            messages=lambda: counted(
+                services.guarding.control,
+                now=services.clock.now(),
+                known=services.engine.channels,
+            ),
         )
     )
 
@@ -225,9 +234,11 @@ def _measure(services: Services) -> None:
 def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
     settings = services.settings
     door = events.Door(services.keys, settings.max_body_bytes, settings.max_batch_events)
-    stream = ofrep.ChangeStream(feed, services.keys)
+    serving, wall = services.engine.serving, SystemClock()
+    track = growthbook.TrackEndpoint(services.events, door, serving, settings.default_unit)
     return [
-        *ofrep.routes(services.evaluations, stream),
+        *ofrep.routes(services.evaluations, ofrep.ChangeStream(feed, services.keys)),
+        *growthbook.growthbook_routes(growthbook.Payloads(serving, wall.now), feed, track),
         *events.routes(services.events, door),
     ]
 
@@ -251,8 +262,13 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         running = services or await run_in_threadpool(build, settings)
-        feed = ChangeFeed(lambda: running.engine.serving().version, now=running.clock.now)
+        feed = ChangeFeed(
+            lambda: running.engine.serving().version,
+            now=running.clock.now,
+            told=lambda: reached(Point.STREAMED),
+        )
         app.state.services, app.state.feed = running, feed
+        running.engine.on_served(feed.notice)
         app.router.routes[0:0] = _hot_routes(running, feed)
         for page in pages:
             page(app, running)
@@ -278,7 +294,7 @@ def create_app(
     _admin_routes(app, settings)
     admin.install_errors(app)
     # the hot routes are no routes of FastAPI's: their description is our own
-    app.openapi()["paths"].update({**ofrep.DESCRIBED, **events.DESCRIBED})
+    app.openapi()["paths"].update({**ofrep.DESCRIBED, **growthbook.DESCRIBED, **events.DESCRIBED})
     return app
 
 
@@ -322,6 +338,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         running().guard.may_read(request)
 
     app.include_router(admin.validation_router(engine), dependencies=[Depends(may_read)])
+    app.include_router(admin.channels_router(engine, lambda: running().guard))
     health = admin.health_router(engine, lambda: running().store, settings.instance)
     app.include_router(health)
 
@@ -355,6 +372,7 @@ def serve(
         AddressError: The service cannot listen where it is told to.
     """
     services = build(settings)
+    arm(settings.failpoint)
     try:
         with admin.listening(settings.host, settings.port) as sockets:
             url = f"http://{admin.address_of(settings.host, int(sockets[0].getsockname()[1]))}"

@@ -1,10 +1,10 @@
 """Telling people that guardrails cannot judge, what follows from it, and that they can again.
 
 One message for each source and spell, however many guardrails it blinds: when it has lasted for
-the checks the file names (``blind``, ``no_data``), when its deadline passes (``blind_page``, or
-``paused`` and ``stopped`` where everybody gets control), and when sight is back after a message
-(``sight_back``). The spell is kept with the monitors and the messages with the outbox, so a restart
-tells nothing twice.
+the checks the file names (``blind``, ``no_data``), when its deadline passes (``blind_page``; where
+that gives everybody control the change of state is told instead), and when sight is back after a
+message (``sight_back``). The spell is kept with the monitors and the messages with the outbox, so a
+restart tells nothing twice.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +17,10 @@ from guardrails.facts import Spell
 from guardrails.outcome import Code, Finding
 from guardrails.repository import message_exists
 from guardrails.rollback import message
-from guardrails.rules.failures import ENDING, Then
+from guardrails.rules.failures import ENDING
 from guardrails.sight import Sight
 from guardrails.spells import Source
-from guardrails.words import command, duration, instant, outcome_words
+from guardrails.words import duration, instant, outcome_words
 
 _NO_DATA: Final = frozenset({Code.NO_VALUES, Code.EVENTS_STOPPED})
 _NAMED: Final = 4
@@ -39,6 +39,8 @@ def tell_blind(session: Session, sight: Sight, *, at: datetime) -> None:
     """
     for spells in _grouped(sight.decision.spells).values():
         late = [s for s in spells if _pages(sight, s, at)]
+        if sight.decision.overdue in spells:
+            continue  # the pause or the end is told, with this as its reason
         if late:
             _tell_late(session, sight, spells, late, at=at)
         elif any(s.told() for s in spells) and _is_blind(spells):
@@ -127,6 +129,7 @@ def _tell_blind(session: Session, sight: Sight, spells: Sequence[Spell], *, at: 
         sight,
         key=_key(sight, "blind", first),
         kind=kind,
+        guardrail=first.guardrail,
         title=title,
         text=f"{_sentence(_what(sight, spells))} {held}nobody is turned back by it.",
         at=at,
@@ -141,26 +144,18 @@ def _tell_late(
     session: Session, sight: Sight, spells: Sequence[Spell], late: Sequence[Spell], *, at: datetime
 ) -> None:
     """Page: the deadline of at least one guardrail has passed."""
-    first, overdue = spells[0], sight.decision.overdue
-    kind, after = "blind_page", "it goes on"
+    first, kind, after = spells[0], "blind_page", "it goes on"
     if any(s.waits for s in late):
         after = "the ramp is frozen, and its step begins anew when it can be judged again"
-    key = _key(sight, kind, first)
-    if overdue is not None and overdue in late:
-        ends = overdue.consequence.then is Then.STOP
-        kind, after = ("stopped" if ends else "paused"), "everybody gets control"
-        # once for each time that it ran: a person may have let it go on meanwhile
-        since = sight.inputs.running_since
-        key += f"/{since.isoformat()}" if since is not None else ""
     what = "cannot be judged" if _is_blind(spells) else "finds the arms unlike"
-    again = f" {command('continue', sight.record.key)} lets it go on." if kind == "paused" else ""
     _put(
         session,
         sight,
-        key=key,
+        key=_key(sight, kind, first),
         kind=kind,
+        guardrail=late[0].guardrail,
         title=f"{_names(spells)} {what} for {duration(at - first.since)}: {after}",
-        text=f"{_sentence(_what(sight, spells))} Nobody is turned back by it.{again}",
+        text=f"{_sentence(_what(sight, spells))} Nobody is turned back by it.",
         at=at,
     )
 
@@ -179,6 +174,7 @@ def _tell_back(session: Session, sight: Sight, spells: Sequence[Spell], *, at: d
         sight,
         key=_key(sight, "sight_back", first),
         kind="sight_back",
+        guardrail=first.guardrail,
         title=f"{_names(spells)} can be judged again after {duration(at - first.since)}",
         text=then,
         at=at,
@@ -186,7 +182,15 @@ def _tell_back(session: Session, sight: Sight, spells: Sequence[Spell], *, at: d
 
 
 def _put(
-    session: Session, sight: Sight, *, key: str, kind: str, title: str, text: str, at: datetime
+    session: Session,
+    sight: Sight,
+    *,
+    key: str,
+    kind: str,
+    guardrail: str,
+    title: str,
+    text: str,
+    at: datetime,
 ) -> None:
     if message_exists(session, key):
         return
@@ -201,4 +205,6 @@ def _put(
         text=text,
         evidence=None,
         channels=sight.loaded.channels,
+        guardrail=guardrail,
+        facts={"next": f"turnback status {sight.record.key}"},
     )

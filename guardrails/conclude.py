@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from experiments.lifecycle import State
 from experiments.repository import ExperimentRecord, TreatmentRecord
+from guardrails.advice import advice_to_json, advise
 from guardrails.decide import Decision, decide
 from guardrails.judge_query import Series
 from guardrails.loaded import Loaded
@@ -87,4 +89,8 @@ def conclude(loaded: Loaded, inputs: Inputs) -> tuple[tuple[Finding, ...], Decis
         ended=ended_spells(findings, inputs.monitors.values(), inputs.treatments, loaded.rules),
         running_since=inputs.running_since,
     )
-    return findings, decide(findings, standing, now=at)
+    decision = decide(findings, standing, now=at)
+    if decision.become == State.FINISHED:
+        advice = advise(loaded, record, inputs.treatments, snapshot, findings)
+        decision = replace(decision, advice=advice_to_json(advice))
+    return findings, decision

@@ -1,19 +1,22 @@
 """What one check does: rollbacks, messages, the next step of the ramp, the end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlmodel import Session
 
 from experiments.repository import TransitionRecord, insert_transition
+from guardrails.advice import Recommended
 from guardrails.facts import Spell, holds_the_ramp
 from guardrails.outcome import Finding
 from guardrails.repository import message_exists
 from guardrails.rollback import message, record_rollback
 from guardrails.rules.failures import Open
 from guardrails.settings import EngineSettings
-from guardrails.sight import Sight, evidence_of, reason_of
+from guardrails.sight import Sight, advice_of, evidence_of, reason_of
 from guardrails.spells import UNLIKE_ARMS
+from guardrails.tidings import after_breach, after_change, become_title, facts_of
 from guardrails.words import again_words, command, duration, instant, percent
 
 ENGINE = "turnback"
@@ -48,6 +51,8 @@ def act(
             evidence=evidence_of(sight, finding),
             evaluation=evaluation,
             channels=channels,
+            guardrail=finding.guardrail,
+            facts=facts_of(sight.loaded, finding),
         )
         for finding in decision.rollbacks
     ]
@@ -59,8 +64,6 @@ def act(
         done.append(_advance(session, sight, at=at, evaluation=evaluation))
     if decision.become is not None:
         done.append(_become(session, sight, decision.become, at=at, evaluation=evaluation))
-    if decision.open:
-        _tell_open(session, sight, at=at)
     return tuple(done)
 
 
@@ -85,23 +88,28 @@ def _become(
 ) -> TransitionRecord:
     """Record a new state of the experiment: its time has come, or a breach stops it."""
     record, stop, overdue = sight.record, sight.decision.stop, sight.decision.overdue
-    reason = "the time set in the file has come"
+    reason = reason_of(sight, stop) if stop is not None else "the time set in the file has come"
     if overdue is not None and after in {"paused", "stopped"}:
         reason = _overdue_words(overdue, after, at)
-    if stop is not None:
-        reason = reason_of(sight, stop)
-        message(
-            session,
-            key=f"stopped:{record.key}/{record.seed}@{at.isoformat()}",
-            kind="stopped",
-            experiment=record.key,
-            variant=None,
-            at=at,
-            title=f"{record.key} was stopped: everybody gets control",
-            text=reason,
-            evidence=evidence_of(sight, stop),
-            channels=sight.loaded.channels,
-        )
+    message(
+        session,
+        key=f"{after}:{record.key}/{record.seed}@{at.isoformat()}",
+        kind=after,
+        experiment=record.key,
+        variant=None,
+        at=at,
+        title=become_title(record.key, after),
+        text=reason,
+        evidence=evidence_of(sight, stop) if stop is not None else None,
+        channels=sight.loaded.channels,
+        guardrail=stop.guardrail if stop is not None else None,
+        facts=(facts_of(sight.loaded, stop) if stop is not None else {})
+        | after_change(record.key, after),
+    )
+    evidence = evidence_of(sight, stop) if stop is not None else None
+    if sight.decision.advice is not None:
+        evidence = advice_of(sight, sight.decision.advice)
+        _tell_advice(session, sight, evidence, at=at)
     return insert_transition(
         session,
         experiment=record.key,
@@ -111,30 +119,37 @@ def _become(
         at=at,
         actor=ENGINE,
         reason=reason,
-        evidence=evidence_of(sight, stop) if stop is not None else None,
+        evidence=evidence,
         evaluation=evaluation,
     )
 
 
-def _tell_open(session: Session, sight: Sight, *, at: datetime) -> None:
-    """Tell that the run ended and proved nothing: control is kept, and it may be run again."""
-    record, found = sight.record, sight.decision.open
-    names = ", ".join(dict.fromkeys(f"{f.guardrail} of {f.treatment}" for f in found))
-    rules = sight.loaded.rules
-    asked = any(rules[f.guardrail].policies.on_inconclusive is Open.KEEP_CONTROL for f in found)
-    again = f" {again_words(record.seed)}" if asked else ""
+def _tell_advice(session: Session, sight: Sight, evidence: dict[str, Any], *, at: datetime) -> None:
+    record, advice = sight.record, evidence["advice"]
     message(
         session,
-        key=f"inconclusive:{record.key}/{record.seed}",
-        kind="inconclusive",
+        key=f"advice:{record.key}/{record.seed}",
+        kind="advice",
         experiment=record.key,
-        variant=None,
+        variant=advice["treatment"],
         at=at,
-        title=f"{record.key} ended, and nothing is proven: everybody keeps control",
-        text=f"Neither harm nor its absence is proven by {names}. Nothing ships by itself.{again}",
-        evidence=None,
+        title=f"{record.key} is over: {advice['recommended'].replace('_', ' ')}",
+        text=" ".join([advice["words"], *advice["reasons"], *_open_words(sight, advice)]),
+        evidence=evidence,
         channels=sight.loaded.channels,
     )
+
+
+def _open_words(sight: Sight, advice: Mapping[str, Any]) -> list[str]:
+    """Return what was proven neither harmful nor safe, and how it is tried for longer."""
+    found, rules = sight.decision.open, sight.loaded.rules
+    if not found or advice["recommended"] == Recommended.SHIP:
+        return []
+    names = ", ".join(dict.fromkeys(f"{f.guardrail} of {f.treatment}" for f in found))
+    asked = any(rules[f.guardrail].policies.on_inconclusive is Open.KEEP_CONTROL for f in found)
+    how = asked and advice["recommended"] != Recommended.EXTEND  # that says it already
+    words = [f"Neither harm nor its absence is proven by {names}."]
+    return [*words, again_words(sight.record.seed)] if how else words
 
 
 def _overdue_words(spell: Spell, after: str, at: datetime) -> str:
@@ -168,6 +183,7 @@ def _ask(session: Session, sight: Sight, *, at: datetime) -> None:
         f"{command('approve', record.key)} allows the next step.",
         evidence=None,
         channels=sight.loaded.channels,
+        facts={"next": command("approve", record.key)},
     )
 
 
@@ -193,4 +209,6 @@ def _tell(
         text=reason_of(sight, finding),
         evidence=evidence_of(sight, finding),
         channels=channels,
+        guardrail=finding.guardrail,
+        facts=facts_of(sight.loaded, finding) | after_breach(record.key, finding.treatment),
     )

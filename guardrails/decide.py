@@ -8,6 +8,7 @@ approval > advance. A rollback never waits for a step, and nothing but a proven 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from guardrails.facts import Rule, Spell, Standing, Step, holds_the_ramp, is_blind
 from guardrails.outcome import Code, Finding, Outcome
@@ -56,6 +57,7 @@ class Decision:
         spells: Failures that last, for telling.
         ended: Spells of blindness that ended, for telling.
         open: At the end, what was neither proven harmful nor safe: control is kept.
+        advice: What is advised where the run is over (``guardrails.advice``), as JSON.
     """
 
     rollbacks: tuple[Finding, ...] = ()
@@ -70,6 +72,7 @@ class Decision:
     spells: tuple[Spell, ...] = ()
     ended: tuple[Spell, ...] = ()
     open: tuple[Finding, ...] = ()
+    advice: Mapping[str, Any] | None = None
 
 
 def decide(findings: Sequence[Finding], standing: Standing, *, now: datetime) -> Decision:

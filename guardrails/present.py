@@ -13,12 +13,13 @@ from experiments.repository import (
     TransitionRecord,
     TreatmentRecord,
 )
+from guardrails.advice import Recommended
 from guardrails.decide import frozen_words, unproven
 from guardrails.denominators import shifts
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding, Outcome
 from guardrails.present_guardrails import guardrail_views
-from guardrails.present_run import layer_view, ramp_views, waiting_words, wanted
+from guardrails.present_run import advice_of, layer_view, ramp_views, waiting_words, wanted
 from guardrails.repository import Monitor
 from guardrails.rules import WATCH_RULES
 from guardrails.rules.failures import Open
@@ -126,6 +127,7 @@ def experiment_view(known: Known) -> ExperimentView:
         actions=possible(
             State(record.state), pointless=pointless(record, known.loaded, known.treatments)
         ),
+        advice=advice_of(record, known.transitions),
     )
 
 
@@ -322,6 +324,9 @@ def _open_words(known: Known) -> list[str]:
     """Return that a run ended and proved nothing, while somebody may still want to go on."""
     record, rules = known.record, known.loaded.rules
     if record.state != State.FINISHED or known.now - record.observe_until > ASKED_FOR:
+        return []
+    advice = advice_of(record, known.transitions) or {}
+    if advice.get("recommended") == Recommended.SHIP:
         return []
     found = [
         f.guardrail

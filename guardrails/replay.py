@@ -252,7 +252,7 @@ def changed_conclusion(
         yield Changed(" of ".join(pair), "not judged", finding.outcome.value)
     told = decision_to_json(decision)
     for name, value in case.account["decision"].items():
-        if told[name] != value:
+        if not _alike(value, told[name], exact=exact):
             yield Changed(f"decision: {name}", text_of(value), text_of(told[name]))
 
 
@@ -300,6 +300,17 @@ def _same(old: Any, new: Any, *, exact: bool) -> bool:
     if exact or not (isinstance(old, float) and isinstance(new, float)):
         return False
     return math.isclose(old, new, rel_tol=CLOSE, abs_tol=CLOSE)
+
+
+def _alike(old: Any, new: Any, *, exact: bool) -> bool:
+    """Return whether two decisions are the same, numbers inside of them compared as ``_same``."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old.keys() == new.keys() and all(_alike(old[n], new[n], exact=exact) for n in old)
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(
+            _alike(one, other, exact=exact) for one, other in zip(old, new, strict=True)
+        )
+    return _same(old, new, exact=exact)
 
 
 def _shown(value: Any) -> str:

@@ -446,12 +446,12 @@ def test_inconclusive_at_the_end_keeps_control_and_offers_to_try_on(world):
     w.hours(24 * 11 + 2)
     assert w.view().state == "finished"
     assert w.served("order-1").variant == "control"
-    (told,) = w.told("inconclusive")
-    assert told.title == "cancel-page ended, and nothing is proven: everybody keeps control"
-    assert "proven by flow_failure_rate of treatment. Nothing ships by itself." in told.text
-    assert "write `seed: 2` and a longer `ends` into the file" in told.text
+    (told,) = w.told("advice")
+    assert "absence is proven by flow_failure_rate of treatment." in told.text
+    assert "`seed" in told.text
     (line,) = [a for a in w.view().attention if "nothing is proven" in a]
     assert line.startswith("it ended and nothing is proven by flow_failure_rate. To try on")
+    assert "`seed: 2`" in line
     w.hours(24 * 8)
     assert not [a for a in w.view().attention if "nothing is proven" in a]
     w.apply("seed: 2\n" + SPEC)
@@ -461,7 +461,8 @@ def test_inconclusive_at_the_end_keeps_control_and_offers_to_try_on(world):
 def test_inconclusive_at_the_end_is_only_told_where_the_file_says_so(world):
     w = world(spec=SPEC + "on_inconclusive: alert\n", treatment=0.105)
     w.hours(24 * 11 + 2)
-    (told,) = w.told("inconclusive")
+    (told,) = w.told("advice")
+    assert "absence is proven by flow_failure_rate of treatment." in told.text
     assert "To try on" not in told.text
     assert not [a for a in w.view().attention if "nothing is proven" in a]
 
@@ -470,7 +471,7 @@ def test_what_was_proven_safe_is_not_told_as_open(world):
     w = world(spec=SPEC.replace("max_rise: 10%", "max_rise: 60%"), treatment=0.1)
     w.hours(24 * 11 + 2)
     assert w.view().state == "finished"
-    assert w.told("inconclusive") == []
+    assert "absence is proven" not in w.told("advice")[0].text
 
 
 # clock jumps
