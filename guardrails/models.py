@@ -133,6 +133,7 @@ class MonitorRow(SQLModel, table=True):
     stored_at: datetime | None = instant(nullable=True)
     outcome: str
     blind_since: datetime | None = instant(nullable=True)
+    blind_checks: int = 0
     told: bool = False
     states: dict[str, Any] = json_column()
     finding: dict[str, Any] = json_column()
