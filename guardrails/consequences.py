@@ -131,9 +131,10 @@ def _tell_advice(session: Session, sight: Sight, evidence: dict[str, Any], *, at
         variant=advice["treatment"],
         at=at,
         title=f"{record.key} is over: {advice['recommended'].replace('_', ' ')}",
-        text=" ".join([advice["words"], *advice["reasons"]]),
+        text=" ".join(advice["reasons"] or [advice["words"]]),
         evidence=evidence,
         channels=sight.loaded.channels,
+        facts=after_change(record.key, "finished"),
     )
 
 

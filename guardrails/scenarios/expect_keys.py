@@ -92,9 +92,13 @@ KINDS: Final = (
     "breach_told",
     "blind",
     "uneven_split",
+    "observing",
+    "finished",
+    "advice",
     "approval_wanted",
     "stopped",
     "rollback_ineffective",
+    "advice",
 )
 
 
