@@ -112,10 +112,15 @@ def _record(kind: type[T], row: Any) -> T:
 
 def experiment_keys(session: Session) -> list[str]:
     """Return every experiment's key, oldest first."""
+    return [record.key for record in load_experiments(session)]
+
+
+def load_experiments(session: Session) -> list[ExperimentRecord]:
+    """Return where every experiment stands, oldest first."""
     rows = session.exec(
         select(ExperimentRow).order_by(col(ExperimentRow.started_at), col(ExperimentRow.key))
     )
-    return [row.key for row in rows]
+    return [_record(ExperimentRecord, row) for row in rows]
 
 
 def served_facts(session: Session) -> tuple[tuple[object, ...], ...]:

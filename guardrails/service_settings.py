@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     exposure_buffer: int = Field(100_000, gt=0, description="First exposures that may wait.")
     suspend: bool = Field(False, description="Watch and act on nothing.")
     checks: bool = Field(True, description="Run due checks; off in demo mode.")
-    ring_seconds: float = Field(2.0, gt=0, description="Time between looks at what is due.")
+    ring_seconds: float = Field(0.5, gt=0, description="Time between looks at what is due.")
     webhooks: dict[str, SecretStr] = Field(
         default_factory=dict, description="Webhooks without a signature: name to URL."
     )
