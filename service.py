@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.routing import BaseRoute
 
 import experiments.api as ofrep
+import experiments.growthbook_api as growthbook
 import guardrails.api as admin
 import metrics.api as events
 from experiments.changes import ChangeFeed
@@ -233,9 +234,11 @@ def _measure(services: Services) -> None:
 def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
     settings = services.settings
     door = events.Door(services.keys, settings.max_body_bytes, settings.max_batch_events)
-    stream = ofrep.ChangeStream(feed, services.keys)
+    serving, wall = services.engine.serving, SystemClock()
+    track = growthbook.TrackEndpoint(services.events, door, serving, settings.default_unit)
     return [
-        *ofrep.routes(services.evaluations, stream),
+        *ofrep.routes(services.evaluations, ofrep.ChangeStream(feed, services.keys)),
+        *growthbook.growthbook_routes(growthbook.Payloads(serving, wall.now), feed, track),
         *events.routes(services.events, door),
     ]
 
@@ -265,6 +268,7 @@ def create_app(
             told=lambda: reached(Point.STREAMED),
         )
         app.state.services, app.state.feed = running, feed
+        running.engine.on_served(feed.notice)
         app.router.routes[0:0] = _hot_routes(running, feed)
         for page in pages:
             page(app, running)
@@ -290,7 +294,7 @@ def create_app(
     _admin_routes(app, settings)
     admin.install_errors(app)
     # the hot routes are no routes of FastAPI's: their description is our own
-    app.openapi()["paths"].update({**ofrep.DESCRIBED, **events.DESCRIBED})
+    app.openapi()["paths"].update({**ofrep.DESCRIBED, **growthbook.DESCRIBED, **events.DESCRIBED})
     return app
 
 

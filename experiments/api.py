@@ -4,7 +4,6 @@ Plain ASGI endpoints: an evaluation costs a few microseconds, a framework's requ
 several times that.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from experiments.ofrep import (
     missing_unit,
     tag_matches,
 )
+from experiments.streaming import Streams
 from metrics.access import AccessError, Keys, Role
 from metrics.asgi import (
     CORS,
@@ -224,20 +224,13 @@ class BulkEvaluation(_Endpoint):
 
 
 class ChangeStream:
-    """``GET /ofrep/v1/stream``: server-sent events, one per change of what is served.
+    """``GET /ofrep/v1/stream``: server-sent events, one per change of what is served."""
 
-    A stream begins with the present version unless the client names it in ``Last-Event-ID``:
-    what changed between its evaluation and its connection is never missed.
-    """
-
-    def __init__(
-        self, feed: ChangeFeed, keys: Keys, *, keep_alive: float = 15.0, most: int = 5_000
-    ) -> None:
-        self._feed = feed
+    def __init__(self, feed: ChangeFeed, keys: Keys) -> None:
         self._keys = keys
-        self._keep_alive = keep_alive
-        self._most = most
-        self.open = 0
+        self.streams = Streams(
+            feed, lambda: change_event(feed.current, feed.changed_at.timestamp()), paced=True
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; returns when the stream ends."""
@@ -253,15 +246,11 @@ class ChangeStream:
         except AccessError as error:
             await _refuse(send, error, None)
             return
-        if self.open >= self._most or self._feed.closed:
+        if self.streams.full:
             headers = (*ANSWER, (b"retry-after", b"5"))
             await respond(send, 503, failure(None, GENERAL, "no more streams just now"), headers)
             return
-        self.open += 1
-        try:
-            await self._stream(header(scope, b"last-event-id"), receive, send)
-        finally:
-            self.open -= 1
+        await self.streams.serve(scope, receive, send)
 
     def _admit(self, scope: Scope, token: str) -> None:
         if token and self._keys.opens_stream(token):
@@ -269,43 +258,6 @@ class ChangeStream:
         self._keys.require(
             Role.CLIENT, header(scope, b"authorization"), header(scope, b"x-api-key")
         )
-
-    async def _stream(self, known: str | None, receive: Receive, send: Send) -> None:
-        headers = [
-            (b"content-type", b"text/event-stream; charset=utf-8"),
-            (b"cache-control", b"no-store"),
-            (b"x-accel-buffering", b"no"),
-            *CORS,
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b": open\n\n", "more_body": True})
-        gone = asyncio.ensure_future(_until_gone(receive))
-        try:
-            while not (gone.done() or self._feed.closed):
-                change = asyncio.ensure_future(
-                    self._feed.wait_beyond(known, timeout=self._keep_alive)
-                )
-                await asyncio.wait({gone, change}, return_when=asyncio.FIRST_COMPLETED)
-                if not change.done():
-                    change.cancel()
-                    return
-                version = change.result()
-                if version is None:
-                    part = b": still here\n\n"
-                else:
-                    known = version
-                    part = change_event(version, self._feed.changed_at.timestamp())
-                if not self._feed.closed:
-                    await send({"type": "http.response.body", "body": part, "more_body": True})
-            if not gone.done():
-                await send({"type": "http.response.body", "body": b""})
-        finally:
-            gone.cancel()
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _known_query(scope: Scope, known: frozenset[str]) -> dict[str, str]:

@@ -79,9 +79,11 @@ def _experiment_rule(spec: ExperimentSpec, serving: Serving) -> dict[str, Any]:
         "ranges": ranges,
         "meta": [{"key": variant.name, "name": variant.name} for variant in spec.variants],
         "name": spec.title,
-        # a unit's old arm must not outlive a rollback in a sticky bucket
-        "bucketVersion": 0,
+        # a unit's old arm must not outlive a rollback in a sticky bucket: none is looked up,
+        # and an SDK that looks all the same finds those of before blocked
         "disableStickyBucketing": True,
+        "bucketVersion": len(_turned_back(serving)),
+        "minBucketVersion": len(_turned_back(serving)),
     }
     if spec.layer is not None:
         owned = [[start / BUCKETS, stop / BUCKETS] for start, stop in serving.layer]

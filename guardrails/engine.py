@@ -107,6 +107,7 @@ class Engine(Reading):
             adopt_meanings(session, self._shelf.load)
         self._facts: object = None
         self._served = ServedConfig("", {})
+        self._announce: Callable[[], None] = _nobody
         self._refresh()
 
     @property
@@ -134,6 +135,10 @@ class Engine(Reading):
     def serving(self) -> ServedConfig:
         """Return what applications are answered from; never blocks."""
         return self._served
+
+    def on_served(self, told: Callable[[], None]) -> None:
+        """Call ``told`` whenever another configuration is served; it must not block."""
+        self._announce = told
 
     def apply(self, text: str, *, source: str, actor: str, dry_run: bool = False) -> ApplyView:
         """Validate a file and make it the experiment's newest revision, starting it when new.
@@ -386,6 +391,11 @@ class Engine(Reading):
                 return
             self._served = compile_all(self._shelf.standings(session), self._served.experiments)
             self._facts = facts
+        self._announce()
+
+
+def _nobody() -> None:
+    """Tell nobody: nobody asked yet."""
 
 
 @contextmanager

@@ -161,6 +161,27 @@ class Keys:
             )
         raise AccessError(401, "unauthorized", "this needs a key", hint)
 
+    def require_public(self, key: str) -> None:
+        """Let pass a key that stands in an address, where only a client's may stand.
+
+        Where callers without a key may evaluate, any name does: SDKs always send one.
+
+        Raises:
+            AccessError: It is not known, or it is a secret one: addresses end up in logs.
+        """
+        given = digest(key)
+        if any(
+            hmac.compare_digest(given, kept) for role, kept in self.digests if role > Role.CLIENT
+        ):
+            raise AccessError(
+                403,
+                "secret_key",
+                "a secret key stands in this address",
+                "put the client key there, and replace the secret one: addresses end up in logs",
+            )
+        if self.anyone < Role.CLIENT:
+            self.require(Role.CLIENT, None, key)
+
     def opens_stream(self, token: str) -> bool:
         """Return whether ``token`` opens the change stream."""
         return not self.stream_token or hmac.compare_digest(

@@ -119,8 +119,8 @@ class EventsEndpoint:
     """
 
     def __init__(self, intake: Intake, door: Door) -> None:
-        self._intake = intake
-        self._door = door
+        self.intake = intake
+        self.door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -132,7 +132,7 @@ class EventsEndpoint:
         except ClientGoneError:
             return
         except (RequestError, AccessError) as error:
-            self._intake.counts.refused += 1
+            self.intake.counts.refused += 1
             body = error_body(error.code, error.message, error.hint)
             await respond(send, error.status, body, (*JSON, *CORS, *_extra(error)))
             return
@@ -146,17 +146,7 @@ class EventsEndpoint:
     async def _take(self, scope: Scope, receive: Receive) -> bytes:
         if scope["method"] != "POST":
             raise RequestError(405, "method_not_allowed", "events are sent with POST")
-        if scope["query_string"]:
-            name = scope["query_string"].decode("latin-1").partition("=")[0]
-            raise RequestError(400, "unknown_parameter", f"unknown query parameter '{name}'")
-        role = self._door.keys.require(
-            Role.CLIENT,
-            header(scope, b"authorization"),
-            header(scope, b"x-api-key"),
-            origin=header(scope, b"origin"),
-        )
-        lowered = header(scope, b"x-turnback-trust") is not None  # it never raises trust
-        trusted = role >= Role.INGEST and not lowered
+        trusted = self.admit(scope)
         body = await self._body(scope, receive)
         kind = (header(scope, b"content-type") or "").partition(";")[0].strip().lower()
         ndjson = kind in NDJSON
@@ -166,8 +156,37 @@ class EventsEndpoint:
             found = self._parse(body, ndjson=ndjson, trusted=trusted)
         return await self._append(found)
 
+    def admit(self, scope: Scope) -> bool:
+        """Return whether the caller holds a secret key.
+
+        Raises:
+            RequestError: The address has a part that means nothing here.
+            AccessError: The caller may not send events.
+        """
+        if scope["query_string"]:
+            name = scope["query_string"].decode("latin-1").partition("=")[0]
+            raise RequestError(400, "unknown_parameter", f"unknown query parameter '{name}'")
+        role = self.door.keys.require(
+            Role.CLIENT,
+            header(scope, b"authorization"),
+            header(scope, b"x-api-key"),
+            origin=header(scope, b"origin"),
+        )
+        lowered = header(scope, b"x-turnback-trust") is not None  # it never raises trust
+        return role >= Role.INGEST and not lowered
+
+    def read(self, body: bytes, *, ndjson: bool, trusted: bool) -> Sorted:
+        """Return the events to append, and what is wrong with the others.
+
+        Raises:
+            MalformedBodyError: The body is none of events.
+            TooManyEventsError: It has more than one request may.
+        """
+        most = self.door.batch_limit
+        return self.intake.read(body, ndjson=ndjson, trusted=trusted, most=most)
+
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        limit = self._door.body_limit
+        limit = self.door.body_limit
         encoding = header(scope, b"content-encoding")
         try:
             body = await read_body(receive, limit)
@@ -180,17 +199,15 @@ class EventsEndpoint:
         return body
 
     def _parse(self, body: bytes, *, ndjson: bool, trusted: bool) -> Sorted:
-        """Return the events to append, and what is wrong with the others."""
-        most = self._door.batch_limit
         try:
-            return self._intake.read(body, ndjson=ndjson, trusted=trusted, most=most)
+            return self.read(body, ndjson=ndjson, trusted=trusted)
         except MalformedBodyError as error:
             raise RequestError(400, "malformed_body", str(error)) from None
         except TooManyEventsError as error:
             raise RequestError(413, "too_many_events", str(error), "send smaller batches") from None
 
     async def _append(self, found: Sorted) -> bytes:
-        intake = self._intake
+        intake = self.intake
         try:
             done = await self._submit([event for _, event in found.events])
             if found.rejected:
@@ -213,7 +230,7 @@ class EventsEndpoint:
 
     async def _submit(self, events: Sequence[Event]) -> Appended:
         try:
-            future = self._intake.submit(events)
+            future = self.intake.submit(events)
         except QueueFullError as error:
             raise RequestError(
                 503,

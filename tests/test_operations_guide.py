@@ -142,7 +142,7 @@ def test_every_column_of_an_export_is_in_the_guide():
 
 TEXT = GUIDE.read_text(encoding="utf-8")
 FAILURES = TEXT.partition("## If something fails")[2].partition("\n## ")[0]
-RUNBOOK = TEXT.partition("## Runbook")[2].partition("\n## ")[0]
+RUNBOOK = TEXT.partition("## Alerts and their runbooks")[2].partition("\n## ")[0]
 
 
 def test_every_row_of_what_happens_if_names_tests_that_exist_and_are_collected():

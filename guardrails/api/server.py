@@ -4,10 +4,13 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from experiments.streaming import ABORT
 
 
 class _Feed(Protocol):
@@ -29,6 +32,16 @@ class Ready:
     data: Path
     experiments: int
     specs: Path | None
+
+
+class _Connection(HttpToolsProtocol):
+    """A connection that can be cut off while its client does not read."""
+
+    def on_message_begin(self) -> None:
+        """Begin a request, as every connection does."""
+        super().on_message_begin()
+        extensions: dict[str, Any] = {ABORT: self.transport.abort}
+        cast("dict[str, Any]", self.scope)["extensions"] = extensions
 
 
 class QuietServer(uvicorn.Server):
@@ -54,7 +67,7 @@ class QuietServer(uvicorn.Server):
                 host=host,
                 port=port,
                 loop="auto",
-                http="httptools",
+                http=_Connection,
                 ws="none",
                 lifespan="on",
                 access_log=False,
@@ -72,7 +85,15 @@ class QuietServer(uvicorn.Server):
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End open streams, then stop as every server does."""
+        """End open streams, then stop as every server does.
+
+        Nothing is accepted any more before they end: a client that comes back at once must
+        find nobody and try again later. Told that streams are refused, some never come back.
+        """
+        for each in self.servers:
+            each.close()
+        for each in sockets or []:
+            each.close()
         feed: _Feed | None = getattr(cast("FastAPI", self.config.app).state, "feed", None)
         if feed is not None:
             await feed.close()

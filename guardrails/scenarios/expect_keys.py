@@ -91,6 +91,7 @@ KINDS: Final = (
     "resumed",
     "breach_told",
     "blind",
+    "uneven_split",
     "approval_wanted",
     "stopped",
     "rollback_ineffective",

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import SpecError
+from experiments.errors import Problem, SpecError
 from experiments.language.one_line import in_one_line
 from experiments.language.reading import (
     Item,
@@ -20,7 +20,7 @@ from experiments.language.reading import (
     read_record,
     record_schema,
 )
-from experiments.language.source import MappingNode, Node, ScalarNode, parse_yaml, to_json
+from experiments.language.source import MappingNode, Node, ScalarNode, parse_yaml
 from guardrails.scenarios.acts import changed_text
 from guardrails.scenarios.keys import ACT_KEYS, EXPECT_KEYS, SCENARIO_KEYS
 from guardrails.scenarios.people import RECIPES, People
@@ -29,7 +29,9 @@ from guardrails.scenarios.values import (
     Act,
     Effect,
     Expectation,
+    Lost,
     Scenario,
+    Sent,
     Service,
     Step,
     Turned,
@@ -130,7 +132,7 @@ class _Reader:
         """Return an experiment; its problems are told at their own lines."""
         if node is None:
             return None
-        place, file, shift = record.place.key(key), self.report.file, 0
+        place, file, shift = record.place.key(key), self.report.file, -1
         if isinstance(node, ScalarNode):
             path = self.folder / node.text
             try:
@@ -149,9 +151,8 @@ class _Reader:
             spec = load_spec(text, source=file)
             return load_spec(changed_text(text, changes), source=file) if changes else spec
         except SpecError as error:
-            self.report.problems += [
-                replace(p, column=p.column + shift if p.line else 0) for p in error.problems
-            ]
+            told = error.problems if shift < 0 else [_moved(p, key, shift) for p in error.problems]
+            self.report.problems += told
             return None
 
     def _steps(self, record: Record) -> Iterator[Step]:
@@ -189,14 +190,14 @@ class _Reader:
         rails = [guardrail.id for guardrail in scenario.spec.guardrails]
         for item in record.get("effects", ()):
             _known(item.value, "of", item.value.get("of", ()), arms, "variant")
+            where = list(item.value.get("where", ()))
+            _known(item.value, "where", where, list(scenario.attributes), "attribute")
+        beside = [spec.experiment.key for spec in scenario.beside]
         for step in (*(i.value for i in record.get("timeline", ())), record):
-            for name in ("roll_back", "resume"):
-                if (by_hand := step.get(name)) is not None:
-                    _known(step, name, [by_hand["variant"]], arms, "variant")
+            _check_acts(step, arms, list(scenario.queries))
             if (expected := step.get("expect")) is not None:
                 _check_expected(expected, arms, rails)
-            if (told := step.get("prometheus")) is not None:
-                _known(step, "prometheus", list(told), list(scenario.queries), "query")
+                _known(expected, "shared", list(expected.get("shared", ())), beside, "experiment")
         _check_planted(record, scenario)
 
 
@@ -216,12 +217,25 @@ def _check_planted(record: Record, scenario: Scenario) -> None:
         record.problem("people", str(error))
 
 
+def _check_acts(step: Record, arms: Sequence[str], queries: Sequence[str]) -> None:
+    for name in ("roll_back", "resume"):
+        if (by_hand := step.get(name)) is not None:
+            _known(step, name, [by_hand["variant"]], arms, "variant")
+    lost: Lost = step.get("lose", Lost())
+    _known(step, "lose", [lost.of] if lost.of is not None else [], arms, "variant")
+    sent: Sent | None = step.get("send")
+    _known(step, "send", [sent.units] if sent is not None else [], [*arms, "new"], "variant")
+    _known(step, "prometheus", list(step.get("prometheus", ())), queries, "query")
+
+
 def _check_expected(expected: Record, arms: Sequence[str], rails: Sequence[str]) -> None:
     _known(expected, "live", expected.get("live", ()), arms, "variant")
     turned: Sequence[Turned] = expected.get("rolled_back", ())
     _known(expected, "rolled_back", [t.variant for t in turned], arms, "variant")
     named = [t.by for t in turned if t.by is not None]
     _known(expected, "rolled_back", named, [*rails, "person"], "guardrail")
+    about = [told.about for told in expected.get("told", ()) if told.about is not None]
+    _known(expected, "told", about, arms, "variant")
     for name in ("units", "attempt", "served", "verified"):
         _known(expected, name, list(expected.get(name, ())), arms, "variant")
     for name in ("outcomes", "blind"):
@@ -244,7 +258,7 @@ def _named(record: Record | None, make: type[Any], names: Sequence[str]) -> Iter
         return
     for entry in record.node.entries:
         if entry.key in names and record.has(entry.key):
-            told = (in_one_line(to_json(entry.value)),) if make is Act else ()
+            told = (in_one_line(entry.value),) if make is Act else ()
             yield make(entry.key, record.get(entry.key), entry.at, *told)
 
 
@@ -277,6 +291,12 @@ def _service(record: Record | None) -> Service:
         holdout=holdout.share if holdout is not None else plain.holdout,
         grace=record.get("grace", plain.grace),
     )
+
+
+def _moved(problem: Problem, key: str, shift: int) -> Problem:
+    """Return a problem of an experiment within the file as a problem of the file."""
+    path = f"{key}.{problem.path}" if problem.path else key
+    return replace(problem, path=path, column=problem.column + shift)
 
 
 def _cut(text: str, node: MappingNode, root: MappingNode) -> str:

@@ -2,6 +2,8 @@
 
 import itertools
 import logging
+import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +15,6 @@ from typing import Any
 
 from experiments.assignment import TARGETING_KEY, CompiledExperiment
 from experiments.errors import TurnbackError
-from experiments.exposures import assigned_variant
 from experiments.language.amounts import format_duration
 from experiments.spec import Exposure
 from guardrails.replay import Verdict
@@ -36,6 +37,9 @@ LONGEST_STEP = timedelta(hours=6)
 SHORTEST_STEP = timedelta(minutes=10)
 """And of at least this length where the checks are closer together."""
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 - the folder inside it has a name of its own
+_ROOM = 2_000_000_000
+
 Progress = Callable[[timedelta, timedelta], None]
 """Told how far the timeline is, and how long it is."""
 
@@ -53,7 +57,7 @@ def play(
     begun = time.monotonic()
     # what goes wrong on purpose is told by the result, not by the service's log
     logging.getLogger("turnback").addHandler(logging.NullHandler())
-    with TemporaryDirectory(prefix="turnback-") as temporary:
+    with TemporaryDirectory(prefix="turnback-", dir=_passing_folder()) as temporary:
         world = World(scenario, folder or Path(temporary), Clock(scenario.starts))
         world.open()
         try:
@@ -62,6 +66,12 @@ def play(
         finally:
             world.close()
     return player.result(time.monotonic() - begun)
+
+
+def _passing_folder() -> Path | None:
+    """Return a folder in memory where there is one: files that are thrown away wait for no disk."""
+    told = "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK)
+    return None if told or shutil.disk_usage(_MEMORY).free < _ROOM else _MEMORY
 
 
 @dataclass
@@ -184,9 +194,8 @@ class _Player:
         context = {spec.unit: person.unit, TARGETING_KEY: person.unit, **person.attributes}
         answer = compiled.assign(context)
         variant, counts = answer.variant, answer.counts
-        if world.stale and answer.assigned is None:
-            variant = assigned_variant(compiled, person.unit) or variant
-            counts = variant != answer.variant
+        if world.stale and not counts and answer.assigned is not None:
+            variant, counts = answer.assigned, answer.assigned != answer.variant
         if not counts:
             return
         losses, draw = world.lost, self.losing.random()

@@ -1,12 +1,12 @@
 """The world of a scenario: a service on real files, and everything around it that can fail."""
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from experiments.database import ControlPlane
 from experiments.exposures import ExposureBuffer, screen_exposure
@@ -24,10 +24,8 @@ from metrics.intake import Intake
 from metrics.store import Appended, Frame, MetricStore, StoreError
 from metrics.stores import open_store
 
-NO_ANSWER = ("none", "down", "several", "NaN")
-"""What Prometheus may answer instead of a value."""
-
 Answer = float | str
+"""A value, or ``NaN``, or why there is none: ``none``, ``several``, ``down``."""
 
 
 @dataclass
@@ -110,7 +108,8 @@ class Prometheus:
         if newest == "down":
             raise QueryError("Prometheus cannot be reached (ConnectError)")
         instants = [start + k * step for k in range(int((stop - start) / step) + 1)]
-        series = [(at, float(v)) for at in instants if (v := self._at(query, at)) in _numbers(v)]
+        answers = [(at, self._at(query, at)) for at in instants]
+        series = [(at, float(answer)) for at, answer in answers if _is_sample(answer)]
         if newest == "several":
             return ([(at, 0.0) for at in instants], [(at, 1.0) for at in instants])
         return (series,) if series else ()
@@ -123,8 +122,8 @@ class Prometheus:
         return found
 
 
-def _numbers(answer: Answer) -> tuple[Answer, ...]:
-    return (answer,) if answer == "NaN" or not isinstance(answer, str) else ()
+def _is_sample(answer: Answer) -> bool:
+    return answer == "NaN" or not isinstance(answer, str)
 
 
 @dataclass(order=True)
@@ -158,7 +157,7 @@ class World:
         traffic: Units an hour now.
         met: Units exposed, by the arm they met.
         reports: Every tick that was run.
-        wrong_answers: What went wrong in the pipes, for people.
+        text: The file that was applied last.
     """
 
     scenario: Scenario
@@ -187,7 +186,8 @@ class World:
         real = open_store(self.folder / STORE)
         self._open.callback(real.close)
         self.store = Breakable(real)
-        self.ingest = Ingest(self.store, clock=self.clock.now)  # pyright: ignore[reportArgumentType] - a store by its attributes
+        self._metrics = cast("MetricStore", self.store)  # what it has not, the real one has
+        self.ingest = Ingest(self._metrics, clock=self.clock.now)
         self._open.callback(self.ingest.close)
         self.exposures = ExposureBuffer(self.ingest.submit, now=self.clock.now)
         self.engines = [self._engine() for _ in range(engines)]
@@ -197,7 +197,7 @@ class World:
             self.exposures.fill(key, seed, self.store.exposed_units(key, seed))
         self.intake = Intake(
             ingest=self.ingest,
-            store=self.store,  # pyright: ignore[reportArgumentType] - as above
+            store=self._metrics,
             now=self.clock.now,
             limits=EventLimits(schema=load_catalogue().events),
             screen=lambda event: screen_exposure(event, self.engine.serving().experiments),
@@ -210,7 +210,7 @@ class World:
         channels = dict.fromkeys(scenario.spec.experiment.notify, self.mailbox)
         engine = Engine(
             control=plane,
-            store=self.store,  # pyright: ignore[reportArgumentType] - as above
+            store=self._metrics,
             clock=self.clock,
             flush=self.flush,
             settings=EngineSettings(
@@ -290,6 +290,3 @@ class World:
 def query_text(name: str, *, each: bool) -> str:
     """Return the text of a query: per variant, or of the whole service."""
     return f'{name}{{variant="$variant"}}' if each else name
-
-
-OnWorld = Callable[[World, Any], None]

@@ -15,7 +15,6 @@ import sys
 import time
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -72,34 +71,25 @@ def split_commit():
 
 def mark_first():
     """Plant a delivery that marks a message as told before it is told."""
-    from guardrails import engine
-    from guardrails.outbox import _try
-    from guardrails.repository import due_messages, mark_message
+    from guardrails import outbox
 
-    def deliver_due(control, channels, *, now, report):
-        with control.reading() as session:
-            due = due_messages(session, now)
-        for row in due:
-            with control.transaction() as session:
-                mark_message(session, row.id, attempts=1, delivered_at=now, now=now)
-            reached(Point.BEFORE_DELIVERY)
-            _try(channels.get(row.channel), row.channel, row.body)
-            reached(Point.DELIVERED)
-            report(row.channel, "delivered")
-        return len(due)
+    def deliver(control, name, channel, waiting, *, now, hurry):
+        with control.transaction() as session:
+            outbox.mark_message(session, waiting.id, attempts=1, delivered_at=now())
+        reached(Point.BEFORE_DELIVERY)
+        outbox._try(channel, name, waiting)
+        reached(Point.DELIVERED)
+        return "delivered", False
 
-    engine.deliver_due = deliver_due
+    outbox._deliver = deliver
 
 
 def new_key_each_time():
     """Plant messages that get another key whenever they are told."""
     from guardrails.channels import webhook
 
-    class Odd(webhook.WebhookChannel):
-        def send(self, message):
-            super().send(replace(message, key=f"{message.key}#{os.getpid()}"))
-
-    assembly.WebhookChannel = Odd
+    real = webhook.visible_key
+    webhook.visible_key = lambda key: f"{real(key)}#{os.getpid()}"
 
 
 def impatient():
@@ -108,8 +98,11 @@ def impatient():
     from guardrails import prometheus
     from guardrails.channels import webhook
 
+    def post(*given, timeout, **options):
+        real(*given, timeout=timedelta(seconds=0.3), **options)
+
     database.BUSY_SECONDS = 1.0
-    assembly.WebhookChannel = partial(webhook.WebhookChannel, timeout=0.3)
+    real, webhook.post = webhook.post, post
     assembly.PrometheusClient = partial(prometheus.PrometheusClient, timeout=0.5)
 
 

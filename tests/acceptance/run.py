@@ -6,8 +6,8 @@ pytest's ``record_property``; they stand in the page beside the verdict.
 
 As many tests run side by side as the cores allow, the longest first by the page's last seconds.
 A test says how many cores it keeps busy: ``@pytest.mark.acceptance(cores=2)``, or 0.5 where it
-mostly waits for processes; 1 is meant without. Those that need all cores come last: they keep
-what they have done, so one that the time limit cuts goes on next time.
+mostly waits for processes; 1 is meant without. Those that need all cores come last: the long ones
+keep what they have done, so one that the time limit cuts goes on next time.
 
 Usage: ``python tests/acceptance/run.py [--only WORD] [--again] [--cores N]``
 """

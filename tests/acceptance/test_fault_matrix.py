@@ -410,6 +410,9 @@ def test_a_webhook_that_refuses_is_given_up_and_the_rollback_stands(lab):
         assert life.move(LATER)
         assert served(life) == TURNED_BACK
         assert deliveries(life) == [0, 0, 1]
+        until(
+            lambda: "1 message to ops could not be told" in life.status(KEY)
+        )  # asked now and then
         assert len(lab.receiver.keys("/refusing")) == 1
 
 
@@ -491,9 +494,9 @@ def test_a_process_paused_for_ten_minutes_counts_what_it_missed_and_goes_on(lab)
         often = SPEC.replace("check_every: 1h", "check_every: 1m")
         assert life.http.post("/api/v1/experiments", content=often).is_success
         until(lambda: checks(life, "ok") >= 2)
-        os.kill(life.pid, signal.SIGSTOP)
+        life.send(signal.SIGSTOP)
         time.sleep(1.0)  # ten minutes of its clock
-        os.kill(life.pid, signal.SIGCONT)
+        life.send(signal.SIGCONT)
         until(lambda: served(life) == TURNED_BACK)
         until(lambda: lab.receiver.keys("/paused"))
         assert life.series("turnback_checks_missed_total") >= 9
@@ -516,7 +519,7 @@ def until(true, *, within=60):
         time.sleep(0.02)
 
 
-@pytest.mark.acceptance
+@pytest.mark.acceptance(cores=0.5)
 def test_with_real_waits_a_lock_of_thirty_seconds_and_a_silent_webhook_lose_nothing(
     tmp_path, record_property
 ):

@@ -7,16 +7,15 @@ import pytest
 from guardrails.scenarios import load_scenario_file, play
 
 FOLDER = Path(__file__).parent
-FILES = sorted(FOLDER.glob("*.yaml"))
+SCENARIOS = [load_scenario_file(path) for path in sorted(FOLDER.glob("*.yaml"))]
 
 
 def scenarios():
-    for path in FILES:
-        scenario = load_scenario_file(path)
+    for scenario in SCENARIOS:
         marks = [pytest.mark.acceptance] if scenario.heavy else []
         if scenario.not_yet is not None:
             marks.append(pytest.mark.xfail(strict=True, reason=scenario.not_yet))
-        yield pytest.param(scenario, id=path.stem, marks=marks)
+        yield pytest.param(scenario, id=Path(scenario.file).stem, marks=marks)
 
 
 @pytest.mark.parametrize("scenario", list(scenarios()))
@@ -28,6 +27,7 @@ def test_the_scenario_ends_as_its_file_says(scenario):
 
 
 def test_there_are_forty_scenarios_and_each_has_a_title_of_its_own():
-    titles = [load_scenario_file(path).title for path in FILES]
-    assert len(titles) >= 40
+    titles = [scenario.title for scenario in SCENARIOS]
+    built = [scenario for scenario in SCENARIOS if scenario.not_yet is None]
+    assert len(built) >= 40
     assert len(set(titles)) == len(titles)
