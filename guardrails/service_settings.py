@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     log_format: Format = Field("text", description="Of the service's log: text, or json.")
     suspend: bool = Field(False, description="Watch and act on nothing.")
     checks: bool = Field(True, description="Run due checks; off in demo mode.")
-    ring_seconds: float = Field(2.0, gt=0, description="Time between looks at what is due.")
+    ring_seconds: float = Field(0.5, gt=0, description="Time between looks at what is due.")
     webhooks: dict[str, SecretStr] = Field(
         default_factory=dict, description="Webhooks without a signature: name to URL."
     )
