@@ -23,9 +23,11 @@ from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
 from guardrails.build import build_version
 from guardrails.catalogue_reading import service_catalogue
+from guardrails.channel_views import counted
 from guardrails.clock import Clock, SteppedClock, SystemClock
 from guardrails.copies import Copies, require_match, warn_alone
 from guardrails.engine import Engine
+from guardrails.failpoints import Point, arm, reached
 from guardrails.files import CONTROL, STORE
 from guardrails.served import ServedConfig
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
@@ -177,6 +179,7 @@ def _built(
     warn_alone(settings.data / CONTROL, store)
     guarding = assemble(settings, store=store, clock=clock, flush=flush, catalogue=catalogue)
     undo.callback(guarding.close)
+    guarding.engine.notices = (*guarding.engine.notices, ingest.attention)
     require_match(guarding.control, store)
     serving = guarding.engine.serving
     _fill(exposures, serving(), store)
@@ -219,6 +222,11 @@ def _measure(services: Services) -> None:
             now=services.clock.now,
             suspended=lambda: services.engine.suspension().suspended,
             config_valid=lambda: services.config_valid,
+            messages=lambda: counted(
+                services.guarding.control,
+                now=services.clock.now(),
+                known=services.engine.channels,
+            ),
         )
     )
 
@@ -254,7 +262,11 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         running = services or await run_in_threadpool(build, settings)
-        feed = ChangeFeed(lambda: running.engine.serving().version, now=running.clock.now)
+        feed = ChangeFeed(
+            lambda: running.engine.serving().version,
+            now=running.clock.now,
+            told=lambda: reached(Point.STREAMED),
+        )
         app.state.services, app.state.feed = running, feed
         running.engine.on_served(feed.notice)
         app.router.routes[0:0] = _hot_routes(running, feed)
@@ -326,6 +338,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         running().guard.may_read(request)
 
     app.include_router(admin.validation_router(engine), dependencies=[Depends(may_read)])
+    app.include_router(admin.channels_router(engine, lambda: running().guard))
     health = admin.health_router(engine, lambda: running().store, settings.instance)
     app.include_router(health)
 
@@ -359,6 +372,7 @@ def serve(
         AddressError: The service cannot listen where it is told to.
     """
     services = build(settings)
+    arm(settings.failpoint)
     try:
         with admin.listening(settings.host, settings.port) as sockets:
             url = f"http://{admin.address_of(settings.host, int(sockets[0].getsockname()[1]))}"

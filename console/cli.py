@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from console import copies, eventing, running, simulating, storing
+from console import channels, copies, eventing, running, scenarios, simulating, storing
 from console.arguments import (
     Baselines,
     CatalogueFile,
@@ -234,12 +234,18 @@ def kpis(
 
 
 @app.command(epilog=example("turnback schema > turnback.schema.json"))
-def schema(*, catalogue: CatalogueFile = None) -> None:
+def schema(
+    *,
+    catalogue: CatalogueFile = None,
+    scenario: Annotated[
+        bool, typer.Option("--scenario", help="Of scenario files instead.")
+    ] = False,
+) -> None:
     """Print the JSON Schema of spec files, for editors."""
     from console.commands.specs import schema as run
 
     with reported(as_json=True):
-        run(catalogue)
+        run(catalogue, scenario=scenario)
 
 
 @app.command(
@@ -339,6 +345,7 @@ simulating.add_to(app)
 running.add_to(app)
 eventing.add_to(app)
 storing.add_to(app)
+channels.add_to(app)
 
 
 @importers.command(
@@ -398,6 +405,7 @@ def backtest(
         )
 
 
+scenarios.add_to(app)
 copies.add_to(app)
 
 

@@ -29,6 +29,7 @@ class ChangeFeed:
         version: Returns the version served now.
         now: The clock, for the time of the last change.
         every: Seconds between two looks at the version.
+        told: Called after the waiting were woken.
 
     Attributes:
         current: Version last seen.
@@ -37,11 +38,17 @@ class ChangeFeed:
     """
 
     def __init__(
-        self, version: Callable[[], str], *, now: Callable[[], datetime], every: float = 1.0
+        self,
+        version: Callable[[], str],
+        *,
+        now: Callable[[], datetime],
+        every: float = 1.0,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
         self._version = version
         self._now = now
         self._every = every
+        self._told = told
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: dict[asyncio.Event, float] = {}
@@ -81,6 +88,7 @@ class ChangeFeed:
         self.current = version
         self.changed_at = max(self._now(), self.changed_at + _LEAST)
         self._wake_in_turn()
+        self._told()
 
     @contextmanager
     def listening(self, *, paced: bool) -> Generator[asyncio.Event]:

@@ -16,6 +16,9 @@ from experiments.models import ExperimentRow
 
 READING = "turnback_reading"
 
+BUSY_SECONDS = 30.0
+"""How long a writer waits for another one before it gives up for now."""
+
 
 class ControlPlane:
     """State, revisions, transitions, evidence and the outbox. Safe from any thread.
@@ -28,7 +31,7 @@ class ControlPlane:
         in_memory = url in {"sqlite://", "sqlite:///:memory:"}
         options: dict[str, Any] = {}
         if url.startswith("sqlite"):
-            options["connect_args"] = {"check_same_thread": False, "timeout": 30}
+            options["connect_args"] = {"check_same_thread": False, "timeout": BUSY_SECONDS}
         if in_memory:
             options["poolclass"] = StaticPool
         self.url = url

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import Select, delete, func, update
+from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
 from experiments.models import (
@@ -118,23 +119,29 @@ def experiment_keys(session: Session) -> list[str]:
     return [row.key for row in rows]
 
 
+def _columns(table: str, names: str, order: str) -> Select[Any]:
+    of = ExperimentRow.metadata.tables[table].c
+    return columns(*(of[name] for name in names.split())).order_by(
+        *(of[name] for name in order.split())
+    )
+
+
+_EXPERIMENTS = _columns(
+    "experiment", "key revision seed state step layer_buckets holdout", order="key"
+)
+_TREATMENTS = _columns(
+    "treatment", "experiment variant seed attempt state", order="experiment variant seed attempt"
+)
+
+
 def served_facts(session: Session) -> tuple[tuple[object, ...], ...]:
     """Return everything that decides what applications are answered, in a comparable form."""
-    experiments = session.exec(select(ExperimentRow).order_by(col(ExperimentRow.key)))
-    treatments = session.exec(
-        select(TreatmentRow).order_by(
-            col(TreatmentRow.experiment),
-            col(TreatmentRow.variant),
-            col(TreatmentRow.seed),
-            col(TreatmentRow.attempt),
-        )
-    )
+    connection = session.connection()  # columns, no rows that know their session: asked often
+    experiments = connection.execute(_EXPERIMENTS)
+    treatments = connection.execute(_TREATMENTS)
     return (
-        *(
-            (e.key, e.revision, e.seed, e.state, e.step, repr(e.layer_buckets), e.holdout)
-            for e in experiments
-        ),
-        *((t.experiment, t.variant, t.seed, t.attempt, t.state) for t in treatments),
+        *((*facts[:5], repr(facts[5]), facts[6]) for facts in map(tuple, experiments)),
+        *map(tuple, treatments),
     )
 
 

@@ -29,6 +29,7 @@ from guardrails.rollback import message, record_rollback
 from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
 from guardrails.standing import paused_since, pointless
+from guardrails.tidings import after_change, become_title, explain_command
 
 NOTE = "note"
 """Where a note on the timeline says it leads: nowhere."""
@@ -162,9 +163,13 @@ def resume(
         variant=variant,
         at=asked.at,
         title=f"{record.key}: {variant} is live again (attempt {treatment.attempt + 1})",
-        text=asked.reason,
+        text=f"{asked.reason} ({asked.actor})",
         evidence=None,
         channels=loaded.channels,
+        facts={
+            "now": f"whoever had {variant} before gets it again; what it does is judged anew",
+            "next": explain_command(record.key),
+        },
     )
     # hold, units and approval so far were those of the attempt that failed
     anew = step_anew(session, record.key, now=asked.at)
@@ -200,6 +205,19 @@ def change_state(
         at=asked.at,
         actor=asked.actor,
         reason=asked.reason,
+    )
+    message(
+        session,
+        key=f"{after.value}:{record.key}/{record.seed}@{asked.at.isoformat()}",
+        kind="continued" if step is Move.CONTINUE else after.value,
+        experiment=record.key,
+        variant=None,
+        at=asked.at,
+        title=become_title(record.key, after.value),
+        text=f"{asked.reason} ({asked.actor})",
+        evidence=None,
+        channels=loaded.channels,
+        facts=after_change(record.key, after.value),
     )
     changes: dict[str, datetime] = {}
     if step is Move.CONTINUE:

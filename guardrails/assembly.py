@@ -6,17 +6,19 @@ from datetime import timedelta
 from threading import Event
 
 from experiments.database import ControlPlane
-from guardrails.channels.stopping import WhileRunning
-from guardrails.channels.webhook import WebhookChannel
-from guardrails.clock import Clock
+from guardrails.channel_views import Untold
+from guardrails.clock import Clock, SystemClock
 from guardrails.engine import Engine
 from guardrails.files import CONTROL
 from guardrails.following import Following
+from guardrails.gaps import Gaps
+from guardrails.lanes import Lanes
 from guardrails.prometheus import PrometheusClient
 from guardrails.scheduler import Bell
 from guardrails.service_settings import Settings
 from guardrails.settings import EngineSettings
 from guardrails.specs_folder import SpecsFolder
+from guardrails.standing_alerts import StandingAlerts
 from guardrails.telemetry import EngineMetrics
 from guardrails.upkeep import LOOK_EVERY, SAVE_EVERY, Upkeep
 from metrics.catalogue import Catalogue
@@ -50,6 +52,7 @@ class Assembly:
     stopping: Event
     _bell: Bell | None = field(default=None, init=False)
     _following: Following | None = field(default=None, init=False)
+    _lanes: Lanes | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Apply the followed folder, begin to tell people and to check.
@@ -66,16 +69,41 @@ class Assembly:
             self._following = Following(self.specs.look, every)
             self._following.start()
         jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
-            "deliveries": (timedelta(seconds=1), self.engine.deliver)
+            "deliveries": (timedelta(seconds=1), self._telling().ring),
+            "alerts": (timedelta(seconds=1), self._repeating().ring),
         }
         upkeep = Upkeep(self.store, self.engine.frames, self.clock, self.settings.retain)
         self.engine.notices = (*self.engine.notices, upkeep.attention)
         jobs["retention"] = (LOOK_EVERY, upkeep.run_due)
         jobs["totals"] = (SAVE_EVERY, self.store.save)
         if self.settings.checks:
-            jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self.engine.run_due)
+            jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self._ring)
         self._bell = Bell(jobs)
         self._bell.start()
+
+    def _ring(self) -> None:
+        self.engine.run_due()
+        self.measured.rang(self.clock.now())
+
+    def _telling(self) -> Lanes:
+        self._lanes = Lanes(
+            self.control,
+            self.engine.channels,
+            now=self.clock.now,
+            report=self.engine.told,
+            stopping=self.stopping,
+        )
+        return self._lanes
+
+    def _repeating(self) -> StandingAlerts:
+        return StandingAlerts(
+            self.control,
+            self.engine.channels,
+            now=self.clock.now,
+            report=self.engine.told,
+            suspended=self.settings.suspend,
+            stopping=self.stopping,
+        )
 
     def stop(self) -> None:
         """End what happens by itself and wait for what is under way; idempotent."""
@@ -84,6 +112,8 @@ class Assembly:
             self._following.close()
         if self._bell is not None:
             self._bell.close()
+        if self._lanes is not None:
+            self._lanes.close()
 
     def close(self) -> None:
         """Release the connections and the control plane; idempotent."""
@@ -110,13 +140,11 @@ def assemble(
         catalogue: KPIs known beside those of a file.
     """
     stopping = Event()
-    channels = {
-        name: WhileRunning(WebhookChannel(url.get_secret_value()), stopping)
-        for name, url in settings.webhooks.items()
-    }
+    wall = SystemClock()  # what is signed or dated on the way is so for the receiver's clock
+    channels = {name: given.build(wall.now) for name, given in settings.all_channels().items()}
     url = settings.prometheus_url
     prometheus = PrometheusClient(url.get_secret_value()) if url is not None else None
-    measured = EngineMetrics(("log", *channels))
+    measured, gaps = EngineMetrics(("log", *channels)), Gaps(clock)
     control = ControlPlane(f"sqlite:///{settings.data / CONTROL}")
     engine = Engine(
         control=control,
@@ -131,10 +159,13 @@ def assemble(
             prometheus=prometheus,
         ),
         catalogue=catalogue,
-        hooks=(measured,),
+        hooks=(measured, gaps),
         deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
     )
-    engine.notices = (store.attention,)
+    untold = Untold(control, clock.now)
+    engine.notices = (store.attention, untold.attention)
+    if not settings.demo:  # whose clock is moved by hand, as far as one likes
+        engine.notices = (*engine.notices, gaps.attention)
     specs = _followed(settings, engine, clock)
     return Assembly(
         settings=settings,

@@ -59,6 +59,8 @@ def tell_blind(
             "turned back by it.",
             evidence=None,
             channels=loaded.channels,
+            guardrail=finding.guardrail,
+            facts={"next": f"turnback status {record.key}"},
         )
 
 

@@ -112,7 +112,7 @@ def _meanings(loaded: Loaded) -> dict[str, frozenset[tuple[str, ...]]]:
     for comparison in loaded.comparisons:
         told[comparison.guardrail].add(_meaning(loaded, comparison))
     for watch in (*loaded.queries, *loaded.watches):
-        told[watch.guardrail].add((repr(watch),))
+        told.setdefault(watch.guardrail, set()).add((repr(watch),))
     return {guardrail: frozenset(meanings) for guardrail, meanings in told.items()}
 
 

@@ -16,10 +16,12 @@ from experiments.repository import (
 )
 from guardrails.conclude import Inputs, conclude
 from guardrails.decide import Decision
+from guardrails.failpoints import Point, reached
 from guardrails.loaded import Loaded
 from guardrails.look import read_cells
+from guardrails.monitors import load_monitors
 from guardrails.questions import Heard, answered
-from guardrails.repository import evaluation_exists, load_monitors
+from guardrails.repository import evaluation_exists
 from guardrails.settings import EngineSettings
 from guardrails.sight import Sight
 from guardrails.storing import store_check
@@ -66,17 +68,21 @@ def check(
         control, store, settings, record=record, loaded=loaded, heard=heard, at=tick.at, now=now
     )
     verified = verify_rollbacks(store, record, sight.treatments, at=tick.at)
+    reached(Point.LOOKED_BACK)
     result = "ok" if sight.snapshot is not None else "error"
     try:
         with control.transaction() as session:
+            reached(Point.BEGUN)
             transitions = store_check(session, settings, sight, tick=tick, result=result, now=now)
             store_verified(session, record, verified, channels=loaded.channels, at=now)
+            reached(Point.BEFORE_COMMIT)
     except (IntegrityError, ChangedMeanwhileError) as error:
         if isinstance(error, IntegrityError) and not _recorded(control, record.key, tick.at):
             raise
         # another scheduler recorded this instant or a person acted meanwhile: drop ours
         logger.info("%s: the check of %s was already taken", record.key, instant(tick.at))
         return Checked("taken", sight.decision)
+    reached(Point.COMMITTED)
     return Checked(result, sight.decision, transitions)
 
 
@@ -96,7 +102,9 @@ def _look(
         phases = load_phases(session, record.key, record.seed)
         known = load_monitors(session, record.key, record.seed)
         suspended = is_suspended(session, by_setting=settings.suspended)
+    reached(Point.BEFORE_CELLS)
     snapshot, failure = read_cells(store, loaded.frame(record, phases), at=at)
+    reached(Point.AFTER_CELLS)
     inputs = Inputs(
         record=record,
         treatments=treatments,
@@ -110,4 +118,5 @@ def _look(
         now=now,
     )
     findings, decision = conclude(loaded, inputs)
+    reached(Point.JUDGED)
     return Sight(loaded, inputs, findings, decision)

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from experiments.lifecycle import State
 from experiments.repository import ExperimentRecord, TreatmentRecord
+from guardrails.advice import advice_to_json, advise
 from guardrails.decide import Decision, decide
 from guardrails.judge_query import Series
 from guardrails.loaded import Loaded
@@ -34,6 +36,8 @@ class Inputs:
         suspended: Whether the engine watches and acts on nothing.
         at: Instant of the check.
         now: When it is done; later where the check is late.
+        data_quality: Whether split and double exposures are watched unasked; a check of a version
+            that did not is replayed without.
     """
 
     record: ExperimentRecord
@@ -46,6 +50,7 @@ class Inputs:
     suspended: bool
     at: datetime
     now: datetime
+    data_quality: bool = True
 
 
 def conclude(loaded: Loaded, inputs: Inputs) -> tuple[tuple[Finding, ...], Decision]:
@@ -60,6 +65,7 @@ def conclude(loaded: Loaded, inputs: Inputs) -> tuple[tuple[Finding, ...], Decis
         record=record,
         answers=inputs.answers,
         at=at,
+        data_quality=inputs.data_quality,
     )
     reach = snapshot.reach if snapshot is not None else {}
     standing = standing_of(
@@ -73,4 +79,8 @@ def conclude(loaded: Loaded, inputs: Inputs) -> tuple[tuple[Finding, ...], Decis
     )
     if standing.frozen is None:  # a late check acts now
         standing = replace(standing, frozen=frozen(loaded.spec.experiment.freeze, inputs.now))
-    return findings, decide(findings, standing, now=at)
+    decision = decide(findings, standing, now=at)
+    if decision.become == State.FINISHED:
+        advice = advise(loaded, record, inputs.treatments, snapshot, findings)
+        decision = replace(decision, advice=advice_to_json(advice))
+    return findings, decision

@@ -2,19 +2,24 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlmodel import Session
 
 from experiments.repository import TransitionRecord, insert_transition
-from guardrails.outcome import Finding
+from guardrails.decide import holds_the_ramp
+from guardrails.outcome import Code, Finding
 from guardrails.repository import message_exists
 from guardrails.rollback import message, record_rollback
 from guardrails.settings import EngineSettings
-from guardrails.sight import Sight, evidence_of, reason_of
+from guardrails.sight import Sight, advice_of, evidence_of, reason_of
+from guardrails.tidings import after_breach, after_change, become_title, facts_of
 from guardrails.words import command, percent
 
 ENGINE = "turnback"
 """Who acts when nobody asked."""
+
+_UNLIKE_ARMS = frozenset({Code.UNEVEN_SPLIT, Code.DOUBLE_EXPOSED})
 
 
 def act(
@@ -45,6 +50,8 @@ def act(
             evidence=evidence_of(sight, finding),
             evaluation=evaluation,
             channels=channels,
+            guardrail=finding.guardrail,
+            facts=facts_of(sight.loaded, finding),
         )
         for finding in decision.rollbacks
     ]
@@ -80,21 +87,26 @@ def _become(
 ) -> TransitionRecord:
     """Record a new state of the experiment: its time has come, or a breach stops it."""
     record, stop = sight.record, sight.decision.stop
-    reason = "the time set in the file has come"
-    if stop is not None:
-        reason = reason_of(sight, stop)
-        message(
-            session,
-            key=f"stopped:{record.key}/{record.seed}@{at.isoformat()}",
-            kind="stopped",
-            experiment=record.key,
-            variant=None,
-            at=at,
-            title=f"{record.key} was stopped: everybody gets control",
-            text=reason,
-            evidence=evidence_of(sight, stop),
-            channels=sight.loaded.channels,
-        )
+    reason = reason_of(sight, stop) if stop is not None else "the time set in the file has come"
+    message(
+        session,
+        key=f"{after}:{record.key}/{record.seed}@{at.isoformat()}",
+        kind=after,
+        experiment=record.key,
+        variant=None,
+        at=at,
+        title=become_title(record.key, after),
+        text=reason,
+        evidence=evidence_of(sight, stop) if stop is not None else None,
+        channels=sight.loaded.channels,
+        guardrail=stop.guardrail if stop is not None else None,
+        facts=(facts_of(sight.loaded, stop) if stop is not None else {})
+        | after_change(record.key, after),
+    )
+    evidence = evidence_of(sight, stop) if stop is not None else None
+    if sight.decision.advice is not None:
+        evidence = advice_of(sight, sight.decision.advice)
+        _tell_advice(session, sight, evidence, at=at)
     return insert_transition(
         session,
         experiment=record.key,
@@ -104,8 +116,25 @@ def _become(
         at=at,
         actor=ENGINE,
         reason=reason,
-        evidence=evidence_of(sight, stop) if stop is not None else None,
+        evidence=evidence,
         evaluation=evaluation,
+    )
+
+
+def _tell_advice(session: Session, sight: Sight, evidence: dict[str, Any], *, at: datetime) -> None:
+    record, advice = sight.record, evidence["advice"]
+    message(
+        session,
+        key=f"advice:{record.key}/{record.seed}",
+        kind="advice",
+        experiment=record.key,
+        variant=advice["treatment"],
+        at=at,
+        title=f"{record.key} is over: {advice['recommended'].replace('_', ' ')}",
+        text=" ".join(advice["reasons"] or [advice["words"]]),
+        evidence=evidence,
+        channels=sight.loaded.channels,
+        facts=after_change(record.key, "finished"),
     )
 
 
@@ -129,6 +158,7 @@ def _ask(session: Session, sight: Sight, *, at: datetime) -> None:
         f"{command('approve', record.key)} allows the next step.",
         evidence=None,
         channels=sight.loaded.channels,
+        facts={"next": command("approve", record.key)},
     )
 
 
@@ -137,17 +167,23 @@ def _tell(
 ) -> None:
     record = sight.record
     attempt = sight.treatments[finding.treatment].attempt
+    kind, happens = "breach_told", "nothing is done"
+    if finding.code in _UNLIKE_ARMS:
+        kind = "uneven_split"
+        held = holds_the_ramp(sight.loaded.rules[finding.guardrail])
+        happens = "the ramp stands still" if held else happens
     message(
         session,
         key=f"breach:{record.key}/{finding.treatment}/{record.seed}/{attempt}/{finding.guardrail}"
         f"@{at.isoformat()}",
-        kind="breach_told",
+        kind=kind,
         experiment=record.key,
         variant=finding.treatment,
         at=at,
-        title=f"{record.key}: {finding.guardrail} of {finding.treatment} is breached, "
-        "nothing is done",
+        title=f"{record.key}: {finding.guardrail} of {finding.treatment} is breached, {happens}",
         text=reason_of(sight, finding),
         evidence=evidence_of(sight, finding),
         channels=channels,
+        guardrail=finding.guardrail,
+        facts=facts_of(sight.loaded, finding) | after_breach(record.key, finding.treatment),
     )

@@ -8,6 +8,7 @@ approval > advance. A rollback never waits for a step, and nothing but a proven 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from guardrails.outcome import Code, Finding, Outcome
 from guardrails.schedule import Frozen
@@ -107,6 +108,7 @@ class Decision:
         stop: The breach that stops the whole experiment, if one does.
         ask: Whether the ramp waits for a person's approval and for nothing else.
         words: One line for the record.
+        advice: What is advised where the run is over (``guardrails.advice``), as JSON.
     """
 
     rollbacks: tuple[Finding, ...] = ()
@@ -116,6 +118,7 @@ class Decision:
     stop: Finding | None = None
     ask: bool = False
     words: str = "nothing to do"
+    advice: Mapping[str, Any] | None = None
 
 
 def decide(findings: Sequence[Finding], standing: Standing, *, now: datetime) -> Decision:
@@ -265,13 +268,14 @@ def frozen_words(frozen: Frozen) -> str:
     return f"frozen{until}" + (f" ({frozen.why})" if frozen.why else "")
 
 
-def _holds_the_ramp(rule: Rule) -> bool:
+def holds_the_ramp(rule: Rule) -> bool:
+    """Return whether the ramp waits for a guardrail."""
     return rule.action != "alert" and not rule.dry_run
 
 
 def _objection(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | None:
     for finding in findings:
-        if not _holds_the_ramp(rules[finding.guardrail]):
+        if not holds_the_ramp(rules[finding.guardrail]):
             continue
         if finding.outcome in {Outcome.BREACH, Outcome.ERROR, Outcome.NO_DATA}:
             return f"{finding.guardrail} of {finding.treatment} is {finding.outcome.value}"
@@ -282,7 +286,7 @@ def _objection(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | 
 
 def _unproven(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | None:
     for finding in findings:
-        if _holds_the_ramp(rules[finding.guardrail]) and finding.outcome is not Outcome.PASS:
+        if holds_the_ramp(rules[finding.guardrail]) and finding.outcome is not Outcome.PASS:
             return f"{finding.guardrail} of {finding.treatment} is not proven safe yet"
     return None
 

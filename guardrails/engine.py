@@ -24,6 +24,8 @@ from experiments.repository import (
 from guardrails.actions import Asked, approve, change_state, resume, roll_back, write_note
 from guardrails.apply import apply_file
 from guardrails.applying import Applying
+from guardrails.channel_views import ChannelTest, ChannelView, channel_views, try_channel
+from guardrails.channels import Channel
 from guardrails.channels.log import LogChannel
 from guardrails.clock import Clock
 from guardrails.engine_reading import Reading
@@ -37,7 +39,7 @@ from guardrails.ring import STARTED, Ring
 from guardrails.served import ServedConfig, compile_all
 from guardrails.settings import EngineHook, EngineSettings
 from guardrails.shelf import Shelf
-from guardrails.suspension import SuspensionView, change, follow_setting
+from guardrails.suspension import SuspensionView, change, follow_setting, newest, tell
 from guardrails.validation import drafted, refuse_unknown_queries, unknown_channels
 from guardrails.views import (
     ApplyView,
@@ -89,7 +91,7 @@ class Engine(Reading):
         self.settings = settings or EngineSettings()
         self._catalogue = catalogue or load_catalogue()
         self._hooks = tuple(hooks)
-        self._channels = {"log": LogChannel(), **self.settings.channels}
+        self._channels: Mapping[str, Channel] = {"log": LogChannel(), **self.settings.channels}
         self.notices = ()
         self._lock = RLock()
         self._delivering = RLock()
@@ -113,6 +115,23 @@ class Engine(Reading):
     def catalogue(self) -> Catalogue:
         """KPIs known beside those of a file."""
         return self._catalogue
+
+    @property
+    def channels(self) -> Mapping[str, Channel]:
+        """Where messages go, by name; the log is always there."""
+        return self._channels
+
+    def channel_list(self) -> tuple[ChannelView, ...]:
+        """Return every channel, and how its messages fare."""
+        return channel_views(self._control, self._channels, now=self._clock.now())
+
+    def try_channel(self, name: str) -> ChannelTest:
+        """Send one test message through a channel, at once and once.
+
+        Raises:
+            UnknownChannelError: There is no such channel.
+        """
+        return try_channel(self._channels, name, now=self._clock.now())
 
     def serving(self) -> ServedConfig:
         """Return what applications are answered from; never blocks."""
@@ -326,26 +345,30 @@ class Engine(Reading):
         by_setting = self.settings.suspended
         with self._lock, self._control.transaction() as session:
             change(session, asked, suspend=on, by_setting=by_setting)
+            tell(session, channels=tuple(self._channels))
         logger.warning("%s %s the engine: %s", actor, "suspends" if on else "wakes", reason)
+        self._tell()
         return self.suspension()
 
     def begin(self) -> None:
         """Keep whether the service was started suspended; called once, when it starts."""
         with self._lock, self._control.transaction() as session:
+            before = newest(session)
             follow_setting(session, by_setting=self.settings.suspended, now=self._clock.now())
+            if newest(session) != before:
+                tell(session, channels=tuple(self._channels))
 
     def deliver(self) -> int:
         """Try every message that is due once; return how many were delivered."""
         with self._delivering:
-            return deliver_due(
-                self._control, self._channels, now=self._clock.now(), report=self._told
-            )
+            return deliver_due(self._control, self._channels, now=self._clock.now, report=self.told)
 
     def close(self) -> None:
         """Release the control plane; the store belongs to whoever opened it."""
         self._control.close()
 
-    def _told(self, channel: str, result: str) -> None:
+    def told(self, channel: str, result: str) -> None:
+        """Hear that a delivery was tried: ``delivered``, ``retry`` or ``given_up``."""
         for hook in self._hooks:
             hook.on_notification(channel, result)
 

@@ -13,6 +13,7 @@ from experiments.repository import (
     newest_revisions,
 )
 from guardrails.clock import Clock
+from guardrails.evidence_rows import newest_of_runs
 from guardrails.meanings import ListedKpi, listed
 from guardrails.past import past_explanation
 from guardrails.past_reading import past_of
@@ -21,6 +22,7 @@ from guardrails.present import Known, experiment_view, revision_view, transition
 from guardrails.present_explained import explanation
 from guardrails.replay import Replayed
 from guardrails.replaying import Replayer
+from guardrails.repository import missed_checks
 from guardrails.ring import Ring
 from guardrails.settings import EngineSettings
 from guardrails.shelf import Shelf
@@ -144,6 +146,19 @@ class Reading:
         """
         replayer = Replayer(self._control, self._store, self._shelf, version=self.settings.version)
         return replayer.replay(decision, from_start=from_start)
+
+    def newest_decisions(self) -> tuple[tuple[str, int], ...]:
+        """Return the newest kept check of every run, and how many checks are kept of it.
+
+        Replaying each ``from_start`` replays everything that was ever decided.
+        """
+        with self._control.reading() as session:
+            return newest_of_runs(session)
+
+    def missed(self, key: str) -> int:
+        """Return how many checks of an experiment nobody ran: its blind time in ticks."""
+        with self._control.reading() as session:
+            return missed_checks(session, key)
 
     def suspension(self) -> SuspensionView:
         """Return whether the engine acts on nothing, since when and why."""

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
+from guardrails.advice_reading import advised_windows
 from guardrails.conclude import Inputs
 from guardrails.decide import Decision
 from guardrails.judge_query import Series
@@ -28,8 +29,11 @@ from metrics.cells import Cell, Reach, Snapshot, Sums
 FORMAT = 1
 """Version of the account's own form."""
 
-PROCEDURE = 1
-"""Version of the decision procedure (STATISTICS 0a): raised when its numbers change on purpose."""
+PROCEDURE = 2
+"""Version of the decision procedure (STATISTICS 0a): raised when its numbers change on purpose.
+
+1 gave half of a level to the whole run, half to the restarts; 2 two thirds and one third.
+"""
 
 _SUMS = tuple(Sums.__dataclass_fields__)
 _OMITTED = frozenset({"watermark"})  # of a state: it says when, not what
@@ -87,9 +91,9 @@ def cells_of(text: str) -> tuple[Cell, ...]:
 
 
 def judged_windows(loaded: Loaded) -> tuple[tuple[str, timedelta], ...]:
-    """Return the (KPI, window) pairs that guardrails compare."""
+    """Return the (KPI, window) pairs that guardrails compare, or advice at the end."""
     pairs = {(c.kpi, w.length): None for c in loaded.comparisons for w in c.windows}
-    return tuple(pairs)
+    return tuple(pairs | dict.fromkeys(advised_windows(loaded)))
 
 
 def finding_sha256(finding: Finding) -> str:
@@ -154,6 +158,7 @@ def account_of(
         "treatments": _plain(dict(inputs.treatments)),
         "phases": [at.isoformat() for at in inputs.phases],
         "suspended": inputs.suspended,
+        "data_quality": inputs.data_quality,
         "config": _config(sight),
         "before": [_before(m, parts) for m in inputs.monitors.values()],
         "snapshot": _snapshot(sight.loaded, inputs.snapshot, parts, whole=whole),
@@ -246,6 +251,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "advance": decision.advance,
         "become": decision.become,
         "ask": decision.ask,
+        "advice": decision.advice,
         "words": decision.words,
     }
 
@@ -290,6 +296,7 @@ def inputs_of(account: Mapping[str, Any], parts: Mapping[str, str]) -> Inputs:
         suspended=account["suspended"],
         at=at,
         now=datetime.fromisoformat(account["check"]["now"]),
+        data_quality=account.get("data_quality", False),
     )
 
 

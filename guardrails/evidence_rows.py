@@ -200,6 +200,19 @@ def load_history(session: Session, kept: Kept) -> tuple[Kept, ...]:
     return tuple(_kept(row, check) for row, check in rows)
 
 
+def newest_of_runs(session: Session) -> tuple[tuple[str, int], ...]:
+    """Return the id of the newest kept check of every run, and how many are kept of the run.
+
+    A run is an experiment under one seed.
+    """
+    rows = session.exec(
+        select(func.max(EvidenceRow.evaluation), func.count())
+        .group_by(col(EvidenceRow.experiment), col(EvidenceRow.seed))
+        .order_by(func.max(EvidenceRow.evaluation))
+    )
+    return tuple((f"c{newest}", count) for newest, count in rows)
+
+
 def _kept(row: EvidenceRow, check: EvaluationRow) -> Kept:
     return Kept(
         evaluation=row.evaluation,

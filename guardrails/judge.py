@@ -1,7 +1,7 @@
 """The one function that decides: cells and state in, a finding out. Pure.
 
-Whole run: a group-sequential boundary that spends half of the level. Since a restart:
-one e-process over all restarts with the other half. The margin is inside the tests.
+Whole run: a group-sequential boundary that spends two thirds of the level. Since a restart:
+one e-process over all restarts with the last third. The margin is inside the tests.
 
 Source: STATISTICS 0a; DESIGN 9.
 """
@@ -44,7 +44,7 @@ from guardrails.outcome import (
 )
 from metrics.catalogue import Kind
 from metrics.cells import Cell, Snapshot
-from metrics.stats.comparison import MIN_UNITS, Flags, compare
+from metrics.stats.comparison import MIN_UNITS, Estimate, Flags, compare
 from metrics.stats.contrasts import Null
 from metrics.stats.group_sequential import Progress, look
 from metrics.stats.mixtures import average_log_e, normal_log_mixture, tuned_rho
@@ -57,7 +57,9 @@ LOOK_GROWTH = 1.02
 """A check is a look when information has grown by this factor since the last one."""
 
 RESTART_INFORMATION = 250.0
-"""Information at which the e-process of restarts is sharpest."""
+"""Information at which the e-process of restarts is sharpest, for harm since one of them."""
+
+_ROUNDING = 1e-9  # of a value: a standard error below it is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,9 +240,21 @@ def _evidence(
         gate=gate[0],
         kappa=float(statistic.kappa[0, 0]) + 0.0,  # no negative zero
         safe_z=float(statistic.z[1, 0]),
-        safe_gate=bool(gate[1, 0]),
+        safe_gate=bool(gate[1, 0]) and _spread(found.estimate),
         effect=effect_of(found, plan),
     )
+
+
+def _spread(estimate: Estimate | None) -> bool:
+    """Tell whether values within an arm differ at all.
+
+    Where none does the only spread is that between the arms. It may prove harm, which is then all
+    there is to see; "no harm" it cannot prove, as units without events prove nothing of a rate.
+    """
+    if estimate is None:
+        return False
+    error = math.sqrt(max(estimate.var_control, estimate.var_treatment, 0.0))
+    return error > _ROUNDING * max(abs(estimate.control), abs(estimate.treatment))
 
 
 def _weigh(
@@ -258,7 +272,7 @@ def _weigh(
     is_look = may_look and gate and information >= LOOK_GROWTH * state.information
     new = _after_look(state, plan, information) if is_look else state
     log_e, restart = _restarts(evidence, plan)
-    needed = math.log(2.0 / plan.level)
+    needed = -math.log(plan.restart_level) if plan.restarts else math.inf
     breach = (is_look and z >= new.boundary) or log_e >= needed
     whole = z / new.boundary if gate and new.looks else 0.0
     strongest = max(whole, log_e / needed, 0.0)
@@ -293,7 +307,7 @@ def _after_look(state: WindowState, plan: WindowPlan, information: float) -> Win
             state.information, state.spent, np.array(state.grid), np.array(state.mass)
         )
     horizon = max(plan.information_max, FIRST_INFORMATION)
-    cumulative = reserve(information / horizon, plan.level / 2.0, tau=FIRST_INFORMATION / horizon)
+    cumulative = reserve(information / horizon, plan.whole_level, tau=FIRST_INFORMATION / horizon)
     boundary, after = look(before, information, cumulative)
     return replace(
         state,
@@ -313,9 +327,14 @@ def _restarts(evidence: _Evidence, plan: WindowPlan) -> tuple[float, int | None]
         return 0.0, None
     information = evidence.information[open_]
     score = evidence.z[open_] * np.sqrt(information)
-    rho = tuned_rho(RESTART_INFORMATION, plan.level / 2.0, one_sided=True)
+    rho = restart_rho(plan.restart_level, plan.restarts)
     log_m = normal_log_mixture(score, information, rho, one_sided=True)
     return average_log_e(log_m, plan.restarts), int(open_[int(np.argmax(log_m))])
+
+
+def restart_rho(level: float, restarts: int) -> float:
+    """Return the tuning: the mean of J restarts reaches 1 / level where one is J / level."""
+    return tuned_rho(RESTART_INFORMATION, level / restarts, one_sided=True)
 
 
 def _log_safe(evidence: _Evidence, plan: WindowPlan, information: float) -> float:

@@ -1,7 +1,9 @@
 """Judging the rule ``sample_ratio``: do units enter the arms in the planned shares? Pure.
 
 Each treatment is held against control. The shares between the two never change during a run, so
-all units of an attempt are one phase, or as many as the cells tell of a resumed one.
+all units of an attempt are one phase, or as many as the cells tell of a resumed one. Every
+experiment is watched, whether its file has the rule or not; a rule of its own wins. Units that were
+seen in two variants are in no arm: many of them are the same fault, and the same alarm.
 
 Source: STATISTICS 1(c); DESIGN 9.
 """
@@ -22,6 +24,12 @@ from metrics.stats.sample_ratio import log_e_value_of_phases, share_interval
 STATE = "split"
 """Where it is kept that an alarm was raised."""
 
+LEAST_DOUBLE = 20
+"""Units seen in two variants that are too few to mean a fault, whatever their share."""
+
+MOST_DOUBLE = 0.01
+"""Share of all units that may be seen in two variants: each of them is a unit nothing counts."""
+
 Counts = Sequence[tuple[int, int]]
 """Units of (treatment, control) by phase."""
 
@@ -36,6 +44,7 @@ class SplitWatch:
         part: Share of the treatment among the units of both arms, as planned.
         control: Arm compared with.
         treatment: Arm judged.
+        asked: Whether the file has the rule; every other experiment is watched all the same.
     """
 
     guardrail: str
@@ -43,11 +52,25 @@ class SplitWatch:
     part: float
     control: str
     treatment: str
+    asked: bool = True
+
+
+def unasked_split(spec: SpecFile) -> SampleRatio | None:
+    """Return how a file's split is watched that has no rule for it, ``None`` where it has one.
+
+    Its id is the rule's name, with a number where another guardrail is called so.
+    """
+    if any(isinstance(guardrail, SampleRatio) for guardrail in spec.guardrails):
+        return None
+    taken = {guardrail.id for guardrail in spec.guardrails}
+    names = (SampleRatio.rule, *(f"{SampleRatio.rule}-{n}" for n in range(2, len(taken) + 3)))
+    return SampleRatio(id=next(name for name in names if name not in taken))
 
 
 def plan_splits(spec: SpecFile) -> tuple[SplitWatch, ...]:
-    """Return every pair of arms that a file wants watched, in the file's order."""
-    experiment = spec.experiment
+    """Return every pair of arms that is watched, those a file wants watched in its order."""
+    experiment, unasked = spec.experiment, unasked_split(spec)
+    rules = [guardrail for guardrail in spec.guardrails if isinstance(guardrail, SampleRatio)]
     return tuple(
         SplitWatch(
             guardrail=guardrail.id,
@@ -55,9 +78,9 @@ def plan_splits(spec: SpecFile) -> tuple[SplitWatch, ...]:
             part=treated_part(experiment, treatment),
             control=experiment.control,
             treatment=treatment,
+            asked=unasked is None,
         )
-        for guardrail in spec.guardrails
-        if isinstance(guardrail, SampleRatio)
+        for guardrail in (*rules, *([unasked] if unasked is not None else []))
         for treatment in experiment.treatments
     )
 
@@ -68,14 +91,16 @@ def judge_split(
     states: Mapping[str, WindowState],
     *,
     first_phase: int,
+    doubles: bool = True,
 ) -> Finding:
-    """Judge one treatment's units against control's.
+    """Judge one treatment's units against control's, and how many units were in two variants.
 
     Args:
         watch: What is watched.
         snapshot: The exposed units and, of a resumed attempt, the cells.
         states: Of the last check; an alarm once raised stays.
         first_phase: Units of earlier allocation phases do not count (a resumed attempt).
+        doubles: Whether units seen in two variants count; decisions of early versions ignored them.
     """
     counts = _counts(watch, snapshot, first_phase)
     treated, beside = sum(t for t, _ in counts), sum(c for _, c in counts)
@@ -89,6 +114,9 @@ def judge_split(
     elif treated + beside < MIN_UNITS:
         outcome, code = Outcome.INCONCLUSIVE, Code.TOO_FEW
     evidence = max(log_e / needed, 0.0)
+    seen_twice = _doubles(snapshot) if doubles else {}
+    if seen_twice.get("too_many"):
+        outcome, code = Outcome.BREACH, Code.UNEVEN_SPLIT if alarmed else Code.DOUBLE_EXPOSED
     low, high = share_interval(treated, beside, watch.part, alpha=watch.level)
     return Finding(
         guardrail=watch.guardrail,
@@ -97,7 +125,7 @@ def judge_split(
         outcome=outcome,
         code=code,
         states={STATE: WindowState(information=float(treated + beside), crossed=alarmed)},
-        evidence=max(evidence, 1.0) if alarmed else min(evidence, ALMOST),
+        evidence=max(evidence, 1.0) if outcome is Outcome.BREACH else min(evidence, ALMOST),
         detail={
             "counts": [list(count) for count in counts],
             "part": watch.part,
@@ -105,8 +133,24 @@ def judge_split(
             "e_value": shown(log_e),
             "low": low,
             "high": high,
+            **seen_twice,
         },
     )
+
+
+def _doubles(snapshot: Snapshot) -> dict[str, int | bool]:
+    """Return how many units were seen in two variants, and whether those are too many.
+
+    Nothing is said of the many runs in which there is none.
+    """
+    twice = snapshot.conflicted
+    if not twice:
+        return {}
+    units = twice + sum(reach.exposed for reach in snapshot.reach.values())
+    too_many = twice >= LEAST_DOUBLE and twice > MOST_DOUBLE * units
+    # all treatments share them: told once
+    shared = {"shared": True} if too_many else {}
+    return {"conflicted": twice, "exposed": units, "too_many": too_many, **shared}
 
 
 def _counts(watch: SplitWatch, snapshot: Snapshot, first_phase: int) -> Counts:

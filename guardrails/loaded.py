@@ -9,6 +9,7 @@ from experiments.spec import Advance
 from guardrails.decide import Rule, Step
 from guardrails.judge_baseline import BaselineWatch
 from guardrails.judge_query import QueryWatch, plan_queries
+from guardrails.judge_sample_ratio import unasked_split
 from guardrails.levels import (
     AnyComparison,
     CatastropheComparison,
@@ -32,7 +33,7 @@ class Loaded:
         comparisons: Every comparison of every guardrail and treatment.
         kpis: Definitions by key: those the file names, what their caps hide, and those shown.
         measured: (definition, windows) asked of the store at every check.
-        rules: What decisions must know of each guardrail.
+        rules: What decisions must know of each guardrail, also of what is watched unasked.
         steps: The ramp.
         queries: Every query of every guardrail outside statistics and treatment.
         texts: PromQL by name, of the queries it names.
@@ -174,7 +175,7 @@ def prepare(
         comparisons=comparisons,
         kpis=kpis,
         measured=_measured(kpis, comparisons, watches),
-        rules={g.id: _rule(g, named) for g in spec.guardrails},
+        rules={g.id: _rule(g, named) for g in (*spec.guardrails, *_unasked(spec))},
         steps=tuple(
             Step(
                 step.hold,
@@ -188,6 +189,12 @@ def prepare(
         texts={each.query: named[each.query] for each in asked if each.query in named},
         watches=watches,
     )
+
+
+def _unasked(spec: SpecFile) -> tuple[Guardrail, ...]:
+    """Return what watches the data of every experiment, where the file has no rule of its own."""
+    split = unasked_split(spec)
+    return () if split is None else (split,)
 
 
 def _rule(guardrail: Guardrail, queries: Mapping[str, str]) -> Rule:

@@ -11,6 +11,7 @@ from experiments.repository import ExperimentRecord, TreatmentRecord
 from guardrails.decide import events_stopped, query_failed
 from guardrails.judge import judge
 from guardrails.judge_query import Series, judge_query, not_yet, unanswered
+from guardrails.judge_sample_ratio import SplitWatch
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding
 from guardrails.repository import Monitor
@@ -40,6 +41,7 @@ def judge_all(
     record: ExperimentRecord,
     answers: Mapping[tuple[str, str], Series | str],
     at: datetime,
+    data_quality: bool = True,
 ) -> tuple[Finding, ...]:
     """Return the finding of every guardrail and live treatment.
 
@@ -52,12 +54,21 @@ def judge_all(
         record: Where the experiment stands.
         answers: What Prometheus answered by (guardrail, treatment), or why it did not.
         at: Instant of the check.
+        data_quality: Whether the data are watched unasked.
     """
     live = {v: t for v, t in treatments.items() if t.state == "live"}
     return (
         *_compared(loaded, live, monitors, snapshot, failure, since=record.started_at),
         *_queried(loaded, live, answers, at=at),
-        *_watched(loaded, live, monitors, snapshot, failure, running=record.state == "running"),
+        *_watched(
+            loaded,
+            live,
+            monitors,
+            snapshot,
+            failure,
+            running=record.state == "running",
+            data_quality=data_quality,
+        ),
     )
 
 
@@ -69,12 +80,14 @@ def _watched(
     failure: str,
     *,
     running: bool,
+    data_quality: bool,
 ) -> list[Finding]:
     """Return the finding of everything that watches the data of a live treatment."""
     findings: list[Finding] = []
     for watch in loaded.watches:
         treatment = live.get(watch.treatment)
-        if treatment is None:
+        unasked = isinstance(watch, SplitWatch) and not watch.asked
+        if treatment is None or (unasked and not data_quality):
             continue
         if snapshot is None:
             findings.append(query_failed(watch.guardrail, None, watch.treatment, failure))
@@ -88,6 +101,7 @@ def _watched(
                 first_phase=treatment.first_phase,
                 since=treatment.since,
                 running=running,
+                doubles=data_quality,
             )
         )
     return findings

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import UniqueConstraint
+from sqlalchemy import Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from experiments.models import instant, json_column, large
@@ -128,7 +128,10 @@ class OutboxRow(SQLModel, table=True):
     """A message to be told at least once; ``key`` tells receivers that two are one."""
 
     __tablename__: ClassVar[Any] = "outbox"
-    __table_args__ = (UniqueConstraint("key", "channel", name="one_message_per_channel"),)
+    __table_args__ = (
+        UniqueConstraint("key", "channel", name="one_message_per_channel"),
+        Index("ix_outbox_waiting", "channel", "delivered_at", "given_up_at"),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     key: str
@@ -140,4 +143,5 @@ class OutboxRow(SQLModel, table=True):
     delivered_at: datetime | None = instant(nullable=True)
     given_up_at: datetime | None = instant(nullable=True)
     last_error: str | None = None
+    over_at: datetime | None = instant(nullable=True)
     body: dict[str, Any] = json_column()

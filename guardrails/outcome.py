@@ -52,6 +52,7 @@ class Code(StrEnum):
     NOT_HELD = "not_held"  # inconclusive: beyond the limit, not for the whole time asked
     SOURCE_FAILED = "source_failed"  # error: a source outside the store gave no usable answer
     UNEVEN_SPLIT = "uneven_split"  # breach: units do not enter the arms in the planned shares
+    DOUBLE_EXPOSED = "double_exposed"  # breach: too many units were seen in two variants
     SPLIT_AS_PLANNED = "split_as_planned"  # pass: nothing speaks against the planned shares
     ARM_SILENT = "arm_silent"  # breach: no events of one arm, though the other has some
     ALL_SILENT = "all_silent"  # breach: no events of either arm
@@ -108,11 +109,11 @@ class WindowFinding:
         look: Number of the last look.
         information: Effective size, sum over phases of nT nC / (nT + nC).
         spent: Alpha spent so far by the whole-run boundary.
-        e_value: E-process of all restarts; crosses at 2 / level.
+        e_value: E-process of all restarts; crosses at 3 / level.
         restart: Cohort from which the strongest restart counts, ``None`` before any.
         safe_e_value: E-process against "harm >= margin"; pass at 1 / level.
         skewness: kappa of the whole-run statistic.
-        evidence: max(z / boundary, ln e / ln(2 / level)), at least 0; 1 or more is a breach.
+        evidence: max(z / boundary, ln e / ln(3 / level)), at least 0; 1 or more is a breach.
         bound: Of the rule ``limit``: one-sided bound of the treatment's value, valid at every
             look at this level, on the side of the limit. There ``e_value`` is against "within
             the limit" and crosses at 1 / level, ``safe_e_value`` against "beyond", and ``z`` says

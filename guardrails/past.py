@@ -174,7 +174,7 @@ def _seen_words(past: Past, seen: Seen) -> str:
     if loaded is None or judged is None:
         outcome = finding.outcome.value.replace("_", " ")
         return f"{finding.guardrail} of {finding.treatment}: {outcome} ({known})."
-    title = loaded.title(finding.kpi) if finding.kpi is not None else str(finding.detail["query"])
+    title = loaded.title(finding.kpi) if finding.kpi else str(finding.detail.get("query", ""))
     words = outcome_words(finding, judged, title).rstrip(".")
     outcome = finding.outcome.value.replace("_", " ")
     return f"{limit_words(judged, title)}: {outcome}, {words} ({known})."

@@ -18,7 +18,7 @@ from guardrails.denominators import shifts
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding, Outcome
 from guardrails.present_guardrails import guardrail_views
-from guardrails.present_run import layer_view, ramp_views, waiting_words, wanted
+from guardrails.present_run import advice_of, layer_view, ramp_views, waiting_words, wanted
 from guardrails.repository import Monitor
 from guardrails.rules import WATCH_RULES
 from guardrails.standing import paused_since, pointless, standing_of
@@ -121,6 +121,7 @@ def experiment_view(known: Known) -> ExperimentView:
         actions=possible(
             State(record.state), pointless=pointless(record, known.loaded, known.treatments)
         ),
+        advice=advice_of(record, known.transitions),
     )
 
 

@@ -41,6 +41,7 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
         evidence = newest.evidence
     elif rolled:
         paragraphs.append(_earlier(rolled[-1]))
+    paragraphs.extend(_advised(view))
     paragraphs.extend(_meant(view))
     paragraphs.extend(f"{g.limit}: {_standing(g)}." for g in view.guardrails)
     if view.waiting:
@@ -58,6 +59,15 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
         paragraphs=tuple(paragraphs),
         evidence=evidence,
     )
+
+
+def _advised(view: ExperimentView) -> list[str]:
+    """Return what was recommended when the run was over."""
+    if view.advice is None:
+        return []
+    told = [f"Advice: {view.advice['words']}", *map(str, view.advice["reasons"])]
+    number = view.advice["decision"]
+    return [*told, f"This is decision {number}: `turnback replay {number}` computes it again."]
 
 
 def _meant(view: ExperimentView) -> list[str]:

@@ -31,7 +31,7 @@ def guardrail_views(
     findings: Stored,
     kept: Mapping[tuple[str, str, int], int],
 ) -> tuple[GuardrailView, ...]:
-    """Return every guardrail of every treatment, in the order of the file.
+    """Return every guardrail of every treatment, in the file's order; what is unasked comes last.
 
     Args:
         loaded: The revision.
@@ -41,7 +41,8 @@ def guardrail_views(
     """
     newest = {(m.guardrail, m.treatment): m for m in sorted(monitors, key=_attempt)}
     order = {g.id: index for index, g in enumerate(loaded.spec.guardrails)}
-    judged = sorted(loaded.judged, key=lambda j: order[j.guardrail])
+    # what is watched unasked comes last
+    judged = sorted(loaded.judged, key=lambda j: order.get(j.guardrail, len(order)))
     history = _by_guardrail(findings)
     views: list[GuardrailView] = []
     for each in judged:

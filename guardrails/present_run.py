@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from experiments.layers import BUCKETS, width
 from experiments.lifecycle import OVER, State
-from experiments.repository import ExperimentRecord
+from experiments.repository import ExperimentRecord, TransitionRecord
 from guardrails.decide import Standing, waiting
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding
@@ -120,3 +121,14 @@ def _wanted_of_draft(record: ExperimentRecord, loaded: Loaded, now: datetime) ->
     if record.starts_at is None:
         return (f"it waits until a person starts it: {command('start', record.key)}",)
     return ()
+
+
+def advice_of(
+    record: ExperimentRecord, transitions: Sequence[TransitionRecord]
+) -> Mapping[str, Any] | None:
+    """Return what was recommended when a run was over, ``None`` before that."""
+    if record.state != State.FINISHED:
+        return None
+    ends = [t for t in transitions if t.variant is None and t.after == State.FINISHED]
+    advice: Mapping[str, Any] = (ends[-1].evidence or {}).get("advice", {}) if ends else {}
+    return {**advice, "decision": f"t{ends[-1].id}"} if advice else None

@@ -252,7 +252,7 @@ def changed_conclusion(
         yield Changed(" of ".join(pair), "not judged", finding.outcome.value)
     told = decision_to_json(decision)
     for name, value in case.account["decision"].items():
-        if told[name] != value:
+        if not _alike(value, told[name], exact=exact):
             yield Changed(f"decision: {name}", text_of(value), text_of(told[name]))
 
 
@@ -302,6 +302,17 @@ def _same(old: Any, new: Any, *, exact: bool) -> bool:
     return math.isclose(old, new, rel_tol=CLOSE, abs_tol=CLOSE)
 
 
+def _alike(old: Any, new: Any, *, exact: bool) -> bool:
+    """Return whether two decisions are the same, numbers inside of them compared as ``_same``."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return old.keys() == new.keys() and all(_alike(old[n], new[n], exact=exact) for n in old)
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(
+            _alike(one, other, exact=exact) for one, other in zip(old, new, strict=True)
+        )
+    return _same(old, new, exact=exact)
+
+
 def _shown(value: Any) -> str:
     return repr(value) if isinstance(value, float) else text_of(value).strip('"')
 
@@ -316,7 +327,7 @@ def _changed_states(
 ) -> Iterator[Changed]:
     """Yield the windows whose schedule of looks goes on otherwise."""
     for window in {**then, **now}:
-        over = f"{where} over {duration(timedelta(seconds=int(window)))}: schedule of looks"
+        over = f"{where}{over_window(window)}: schedule of looks"
         if window not in then or window not in now:
             yield Changed(over, "kept" if window in then else "none", "none")
             continue
@@ -326,6 +337,11 @@ def _changed_states(
         kept = parts.get(then[window])
         if exact or kept is None or not close_states(state_of(kept), now[window]):
             yield Changed(over, short(then[window]), short(sha256(text)))
+
+
+def over_window(window: str) -> str:
+    """Return the name of a state in words: of a window its length, of a watch of the data none."""
+    return f" over {duration(timedelta(seconds=int(window)))}" if window.isdecimal() else ""
 
 
 def close_states(one: WindowState, other: WindowState) -> bool:

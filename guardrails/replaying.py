@@ -3,7 +3,6 @@
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 
 import msgspec
 from sqlmodel import Session
@@ -11,7 +10,7 @@ from sqlmodel import Session
 from experiments.database import ControlPlane
 from experiments.errors import SpecError
 from guardrails.conclude import Inputs, conclude
-from guardrails.evidence import inputs_of, measured_sha256
+from guardrails.evidence import PROCEDURE, inputs_of, measured_sha256
 from guardrails.evidence_rows import (
     Kept,
     NotReplayableError,
@@ -36,11 +35,11 @@ from guardrails.replay import (
     changed_conclusion,
     gone_since,
     named_parts,
+    over_window,
     parsed,
     same_schedule,
 )
 from guardrails.shelf import Shelf
-from guardrails.words import duration
 from metrics.cells import Snapshot
 from metrics.store import AsOf, EventsGoneError, MetricStore
 from metrics.upkeep import gone_before
@@ -212,16 +211,18 @@ class Replayer:
             found.changed.append(Changed(f"what {case.name} kept", "readable", "not readable"))
             found.broken = True
             return
-        exact = case.account["engine"] == self._version
-        if states is not None:
+        exact, same = case.account["engine"] == self._version, _same_procedure(case, found)
+        if states is not None and same:
             inputs = _chained(inputs, states, found, exact=exact)
         snapshot = self._seen(case, loaded, inputs, counted, found)
         if snapshot is None and inputs.snapshot is not None:
             return
         findings, decision = conclude(loaded, replace(inputs, snapshot=snapshot))
+        found.recomputed = decision.words
+        if not same:
+            return
         found.changed += changed_conclusion(case, findings, decision, exact=exact)
         found.findings += len(findings)
-        found.recomputed = decision.words
         found.looks += sum(window.is_look for f in findings for window in f.windows)
         if states is not None:
             _go_on(states, inputs, findings)
@@ -300,6 +301,21 @@ class Replayer:
         )
 
 
+def _same_procedure(case: Case, found: _Found) -> bool:
+    """Tell whether a check decided by the procedure of today; where not, say so once."""
+    then = case.account["procedure"]
+    if then != PROCEDURE:
+        told = (str(then), str(PROCEDURE))
+        changed = Changed("procedure of deciding", *told)
+        if changed not in found.changed:
+            found.changed.append(changed)
+        found.note(
+            f"{case.name} was decided by procedure {told[0]} of deciding, this version has "
+            f"{told[1]}: its counts are compared, its evidence and boundaries are not"
+        )
+    return then == PROCEDURE
+
+
 def _chained(inputs: Inputs, states: States, found: _Found, *, exact: bool) -> Inputs:
     """Return inputs whose schedules of looks are those computed again from the first look."""
     monitors = dict(inputs.monitors)
@@ -307,7 +323,7 @@ def _chained(inputs: Inputs, states: States, found: _Found, *, exact: bool) -> I
         mine: Mapping[str, WindowState] = states.get(key, {})
         chained = dict(monitor.states)
         for window, kept in monitor.states.items():
-            again, where = mine.get(window), f"{key[0]} of {key[1]} over {_length(window)}"
+            again, where = mine.get(window), f"{key[0]} of {key[1]}{over_window(window)}"
             if not kept.looks:
                 continue
             if again is None or not again.looks:
@@ -328,7 +344,3 @@ def _go_on(states: States, inputs: Inputs, findings: Sequence[Finding]) -> None:
         attempt = inputs.treatments[finding.treatment].attempt
         key = finding.guardrail, finding.treatment, attempt
         states[key] = {**states.get(key, {}), **finding.states}
-
-
-def _length(window: str) -> str:
-    return duration(timedelta(seconds=int(window)))

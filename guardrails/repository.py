@@ -5,11 +5,11 @@ import math
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func, update
+from sqlalchemy import delete, func
 from sqlmodel import Session, col, select
 
 from experiments.models import ExperimentRow
@@ -21,7 +21,7 @@ from guardrails.models import (
     SnapshotRow,
 )
 from guardrails.outcome import Finding, WindowState
-from metrics.cells import Snapshot, Sums
+from metrics.cells import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,69 +95,18 @@ def _number(value: float) -> float | str:
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float):
+    kind = type(value)
+    if kind is float:
         return _number(value)
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if kind is dict:
+        return {k: _finite(item) if type(item) in _MAY_HOLD else item for k, item in value.items()}
+    if kind is list or kind is tuple:
         return [_finite(item) for item in value]
     return value
 
 
-def load_monitors(session: Session, experiment: str, seed: int) -> list[Monitor]:
-    """Return every monitor of an experiment under one seed, all attempts."""
-    rows = session.exec(
-        select(MonitorRow).where(MonitorRow.experiment == experiment, MonitorRow.seed == seed)
-    )
-    return [
-        Monitor(
-            treatment=row.treatment,
-            attempt=row.attempt,
-            guardrail=row.guardrail,
-            checked_at=row.checked_at,
-            stored_at=row.stored_at,
-            outcome=row.outcome,
-            blind_since=row.blind_since,
-            told=row.told,
-            states={key: state_from_json(body) for key, body in row.states.items()},
-            finding=finding_from_json(row.finding),
-        )
-        for row in rows
-    ]
-
-
-def save_monitor(
-    session: Session, experiment: str, seed: int, monitor: Monitor, *, known: bool
-) -> None:
-    """Keep what a check of one guardrail and attempt leaves behind.
-
-    Where an earlier check left something (``known``) it is replaced.
-    """
-    names: dict[str, Any] = {
-        "experiment": experiment,
-        "seed": seed,
-        "treatment": monitor.treatment,
-        "attempt": monitor.attempt,
-        "guardrail": monitor.guardrail,
-    }
-    values: dict[str, Any] = {
-        "checked_at": monitor.checked_at,
-        "stored_at": monitor.stored_at,
-        "outcome": monitor.outcome,
-        "blind_since": monitor.blind_since,
-        "told": monitor.told,
-        "states": {key: state_to_json(state) for key, state in monitor.states.items()},
-        "finding": finding_to_json(monitor.finding),
-    }
-    if not known:
-        session.add(MonitorRow(**names, **values))
-        return
-    session.exec(
-        update(MonitorRow)
-        .where(*(getattr(MonitorRow, name) == value for name, value in names.items()))
-        .values(**values)
-        .execution_options(synchronize_session=False)
-    )
+_MAY_HOLD = frozenset({float, dict, list, tuple})
+"""Types of plain JSON in which a number that is not finite may be: asked first, it is cheaper."""
 
 
 def insert_evaluation(
@@ -193,6 +142,12 @@ def insert_evaluation(
     if row.id is None:
         raise RuntimeError("the database gave the evaluation no id")
     return row.id
+
+
+def missed_checks(session: Session, experiment: str) -> int:
+    """Return how many ticks of an experiment nobody ran, over all its checks."""
+    total = select(func.sum(EvaluationRow.missed)).where(EvaluationRow.experiment == experiment)
+    return int(session.exec(total).one() or 0)
 
 
 def evaluation_exists(session: Session, experiment: str, at: datetime) -> bool:
@@ -260,31 +215,30 @@ def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
     """Return what is shown of a snapshot: exact totals per KPI, window and variant."""
     kpis: list[dict[str, Any]] = []
     for (kpi, window), cells in snapshot.cells.items():
-        totals: dict[str, tuple[int, Sums]] = {}
-        phases: dict[str, dict[int, tuple[int, Sums]]] = {}
+        phases: dict[str, dict[int, list[int]]] = {}
         for cell in cells:
-            entered, sums = totals.get(cell.variant, (0, Sums()))
-            totals[cell.variant] = (entered + cell.entered, sums + cell.sums)
-            mine = phases.setdefault(cell.variant, {})
-            entered, sums = mine.get(cell.phase, (0, Sums()))
-            mine[cell.phase] = (entered + cell.entered, sums + cell.sums)
-        kpis.extend(
-            {
-                "kpi": kpi,
-                "window": int(window.total_seconds()),
-                "variant": variant,
-                "entered": entered,
-                "n": sums.n,
-                "y": str(sums.y),
-                "x": str(sums.x),
-                # by phase: units entered, units with a denominator, its sum and squares
-                "denominators": {
-                    str(phase): [e, s.n, str(s.x), str(s.xx)]
-                    for phase, (e, s) in phases[variant].items()
-                },
-            }
-            for variant, (entered, sums) in totals.items()
-        )
+            mine = phases.setdefault(cell.variant, {}).setdefault(cell.phase, [0] * 5)
+            sums = cell.sums
+            for place, more in enumerate((cell.entered, sums.n, sums.x, sums.xx, sums.y)):
+                mine[place] += more
+        for variant, own in phases.items():
+            entered, n, x, _, y = map(sum, zip(*own.values(), strict=True))
+            kpis.append(
+                {
+                    "kpi": kpi,
+                    "window": int(window.total_seconds()),
+                    "variant": variant,
+                    "entered": entered,
+                    "n": n,
+                    "y": str(y),
+                    "x": str(x),
+                    # by phase: units entered, units with a denominator, its sum and squares
+                    "denominators": {
+                        str(phase): [e, n, str(x), str(xx)]
+                        for phase, (e, n, x, xx, _) in own.items()
+                    },
+                }
+            )
     return {
         "watermark": snapshot.watermark,
         "conflicted": snapshot.conflicted,
@@ -345,43 +299,3 @@ def enqueue(
 def message_exists(session: Session, key: str) -> bool:
     """Return whether a message was put into the outbox, delivered or not."""
     return session.exec(select(OutboxRow.id).where(OutboxRow.key == key)).first() is not None
-
-
-def due_messages(session: Session, now: datetime, *, limit: int = 100) -> list[OutboxRow]:
-    """Return messages that are due, oldest first."""
-    return list(
-        session.exec(
-            select(OutboxRow)
-            .where(
-                col(OutboxRow.delivered_at).is_(None),
-                col(OutboxRow.given_up_at).is_(None),
-                col(OutboxRow.due_at) <= now,
-            )
-            .order_by(col(OutboxRow.id))
-            .limit(limit)
-        )
-    )
-
-
-def mark_message(
-    session: Session,
-    message_id: int,
-    *,
-    attempts: int,
-    delivered_at: datetime | None = None,
-    given_up_at: datetime | None = None,
-    retry_in: timedelta | None = None,
-    now: datetime,
-    error: str | None = None,
-) -> None:
-    """Record what became of one try."""
-    row = session.get(OutboxRow, message_id)
-    if row is None:
-        return
-    row.attempts = attempts
-    row.delivered_at = delivered_at
-    row.given_up_at = given_up_at
-    row.last_error = error
-    if retry_in is not None:
-        row.due_at = now + retry_in
-    session.add(row)

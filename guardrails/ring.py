@@ -19,6 +19,7 @@ from experiments.repository import (
 from guardrails.actions import Asked, start
 from guardrails.check import check
 from guardrails.consequences import ENGINE
+from guardrails.failpoints import Point, reached
 from guardrails.loaded import Loaded
 from guardrails.present import transition_view
 from guardrails.questions import Answers, Heard, ask_all
@@ -163,6 +164,7 @@ class Ring:
         if tick is None:
             return None
         begun = time.monotonic()
+        reached(Point.DUE)
         done = check(
             self._control,
             self._store,
@@ -173,7 +175,9 @@ class Ring:
             heard=heard,
             now=now,
         )
-        self._follow()
+        if done.transitions or done.result == "taken":
+            self._follow()  # nothing else of a check changes what is served
+        reached(Point.SERVED)
         return CheckReport(
             experiment=record.key,
             at=tick.at,
@@ -181,6 +185,7 @@ class Ring:
             decision=done.decision.words,
             transitions=tuple(transition_view(t) for t in done.transitions),
             seconds=time.monotonic() - begun,
+            missed=tick.missed if done.result != "taken" else 0,
         )
 
 

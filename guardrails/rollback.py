@@ -1,6 +1,6 @@
 """Turning a treatment back: state, transition, evidence and messages in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,9 @@ from experiments.repository import (
     close_latch,
     insert_transition,
 )
+from guardrails.failpoints import Point, reached
 from guardrails.repository import enqueue
+from guardrails.tidings import after_rollback
 
 
 def latch_key(experiment: str, treatment: TreatmentRecord) -> str:
@@ -33,6 +35,8 @@ def record_rollback(
     evidence: dict[str, Any] | None,
     evaluation: int | None,
     channels: Sequence[str],
+    guardrail: str | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> TransitionRecord:
     """Close the latch of a live treatment inside the caller's transaction.
 
@@ -43,6 +47,7 @@ def record_rollback(
         ChangedMeanwhileError: The treatment is not live any more.
     """
     close_latch(session, experiment=record.key, treatment=treatment, at=at, verify_after=at + grace)
+    reached(Point.LATCH)
     latch = latch_key(record.key, treatment)
     transition = insert_transition(
         session,
@@ -57,6 +62,7 @@ def record_rollback(
         evidence=evidence,
         latch=latch,
     )
+    reached(Point.TRANSITION)
     message(
         session,
         key=f"rolled_back:{latch}",
@@ -68,7 +74,10 @@ def record_rollback(
         text=reason,
         evidence=evidence,
         channels=channels,
+        guardrail=guardrail,
+        facts=dict(facts or {}) | after_rollback(record.key, treatment.variant),
     )
+    reached(Point.MESSAGE)
     return transition
 
 
@@ -84,6 +93,8 @@ def message(
     text: str,
     evidence: dict[str, Any] | None,
     channels: Sequence[str],
+    guardrail: str | None = None,
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     """Put a message into the outbox inside the caller's transaction."""
     body = {
@@ -95,5 +106,7 @@ def message(
         "title": title,
         "text": text,
         "evidence": evidence,
+        "guardrail": guardrail,
+        "facts": dict(facts or {}),
     }
     enqueue(session, key=key, channels=channels, experiment=experiment, at=at, body=body)

@@ -7,10 +7,13 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from experiments.errors import TurnbackError
 from experiments.language.amounts import parse_amount, parse_duration
+from guardrails.channels.config import ChannelConfig
+from guardrails.channels.registry import of_webhooks, read_channels
+from guardrails.failpoints import fuse
 from metrics.access import LOOPBACK, Keys
 from metrics.catalogue import FieldType
 from metrics.events import EventLimits
@@ -61,6 +64,11 @@ def _address(url: SecretStr) -> SecretStr:
     return url
 
 
+def _step(text: str) -> str:
+    fuse(text)
+    return text
+
+
 def _secret(value: SecretStr | None) -> str | None:
     return None if value is None else value.get_secret_value()
 
@@ -68,7 +76,9 @@ def _secret(value: SecretStr | None) -> str | None:
 class Settings(BaseSettings):
     """What the service is told from outside: ``TURNBACK_*`` variables, or arguments."""
 
-    model_config = SettingsConfigDict(env_prefix="TURNBACK_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TURNBACK_", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
 
     data: Path = Field(Path("turnback-data"), description="Folder of the two database files.")
     host: str = Field("127.0.0.1", description="Address; one that is not local needs keys.")
@@ -95,7 +105,10 @@ class Settings(BaseSettings):
     checks: bool = Field(True, description="Run due checks; off in demo mode.")
     ring_seconds: float = Field(2.0, gt=0, description="Time between looks at what is due.")
     webhooks: dict[str, SecretStr] = Field(
-        default_factory=dict, description="Notification channels: name to URL."
+        default_factory=dict, description="Webhooks without a signature: name to URL."
+    )
+    channels: Annotated[dict[str, ChannelConfig], NoDecode, BeforeValidator(read_channels)] = Field(
+        default_factory=dict, description="Where messages go: name to type and what it wants."
     )
     specs: Path | None = Field(None, description="Folder of spec files that is followed.")
     catalogue: Path | None = Field(
@@ -113,6 +126,9 @@ class Settings(BaseSettings):
     )
     instance: str = Field("", max_length=64, description="Told by /readyz, to know it again.")
     demo: bool = Field(False, description="A clock that stands still until it is moved.")
+    failpoint: Annotated[str, AfterValidator(_step)] | None = Field(
+        None, description="For tests only: the step at which the process kills itself."
+    )
     demo_start: AwareDatetime = Field(DEMO_START, description="Where the demo's clock begins.")
 
     @property
@@ -128,6 +144,21 @@ class Settings(BaseSettings):
             ingest=_secret(self.ingest_key),
             client=_secret(self.client_key),
         )
+
+    def all_channels(self) -> dict[str, ChannelConfig]:
+        """Return where messages go by name, those of the older setting included.
+
+        Raises:
+            SettingsError: A webhook's name or address is none.
+        """
+        try:
+            return {**of_webhooks(self.webhooks), **self.channels}
+        except ValueError as error:
+            raise SettingsError(
+                f"TURNBACK_WEBHOOKS: {error}",
+                hint='it is an object of names and addresses: {"ops": "https://..."}',
+                path="webhooks",
+            ) from None
 
     def event_limits(self, schema: Mapping[str, Mapping[str, FieldType]]) -> EventLimits:
         """Return what is accepted of events, given their field types."""
@@ -156,12 +187,27 @@ class Settings(BaseSettings):
                 "or listen on 127.0.0.1",
                 path="host",
             )
+        if self.failpoint is not None and not self.local:
+            raise SettingsError(
+                f"refusing to listen on {self.host} with a failpoint: this service is meant to be "
+                "killed by a test",
+                hint="unset TURNBACK_FAILPOINT, or listen on 127.0.0.1",
+                path="failpoint",
+            )
         if self.admin_key is None and (self.ingest_key or self.client_key):
             raise SettingsError(
                 "there is an ingest or client key, and no admin key: nobody could administer",
                 hint="set TURNBACK_ADMIN_KEY too",
                 path="admin_key",
             )
+        both = sorted(set(self.channels) & set(self.webhooks))
+        if both:
+            raise SettingsError(
+                f"{', '.join(both)}: named by TURNBACK_CHANNELS and by TURNBACK_WEBHOOKS",
+                hint="keep the one in TURNBACK_CHANNELS",
+                path="channels",
+            )
+        self.all_channels()
         if self.queries and self.prometheus_url is None:
             raise SettingsError(
                 f"there are named queries ({', '.join(sorted(self.queries))}), and no Prometheus "

@@ -44,6 +44,7 @@ class EngineSettings:
             treatment's name.
         prometheus: Answers them, ``None`` where no Prometheus is set up.
         version: Of Turnback; kept with evidence.
+        accounts: Whether what checks decided from is kept, so that they can be computed again.
     """
 
     grace: timedelta = timedelta(minutes=15)
@@ -55,6 +56,7 @@ class EngineSettings:
     queries: Mapping[str, str] = field(default_factory=dict[str, str])
     prometheus: QuerySource | None = None
     version: str = field(default_factory=build_version)
+    accounts: bool = True
 
 
 class EngineHook(Protocol):

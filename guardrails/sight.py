@@ -68,3 +68,13 @@ def evidence_of(sight: Sight, finding: Finding) -> dict[str, Any]:
         "revision": sight.record.revision,
         "spec_sha256": sight.loaded.spec.sha256,
     }
+
+
+def advice_of(sight: Sight, advice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return advice as it is kept, and what it was read from."""
+    return {
+        "advice": dict(advice),
+        "watermark": sight.snapshot.watermark if sight.snapshot is not None else None,
+        "revision": sight.record.revision,
+        "spec_sha256": sight.loaded.spec.sha256,
+    }

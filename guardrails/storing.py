@@ -13,12 +13,13 @@ from guardrails.consequences import act
 from guardrails.decide import is_blind
 from guardrails.evidence import account_of
 from guardrails.evidence_rows import insert_account
+from guardrails.failpoints import Point, reached
+from guardrails.monitors import save_monitors
 from guardrails.outcome import Finding, Outcome
 from guardrails.repository import (
     Monitor,
     insert_evaluation,
     insert_finding,
-    save_monitor,
     save_snapshot,
     snapshot_to_json,
 )
@@ -60,12 +61,14 @@ def store_check(
         result=result,
         decision=decision.words,
     )
+    reached(Point.EVALUATION)
     kept = _store_findings(session, settings, sight, at=tick.at, evaluation=evaluation)
+    reached(Point.FINDINGS)
     if sight.snapshot is not None:
         save_snapshot(session, record.key, tick.at, snapshot_to_json(sight.snapshot))
     tell_blind(session, record, sight.loaded, sight.monitors, sight.findings, at=tick.at)
     transitions = act(session, settings, sight, at=now, evaluation=evaluation)
-    if kept or transitions:
+    if settings.accounts and (kept or transitions):
         account = account_of(
             sight,
             engine=settings.version,
@@ -84,7 +87,9 @@ def store_check(
             at=tick.at,
             engine=settings.version,
         )
+        reached(Point.EVIDENCE)
     update_experiment(session, record, **_changes(sight, tick.at, now))
+    reached(Point.STATE)
     return transitions
 
 
@@ -119,6 +124,7 @@ def _store_findings(
         The findings that are kept.
     """
     found: list[Finding] = []
+    stand: list[tuple[Monitor, Monitor | None]] = []
     record, decision = sight.record, sight.decision
     told = {(f.guardrail, f.treatment) for f in decision.tell}
     acting = (*decision.rollbacks, *([decision.stop] if decision.stop is not None else []))
@@ -140,7 +146,8 @@ def _store_findings(
                 at=at,
             )
         after = _monitor(finding, before, attempt=attempt, at=at, kept=keep, told=pair in told)
-        save_monitor(session, record.key, record.seed, after, known=before is not None)
+        stand.append((after, before))
+    save_monitors(session, record.key, record.seed, stand)
     return found
 
 

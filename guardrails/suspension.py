@@ -4,6 +4,7 @@ Who did it, when and why is kept, and so is the end of it. A service that is sta
 setting is suspended whatever people said; that is kept too, as done by the setting.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -13,6 +14,8 @@ from sqlmodel import Session, col, select
 from experiments.errors import ConflictError
 from guardrails.actions import Asked
 from guardrails.models import SuspensionRow
+from guardrails.repository import message_exists
+from guardrails.rollback import message
 from guardrails.words import instant
 
 SETTING: Final = "TURNBACK_SUSPEND"
@@ -115,6 +118,31 @@ def follow_setting(session: Session, *, by_setting: bool, now: datetime) -> None
         _record(session, Suspending(True, now, SETTING, f"started with {SETTING}=1"))
     elif not by_setting and was and last is not None and last.actor == SETTING:
         _record(session, Suspending(False, now, SETTING, f"started without {SETTING}"))
+
+
+def tell(session: Session, *, channels: Sequence[str]) -> None:
+    """Put into the outbox that the engine was suspended, or acts again; once."""
+    last = newest(session)
+    if last is None:
+        return
+    kind = "suspended" if last.suspended else "awake"
+    key = f"{kind}:{last.at.isoformat()}"
+    if message_exists(session, key):
+        return
+    does = "acts on nothing any more" if last.suspended else "acts again"
+    message(
+        session,
+        key=key,
+        kind=kind,
+        experiment="",
+        variant=None,
+        at=last.at,
+        title=f"The engine {does}",
+        text=f"{last.reason} ({last.actor})",
+        evidence=None,
+        channels=channels,
+        facts={"next": 'turnback suspend --off --reason "..."'} if last.suspended else {},
+    )
 
 
 def _record(session: Session, done: Suspending) -> None:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from experiments.lifecycle import OVER, State
 from guardrails.build import build_version
+from guardrails.outbox_rows import Tally
 from guardrails.outcome import Outcome
 from guardrails.views import CheckReport, ExperimentView, GuardrailView, KpiView
 
@@ -75,6 +76,13 @@ class EngineMetrics(Collector):
         )
         self._buckets = [0] * (len(CHECK_SECONDS) + 1)
         self._seconds = 0.0
+        self._rang = NAN
+        self._missed = 0
+
+    def rang(self, at: datetime) -> None:
+        """Note that the engine has looked at what is due, whatever it found."""
+        with self._lock:
+            self._rang = at.timestamp()
 
     def on_check(self, report: CheckReport) -> None:
         """Count one check."""
@@ -82,6 +90,7 @@ class EngineMetrics(Collector):
             self._checks[report.result] += 1
             self._buckets[bisect_left(CHECK_SECONDS, report.seconds)] += 1
             self._seconds += report.seconds
+            self._missed += report.missed
 
     def on_notification(self, channel: str, result: str) -> None:
         """Count one try to deliver."""
@@ -97,11 +106,17 @@ class EngineMetrics(Collector):
         with self._lock:
             checks, told = dict(self._checks), dict(self._told)
             cumulative = list(accumulate(self._buckets))
-            seconds = self._seconds
+            seconds, missed, rang = self._seconds, self._missed, self._rang
+        yield _gauge(
+            "turnback_last_ring_timestamp_seconds",
+            "Newest instant at which the engine looked at what is due; NaN before the first.",
+            rang,
+        )
         total = CounterMetricFamily("turnback_checks", "Checks run, by result.", labels=["result"])
         for result, count in checks.items():
             total.add_metric([result], count)
         yield total
+        yield _counter("turnback_checks_missed", "Checks that were due while nothing ran.", missed)
         edges = [*(str(edge) for edge in CHECK_SECONDS), "+Inf"]
         yield HistogramMetricFamily(
             "turnback_check_duration_seconds",
@@ -132,6 +147,7 @@ class StateCollector(Collector):
         now: The clock.
         suspended: Returns whether the engine acts on nothing.
         config_valid: Whether the newest file sent and the whole followed folder are good.
+        messages: Returns how the messages of every channel fare.
     """
 
     def __init__(
@@ -142,12 +158,14 @@ class StateCollector(Collector):
         now: Callable[[], datetime],
         suspended: Callable[[], bool],
         config_valid: Callable[[], bool],
+        messages: Callable[[], Mapping[str, Tally]] = dict,
     ) -> None:
         self._experiments = experiments
         self._intake = intake
         self._now = now
         self._suspended = suspended
         self._config_valid = config_valid
+        self._messages = messages
 
     def describe(self) -> Iterable[Metric]:
         """Name nothing in advance: registration must not read the engine."""
@@ -164,6 +182,7 @@ class StateCollector(Collector):
         yield from _guardrails(live)
         yield from _blind(live, now)
         yield from _rollbacks(views)
+        yield from _messages(self._messages())
         yield from self._service()
 
     def _service(self) -> Iterator[Metric]:
@@ -201,6 +220,24 @@ class StateCollector(Collector):
         )
 
 
+def _messages(tallies: Mapping[str, Tally]) -> Iterator[Metric]:
+    waiting = GaugeMetricFamily(
+        "turnback_notifications_waiting",
+        "Messages of a channel that are neither delivered nor given up.",
+        labels=["channel"],
+    )
+    given_up = GaugeMetricFamily(
+        "turnback_notifications_given_up",
+        "Messages of a channel given up within a day.",
+        labels=["channel"],
+    )
+    for channel, tally in tallies.items():
+        waiting.add_metric([channel], tally.waiting)
+        given_up.add_metric([channel], tally.given_up)
+    yield waiting
+    yield given_up
+
+
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     """Return every series as Prometheus' text, or OpenMetrics where asked for, and its type."""
     encode, media_type = choose_encoder(accept)
@@ -233,14 +270,19 @@ def _states(views: list[ExperimentView]) -> Iterator[Metric]:
         "Instant of the newest check; NaN before the first.",
         labels=["experiment"],
     )
+    every = GaugeMetricFamily(
+        "turnback_check_interval_seconds", "Time between two checks.", labels=["experiment"]
+    )
     for view in views:
         for name in dict.fromkeys((*STATES, view.state)):
             state.add_metric([view.key, name], float(view.state == name))
         at = view.last_check_at
         if view.state not in ENDED:
             checked.add_metric([view.key], NAN if at is None else at.timestamp())
+            every.add_metric([view.key], view.check_every.total_seconds())
     yield state
     yield checked
+    yield every
 
 
 def _traffic(views: list[ExperimentView]) -> Iterator[Metric]:

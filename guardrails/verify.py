@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from experiments.repository import ExperimentRecord, TreatmentRecord, save_verification
 from guardrails.decide import verify_rollback
+from guardrails.failpoints import Point, reached
 from guardrails.rollback import latch_key, message
 from metrics.store import MetricStore
 
@@ -85,6 +86,7 @@ def store_verified(
             rate_before=item.rate_before,
             rate_after=item.rate_after,
         )
+        reached(Point.VERIFIED)
         if item.effective is False and treatment.effective is not False:
             rate = item.rate_after if item.rate_after is not None else math.nan
             message(
@@ -99,4 +101,5 @@ def store_verified(
                 "meet it: some clients do not follow the served configuration",
                 evidence=None,
                 channels=channels,
+                facts={"next": f"turnback status {record.key}"},
             )

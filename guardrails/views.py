@@ -174,7 +174,8 @@ class ExperimentView:
     ``words``; ``None`` when the file says none. ``waiting`` says in words what it waits for, empty
     when it is over; ``actions`` is what a person may ask for now
     (``experiments.lifecycle.ACTIONS``); ``frozen`` says until when and why the ramp stands still
-    now, ``None`` when it does not.
+    now, ``None`` when it does not. ``advice`` is what is recommended once it is over
+    (``guardrails.advice``), with ``decision``, the id that a replay takes; ``None`` before.
     """
 
     key: str
@@ -214,6 +215,7 @@ class ExperimentView:
     waiting: str = ""
     actions: tuple[str, ...] = ()
     denominators: tuple[DenominatorView, ...] = ()
+    advice: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,7 @@ class CheckReport:
     """What one tick did: ``result`` is ``ok``, ``error`` or ``taken`` (recorded by another).
 
     A draft that starts by the clock is reported as ``started``; hooks are not told of it.
+    ``missed`` counts the ticks since the one before that nobody ran.
     """
 
     experiment: str
@@ -229,6 +232,7 @@ class CheckReport:
     decision: str
     transitions: tuple[TransitionView, ...]
     seconds: float
+    missed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

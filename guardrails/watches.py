@@ -27,6 +27,7 @@ def judge_watch(
     first_phase: int,
     since: datetime,
     running: bool,
+    doubles: bool = True,
 ) -> Finding:
     """Judge one guardrail that watches the data at one check.
 
@@ -37,9 +38,10 @@ def judge_watch(
         first_phase: Phases before it are of an earlier attempt.
         since: From when the treatment is served.
         running: Whether anybody is served.
+        doubles: Whether units seen in two variants are judged.
     """
     if isinstance(watch, SplitWatch):
-        return judge_split(watch, snapshot, states, first_phase=first_phase)
+        return judge_split(watch, snapshot, states, first_phase=first_phase, doubles=doubles)
     if isinstance(watch, BaselineWatch):
         return judge_baseline(watch, snapshot, first_phase=first_phase)
     return judge_silence(watch, snapshot, states, since=since, running=running)

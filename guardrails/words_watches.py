@@ -70,11 +70,23 @@ def _split(finding: Finding, watch: SplitWatch, detail: Mapping[str, Any]) -> st
     )
     if finding.code is Code.SPLIT_AS_PLANNED:
         return f"{got}: nothing speaks against the plan"
+    if finding.code is Code.DOUBLE_EXPOSED:
+        return _double(detail)
     return (
         f"{got}. A fault of the assignment or of the exposures was proven (evidence "
         f"{odds(detail['e_value'])} to 1 now, needed {1 / watch.level:,.0f} to 1, at a level of "
         f"{percent(watch.level, digits=3)} of its own). The arms are not alike: do not trust what "
         "is compared between them. Nobody is turned back by it."
+    )
+
+
+def _double(detail: Mapping[str, Any]) -> str:
+    twice, units = detail["conflicted"], detail["exposed"]
+    return (
+        f"{twice:,} of {units:,} units, {percent(twice / units, digits=2)}, were seen in two "
+        "variants and count in none. Their ids are not stable, or the variant is not taken from "
+        "the assignment: who is left in the arms is no random choice, so do not trust what is "
+        "compared between them. Nobody is turned back by it."
     )
 
 

@@ -82,6 +82,7 @@ class Ingest:
         self._writing = 0
         self._closing = False
         self._rate = _FIRST_RATE
+        self._refusing: str | None = None
         self._thread = threading.Thread(target=self._run, name="turnback-ingest", daemon=True)
         self._thread.start()
 
@@ -90,6 +91,10 @@ class Ingest:
         """Events not durable yet."""
         with self._changed:
             return self._queued + self._writing
+
+    def attention(self) -> tuple[str, ...]:
+        """Return that events cannot be written, since when and why, in words."""
+        return (self._refusing,) if self._refusing is not None else ()
 
     def submit(self, events: Sequence[Event]) -> "Future[Appended]":
         """Queue a batch; the future resolves when it is durable.
@@ -161,6 +166,15 @@ class Ingest:
             return group
 
     def _write(self, events: Sequence[Event]) -> Appended | StoreError:
+        answer = self._try(events)
+        if not isinstance(answer, StoreError):
+            self._refusing = None
+        elif self._refusing is None:
+            since = f"{self._clock():%Y-%m-%d %H:%M} UTC"
+            self._refusing = f"events are refused since {since}: {answer}"
+        return answer
+
+    def _try(self, events: Sequence[Event]) -> Appended | StoreError:
         try:
             return self._store.append(events, received_at=self._clock())
         except StoreError as error:

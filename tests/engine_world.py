@@ -38,6 +38,7 @@ class PlantedStore:
         self.rates = rates
         self.broken = False
         self.quiet_since = None
+        self.conflicted = 0
         self.exposures = []
         self.met = {}  # units that were exposed, with their variant
 
@@ -62,8 +63,10 @@ class PlantedStore:
                     for hours in (12,)
                 )
         reach = {v: self._reach(now, frame.origin) for v in frame.variants}
+        if len(frame.variants) > len(("control", "treatment")):  # it has half of the traffic
+            reach["control"] = self._reach(now, frame.origin, times=2)
         watermark = int((now - frame.origin) / HOUR * 100)
-        return Snapshot(now, watermark, cells, reach)
+        return Snapshot(now, watermark, cells, reach, self.conflicted)
 
     def _cell(self, frame, variant, _hours, until):
         first = max((p for p in frame.phases), default=frame.origin)
@@ -83,10 +86,10 @@ class PlantedStore:
         )
         return Cell(variant, len(frame.phases), 0, entered, sums)
 
-    def _reach(self, now, origin):
+    def _reach(self, now, origin, *, times=1):
         quiet = self.quiet_since
         since = 0 if quiet is None else int((now - quiet) / HOUR * 100)
-        exposed = max(0, int((now - origin) / HOUR * 100))
+        exposed = times * max(0, int((now - origin) / HOUR * 100))
         return Reach(exposed, 3 * exposed, now, quiet or now, since)
 
     def exposure_counts(self, experiment, seed, *, since, until):
@@ -138,6 +141,10 @@ class World:
 
     def view(self):
         return self.engine.experiment("cancel-page")
+
+    def judged(self):
+        """Return the guardrails of the file: without what is watched unasked."""
+        return tuple(g for g in self.view().guardrails if g.guardrail != "sample_ratio")
 
     def state_of(self, variant):
         return next(v.state for v in self.view().variants if v.name == variant)

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 
 from guardrails.arms import FIRST_INFORMATION
-from guardrails.judge import LOOK_GROWTH, RESTART_INFORMATION
+from guardrails.judge import LOOK_GROWTH, restart_rho
+from guardrails.levels import WHOLE_RUN
 from metrics.stats import comparison as gates
 from metrics.stats import spending
 from metrics.stats.contrasts import Null, proportion_statistic, unpooled_variance
 from metrics.stats.group_sequential import boundaries
-from metrics.stats.mixtures import normal_log_mixture, tuned_rho
+from metrics.stats.mixtures import normal_log_mixture
 from metrics.stats.moments import Arm
 
 ALPHA = 0.05
@@ -175,7 +176,8 @@ class Rule:
         restarts: Cohorts but the first, of ``checks / (restarts + 1)`` checks each.
         margin: Relative; a drop is harm.
         prove_past: Part of the margin the harm must be past.
-        whole: Part of the level that is spent on the whole run; the restarts have the other half.
+        whole: Part of the level that is spent on the whole run; the restarts have the rest.
+            Without restarts it is all of it.
         curve: Of the whole run.
         first: Information at which spending begins.
         horizon: Planned information in multiples of what comes.
@@ -188,7 +190,7 @@ class Rule:
     restarts: int = 27
     margin: float = 0.0
     prove_past: float = 0.5
-    whole: float = 0.5
+    whole: float = WHOLE_RUN
     curve: Callable[..., float] = spending.reserve
     first: float = FIRST_INFORMATION
     horizon: float = 1.0
@@ -209,12 +211,20 @@ class Rule:
         bound = np.full(self.checks, np.inf)
         bound[taken] = bounds_of(
             self.information[taken],
-            self.whole * self.level,
+            self.whole_level,
             curve=self.curve,
             planned=self.planned,
             first=self.first,
         )
         return bound
+
+    @property
+    def whole_level(self):
+        return self.whole * self.level if self.restarts else self.level
+
+    @property
+    def restart_level(self):
+        return self.level - self.whole_level
 
     @property
     def starts(self):
@@ -227,7 +237,7 @@ class Rule:
 
 def single(level, **changes):
     """Return the plain log-time monitor: no reserve, no restarts, every check a look."""
-    plain = Rule(level, restarts=0, whole=1.0, curve=spending.log_time, first=200.0, growing=False)
+    plain = Rule(level, restarts=0, curve=spending.log_time, first=200.0, growing=False)
     return replace(plain, **changes)
 
 
@@ -277,10 +287,10 @@ def _since(total, begun, k, running):
 
 def _since_a_restart(seen, usable, rule):
     """Return which runs the e-process of all restarts turns back."""
-    rho = tuned_rho(RESTART_INFORMATION, rule.level / 2, one_sided=True)
+    rho = restart_rho(rule.restart_level, rule.restarts)
     information = seen.information[:, 1:]
     score = np.nan_to_num(seen.z[:, 1:]) * np.sqrt(information)
     log_m = normal_log_mixture(score, information, rho, one_sided=True)
     log_m = np.where(usable[:, 1:], np.minimum(log_m, 600.0), 0.0)
     waiting = rule.restarts - log_m.shape[1]  # each of them counts as 1
-    return (np.exp(log_m).sum(axis=1) + waiting) / rule.restarts >= 2.0 / rule.level
+    return (np.exp(log_m).sum(axis=1) + waiting) / rule.restarts >= 1.0 / rule.restart_level

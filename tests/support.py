@@ -12,11 +12,15 @@ from metrics.catalogue import KpiDefinition, load_catalogue
 from metrics.cells import MICRO, Sums
 from metrics.events import Event
 from metrics.store import Appended, Frame, MetricStore
+from metrics.stores import STORES
+from metrics.stores.passing import PassingMetricStore
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
 LATE = START + timedelta(days=60)
 """After every window of units exposed on the first days has closed."""
+ENGINES = {**STORES, "passing": lambda _: PassingMetricStore()}
+"""Everything that must answer as a metric store does, with a path to be opened from."""
 
 
 def data_dir() -> Path:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.main import get_command
 
 import service
+from console.cli import app
 from tests.running import KEY, running
 
 ROOT = Path(__file__).parents[1]
@@ -136,3 +138,73 @@ def test_every_column_of_an_export_is_in_the_guide():
 
     table = GUIDE.read_text(encoding="utf-8").partition("## Export")[2]
     assert [name for name in SCHEMA.names if f"`{name}`" not in table] == []
+
+
+TEXT = GUIDE.read_text(encoding="utf-8")
+FAILURES = TEXT.partition("## If something fails")[2].partition("\n## ")[0]
+RUNBOOK = TEXT.partition("## Alerts and their runbooks")[2].partition("\n## ")[0]
+
+
+def test_every_row_of_what_happens_if_names_tests_that_exist_and_are_collected():
+    rows = [line for line in FAILURES.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) > 15
+    named = {row: re.findall(r"`(test_\w+)`", row) for row in rows}
+    assert [row for row, names in named.items() if not names] == []
+    names = {name for each in named.values() for name in each}
+    defined = re.compile(r"^def (test_\w+)", re.MULTILINE)
+    files = [
+        path
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if names & set(defined.findall(path.read_text(encoding="utf-8")))
+    ]
+    listed = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", *files],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert listed.returncode == 0, listed.stdout[-2000:]
+    collected = set(re.findall(r"::(test_\w+)", listed.stdout))
+    assert names - collected == set()
+
+
+def test_every_kind_of_message_is_in_the_runbook_and_leads_to_a_section():
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "guardrails").rglob("*.py")]
+    kinds = {kind for text in sources for kind in re.findall(r'\bkind(?:, \w+)? ?= ?"(\w+)"', text)}
+    assert {"rolled_back", "blind", "rollback_ineffective"} < kinds
+    assert {kind for kind in kinds if f"`{kind}`" not in RUNBOOK} == set()
+
+
+def test_every_series_is_in_the_guide():
+    with running() as it:
+        it.apply()
+        told = it.http.get("/metrics").text
+    exposed = set(re.findall(r"^(turnback_\w+?)(?:_bucket|_sum|_count)?[{ ]", told, re.MULTILINE))
+    assert len(exposed) > 15
+    assert {name for name in exposed if f"`{name}`" not in TEXT} == set()
+
+
+COMMANDS = sorted(
+    {
+        *re.findall(r"`(turnback [^`]+)`", TEXT.replace("\n", " ")),
+        *(
+            line
+            for block in re.findall(r"^```bash.*?\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+            for line in block.splitlines()
+            if line.startswith("turnback ")
+        ),
+    }
+)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_of_the_guide_exists_with_its_options(line):
+    command, words = get_command(app), shlex.split(line.partition(" > ")[0])[1:]
+    while hasattr(command, "commands"):
+        assert words, f"{line} is no whole command"
+        assert words[0] in command.commands, f"there is no `turnback {words[0]}`"
+        command = command.commands[words.pop(0)]
+    known = {option: param for param in command.params for option in param.opts}
+    flags = [word for word in words if word.startswith("-")]
+    assert [flag for flag in flags if flag not in known] == []
+    valued = sum(not known[flag].is_flag for flag in flags)
+    most = sum(p.nargs if p.nargs > 0 else 99 for p in command.params if p.opts[0][0] != "-")
+    assert len(words) - len(flags) - valued <= most

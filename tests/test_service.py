@@ -16,6 +16,7 @@ import pytest
 import service
 from guardrails.api import AddressError
 from metrics.store import StoreError
+from tests.receivers import receiving
 from tests.running import KEY, SPEC, START, running
 
 ROOT = Path(__file__).parents[1]
@@ -490,42 +491,30 @@ def test_a_file_full_of_problems_is_answered_briefly(local):
     assert len(answer.content) < 100_000
 
 
-class SlowReceiver:
-    """A webhook that answers nobody until it is let go."""
-
-    def __init__(self):
-        self.asked, self.go = Event(), Event()
-        self.count = 0
-
-    def __call__(self, *_args, **_kwargs):
-        self.count += 1
-        self.asked.set()
-        assert self.go.wait(30)
-        return httpx.Response(204)
-
-
 def test_a_slow_receiver_delays_neither_answers_nor_checks_nor_the_end(monkeypatch):
-    receiver, rings, run_due = SlowReceiver(), Queue(), service.Engine.run_due
+    rings, run_due = Queue(), service.Engine.run_due
 
-    def counted(engine):
-        reports = run_due(engine)
-        rings.put(receiver.asked.is_set())
-        return reports
+    with receiving(hold=Event()) as slow, receiving() as quick:
 
-    monkeypatch.setattr("guardrails.channels.webhook.httpx.post", receiver)
-    monkeypatch.setattr(service.Engine, "run_due", counted)
-    hooks = {"ops": "http://127.0.0.1:9/"}
-    with running(demo=False, ring_seconds=0.05, webhooks=hooks) as it:
-        assert it.apply(SPEC + "notify: [ops]\n").status_code == 201
-        for action in ("roll_back", "resume", "roll_back"):
-            assert it.act(action, variant="treatment").status_code == 200
-        assert receiver.asked.wait(10), "nobody was told"
-        assert it.act("resume", variant="treatment").status_code == 200
-        while not rings.get(timeout=10):  # checks that end while the receiver has not answered
-            pass
-        assert receiver.count == 1
-        Timer(0.5, receiver.go.set).start()
-    assert receiver.count == 1, "a stopping service went on telling"
+        def counted(engine):
+            reports = run_due(engine)
+            rings.put(slow.asked.is_set())
+            return reports
+
+        monkeypatch.setattr(service.Engine, "run_due", counted)
+        hooks = {"ops": slow.url, "others": quick.url}
+        with running(demo=False, ring_seconds=0.05, webhooks=hooks) as it:
+            assert it.apply(SPEC + "notify: [ops, others]\n").status_code == 201
+            for action in ("roll_back", "resume", "roll_back"):
+                assert it.act(action, variant="treatment").status_code == 200
+            assert slow.asked.wait(10), "nobody was told"
+            assert it.act("resume", variant="treatment").status_code == 200
+            while not rings.get(timeout=10):  # checks that end while the receiver has not answered
+                pass
+            assert quick.asked.wait(10), "a slow channel delays another"
+            assert len(slow.got) == 1
+            Timer(0.5, slow.hold.set).start()
+        assert len(slow.got) == 1, "a stopping service went on telling"
 
 
 def test_the_description_names_the_hot_routes_too(local):

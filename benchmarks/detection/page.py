@@ -14,7 +14,7 @@ Scenarios = Mapping[str, tuple[Scenario, Results]]
 PEERS = """\
 | rule | what it does | after |
 |---|---|---|
-| Turnback, as shipped | half of the level: log-time spending over the whole run; half: one e-process over all restarts | [statistics](statistics.md), `guardrails/judge.py` |
+| Turnback, as shipped | two thirds of the level: log-time spending over the whole run; one third: one e-process over all restarts | [statistics](statistics.md), `guardrails/judge.py` |
 | repeated z at 5% | z past 1.645 at any check | the test of a fixed sample, repeated |
 | repeated z, Bonferroni over 12 | z past 2.638 at any check, whatever the number of checks | the same, corrected for KPIs but not for looks |
 | GrowthBook, default tuning | two-sided asymptotic confidence sequence at 5%, tuned to 5,000 units; says nothing while an arm has no variance | [sequential testing](https://docs.growthbook.io/statistics/sequential) |
@@ -30,9 +30,10 @@ PEERS = """\
 METHOD = """\
 - Everybody sees the same draws and is asked at the end of every hour. No rule decides below 100
   units in the smaller arm.
-- *Restarts* is our protection against late harm given to the peer: half of its level to the whole
-  run, half to restarts every 12 hours, spread by Bonferroni (boundaries) or averaged (e-processes:
-  GrowthBook and the normal mixtures). Fixed windows need none: they see the last hour only.
+- *Restarts* is our protection against late harm given to the peer: two thirds of its level to
+  the whole run, one third to restarts every 12 hours, spread by Bonferroni (boundaries) or averaged
+  (e-processes: GrowthBook and the normal mixtures). Fixed windows need none: they see the last
+  hour only.
 - Normal mixtures, O'Brien-Fleming and Pocock get our statistic, with its margin, strata and gates,
   so that only the boundary differs. Repeated z, GrowthBook and Statsig get the statistic their
   documentation describes: the unpooled difference against no harm at all, phases together.

@@ -1,8 +1,8 @@
 """The rules of the field, each a small function after the page that documents it.
 
-Every rule of a boundary comes twice: plain, and with our protection against late harm: half of
-its level for the whole run, half spread over the restarts, by Bonferroni where it is a boundary
-and by averaging where it is an e-process.
+Every rule of a boundary comes twice: plain, and with our protection against late harm: as much of
+its level as ours for the whole run, the rest spread over the restarts, by Bonferroni where it is a
+boundary and by averaging where it is an e-process.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from benchmarks.detection.evidence import Array, Evidence, Setting
-from benchmarks.detection.shipped import average, first
+from benchmarks.detection.shipped import average, first, parts
 from metrics.stats.group_sequential import boundaries
 from metrics.stats.mixtures import normal_log_mixture, tuned_rho
 from metrics.stats.spending import obrien_fleming, pocock
@@ -74,8 +74,9 @@ def by_bound(bound: Bound, *, protected: bool = False, level: float | None = Non
         total = level or setting.level
         restarts = evidence.z.shape[0] - 1 if protected else 0
         found = np.full(evidence.z.shape[2], np.inf)
+        whole, since = parts(total, restarts)
         for row in range(restarts + 1):
-            own = total if not restarts else total / 2.0 / (restarts if row else 1)
+            own = since / restarts if row else whole
             planned = setting.horizon * float(evidence.information[row, -1])
             # a check at which no repetition has enough units is no look
             may = evidence.gate[row].any(axis=1)
@@ -120,13 +121,13 @@ def by_e_process(log_e: LogE, *, protected: bool = False) -> Find:
     """Turn back where an e-process, or the average of those since restarts, is large enough."""
 
     def find(setting: Setting, evidence: Evidence) -> Array:
-        level = setting.level / 2.0 if protected else setting.level
-        seen = evidence if protected else evidence.whole()
-        values = np.where(seen.gate, log_e(seen, level), 0.0)
-        needed = -math.log(level)
-        found = first(values[0] >= needed)
-        if protected:
-            np.minimum(found, first(average(values[1:]) >= needed), out=found)
+        whole, since = parts(setting.level, evidence.z.shape[0] - 1 if protected else 0)
+        alone = evidence.whole()
+        values = np.where(alone.gate, log_e(alone, whole), 0.0)
+        found = first(values[0] >= -math.log(whole))
+        if protected and since:
+            values = np.where(evidence.gate, log_e(evidence, since), 0.0)[1:]
+            np.minimum(found, first(average(values) >= -math.log(since)), out=found)
         return found
 
     return find

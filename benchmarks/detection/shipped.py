@@ -4,14 +4,16 @@
 """
 
 import math
+from datetime import timedelta
 from functools import lru_cache
 
 import numpy as np
 
 from benchmarks.detection.evidence import Array, Evidence, Flags, Setting
-from guardrails.judge import FIRST_INFORMATION, LOOK_GROWTH, RESTART_INFORMATION
+from guardrails.judge import FIRST_INFORMATION, LOOK_GROWTH, restart_rho
+from guardrails.levels import WindowPlan
 from metrics.stats.group_sequential import boundaries
-from metrics.stats.mixtures import normal_log_mixture, tuned_rho
+from metrics.stats.mixtures import normal_log_mixture
 from metrics.stats.spending import reserve
 
 
@@ -70,7 +72,7 @@ def average(log_e: Array) -> Array:
 def restarts_log_e(evidence: Evidence, level: float) -> Array:
     """Return the log of the e-process of all restarts, (checks, repetitions)."""
     information = evidence.information[1:, :, None]
-    rho = tuned_rho(RESTART_INFORMATION, level, one_sided=True)
+    rho = restart_rho(level, information.shape[0])
     score = evidence.z[1:] * np.sqrt(information)
     log_m = normal_log_mixture(score, information, rho, one_sided=True)
     return average(np.where(evidence.gate[1:], log_m, 0.0))
@@ -81,10 +83,16 @@ def since_restarts(evidence: Evidence, level: float) -> Array:
     return first(restarts_log_e(evidence, level) >= -math.log(level))
 
 
+def parts(level: float, restarts: int) -> tuple[float, float]:
+    """Return what the whole run has of a level, and what all restarts have."""
+    plan = WindowPlan(timedelta(0), level, 0.0, restarts)
+    return plan.whole_level, plan.restart_level
+
+
 def shipped(setting: Setting, evidence: Evidence) -> Array:
-    """Turn back at the earlier of both halves, each at half of the level."""
-    half = setting.level / 2.0
-    return np.minimum(whole_run(evidence, setting, half), since_restarts(evidence, half))
+    """Turn back at the earlier of the whole run and the restarts, each at its part of the level."""
+    whole, since = parts(setting.level, evidence.z.shape[0] - 1)
+    return np.minimum(whole_run(evidence, setting, whole), since_restarts(evidence, since))
 
 
 def without_restarts(setting: Setting, evidence: Evidence) -> Array:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_settings.exceptions import SettingsError as UnreadableSettingError
 
 import service
 from console import dashboard
@@ -43,7 +44,9 @@ def serve(
         with store_told():
             service.serve(settings, pages=[dashboard.attach], ready=_say_ready)
     except ValidationError as error:
-        problems = tuple(_problem(dict(detail), options) for detail in error.errors())
+        problems = tuple(
+            line for detail in error.errors() for line in _problems(dict(detail), options)
+        )
         raise CommandError(
             "the settings are wrong",
             hint="settings are options, or TURNBACK_* variables",
@@ -51,6 +54,13 @@ def serve(
             exit_code=ExitCode.USAGE,
             problems=problems,
         ) from error
+    except UnreadableSettingError as error:  # its cause shows what was given, and may be secret
+        raise CommandError(
+            f"the settings are wrong: {error}",
+            hint='TURNBACK_WEBHOOKS and TURNBACK_QUERIES are JSON objects, such as {"a": "b"}',
+            code="settings",
+            exit_code=ExitCode.USAGE,
+        ) from None
 
 
 def _say_ready(ready: service.Ready) -> None:
@@ -62,14 +72,17 @@ def _say_ready(ready: service.Ready) -> None:
     )
 
 
-_SECRETS = frozenset({"ADMIN_KEY", "INGEST_KEY", "CLIENT_KEY", "WEBHOOKS", "PROMETHEUS_URL"})
+_SECRETS = frozenset(
+    {"ADMIN_KEY", "INGEST_KEY", "CLIENT_KEY", "WEBHOOKS", "CHANNELS", "PROMETHEUS_URL"}
+)
 
 
-def _problem(detail: dict[str, Any], options: Mapping[str, Any]) -> str:
+def _problems(detail: dict[str, Any], options: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with a setting, named as it was given."""
     option = str(detail["loc"][0]) if detail["loc"] else ""
     name = "_".join(str(part) for part in detail["loc"]).upper()
     message = str(detail["msg"]).removeprefix("Value error, ")
     secret = any(name.startswith(one) for one in _SECRETS)
     shown = f"--{option}" if option in options else f"TURNBACK_{name}"
-    return f"{shown}: {message}" + ("" if secret else f", got {detail['input']!r}")
+    got = "" if secret else f", got {detail['input']!r}"
+    return [f"{shown}: {line}{got}" for line in message.splitlines() or [message]]

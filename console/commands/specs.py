@@ -14,6 +14,7 @@ from experiments.errors import Problem, Severity, SpecError
 from guardrails.catalogue_reading import read_catalogue_file
 from guardrails.language.spec_explain import WIDTH, explained, explanation_lines
 from guardrails.problems import and_more, told
+from guardrails.scenarios import scenario_schema
 from guardrails.spec_file import SpecFile, json_schema, load_spec
 from guardrails.spec_paths import NotRegularError, name_of, read_spec, spec_paths, spec_text
 from guardrails.spec_set import check_together
@@ -253,10 +254,17 @@ def _result(file: Checked, *, explain: bool) -> dict[str, Any]:
     return result
 
 
-def schema(catalogue: Path | None = None) -> None:
+def schema(catalogue: Path | None = None, *, scenario: bool = False) -> None:
     """Print the JSON Schema of a spec file, which offers the KPIs of a catalogue file too.
+
+    Args:
+        catalogue: The catalogue file.
+        scenario: Print that of a scenario file instead.
 
     Raises:
         SpecError: The catalogue file has problems.
     """
+    if scenario:
+        print_json(scenario_schema())
+        return
     print_json(json_schema(catalogue_and_warnings(catalogue)[0]))

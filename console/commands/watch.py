@@ -112,6 +112,7 @@ def _matters(view: dict[str, Any], head: str = "") -> list[str]:
         *([f"{head}{waits}"] if waits and not told else []),
         *([f"{head}the ramp stands still: {frozen}"] if frozen else []),
         *asked,
+        *([f"{head}advice: {view['advice']['words']}"] if view.get("advice") else []),
     ]
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from console.dashboard import words
 from console.dashboard.lines import (
@@ -88,6 +89,7 @@ class ExperimentPage:
     attention: tuple[str, ...]
     ramp: tuple[StepLine, ...] = ()
     waiting: str = ""
+    advice: Mapping[str, Any] | None = None
 
 
 def overview(
@@ -166,6 +168,7 @@ def experiment_page(view: ExperimentView, kpis: Mapping[str, KpiText]) -> Experi
         attention=view.attention,
         ramp=step_lines(view),
         waiting=_sentence(view.waiting),
+        advice=view.advice,
     )
 
 

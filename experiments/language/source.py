@@ -5,8 +5,9 @@ told at its place and in the words of the file: duplicate keys, words that YAML 
 disagree about (``no``, ``on``, ``1:30``), tabs, aliases and tags.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -28,6 +29,9 @@ from experiments.language.syntax import explain_syntax
 
 MAX_CHARACTERS = 500_000
 """A spec file is written by hand; anything larger is a mistake."""
+
+MAX_REMEMBERED = 20_000
+"""Characters of a text of which the nodes are kept for a while."""
 
 MAX_DEPTH = 40
 """Levels of nesting."""
@@ -112,8 +116,17 @@ def is_faulty(node: Node) -> bool:
 def parse_yaml(text: str, *, file: str) -> tuple[Node | None, list[Problem]]:
     """Return the root node, ``None`` where there is none, and the problems found.
 
-    Never raises: whatever the text, what is wrong with it is a ``Problem``.
+    Never raises: whatever the text, what is wrong with it is a ``Problem``. Texts that were read
+    lately are not read again: applying a file needs it three times.
     """
+    read = _remembered if len(text) <= MAX_REMEMBERED else _read
+    node, problems = read(text)
+    return node, [replace(problem, file=file) for problem in problems]
+
+
+def _read(text: str) -> tuple[Node | None, Sequence[Problem]]:
+    """Return the root node and the problems, of a file without a name."""
+    file = ""
     if refused := _refuse_text(text, file=file):
         return None, [refused]
     builder = _Builder(file)
@@ -138,6 +151,9 @@ def parse_yaml(text: str, *, file: str) -> tuple[Node | None, list[Problem]]:
             Problem(file, 1, 1, "", "the file is empty", "start it with `experiment: <its key>`")
         )
     return builder.root, builder.problems
+
+
+_remembered = lru_cache(maxsize=64)(_read)
 
 
 def _events(text: str) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from guardrails.api.access import Guard, UnknownParameterError, known_parameters
 from guardrails.api.answers import encoded, to_json
+from guardrails.api.channels import channels_router
 from guardrails.api.copies import copies_router
 from guardrails.api.decisions import decisions_router
 from guardrails.api.errors import install_errors
@@ -22,6 +23,7 @@ __all__ = [
     "Ready",
     "UnknownParameterError",
     "address_of",
+    "channels_router",
     "copies_router",
     "decisions_router",
     "demo_router",

@@ -203,3 +203,23 @@ SUSPENSION: Final[dict[str, Any]] = {
         }
     ],
 }
+
+CHANNEL: Final[dict[str, Any]] = {
+    "name": "ops",
+    "type": "slack",
+    "where": "https://hooks.slack.com",
+    "waiting": 0,
+    "failing": 0,
+    "given_up": 1,
+    "delivered_at": "2026-01-05T10:00:00Z",
+    "error": "https://hooks.slack.com answered 403: invalid_token",
+}
+
+CHANNEL_TEST: Final[dict[str, Any]] = {
+    "channel": "ops",
+    "type": "slack",
+    "delivered": False,
+    "words": "https://hooks.slack.com answered 403: invalid_token",
+    "hint": "the receiver does not allow it: has the address or the key been withdrawn?",
+    "key": "test:ops/0f3a9c1b2d4e",
+}

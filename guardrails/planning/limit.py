@@ -143,7 +143,7 @@ def _window(
         starts=nothing,
         skipped=nothing,
         restarts=0,
-        level=plan.level,
+        restart_level=0.0,
         gate=least,
     )
     return _Window(baseline, table, _needed(comparison, plan.level, units[kept]))

@@ -17,12 +17,12 @@ from datetime import timedelta
 import numpy as np
 import numpy.typing as npt
 
-from guardrails.judge import FIRST_INFORMATION, LOOK_GROWTH, RESTART_INFORMATION
+from guardrails.judge import FIRST_INFORMATION, LOOK_GROWTH, restart_rho
 from guardrails.levels import WindowPlan, cohort_length
 from guardrails.planning.calendar import Calendar
 from guardrails.planning.scores import Arms, Score
 from metrics.stats.contrasts import skew_corrected
-from metrics.stats.mixtures import normal_log_mixture, tuned_rho
+from metrics.stats.mixtures import normal_log_mixture
 from metrics.stats.power import Monitor, monitor
 from metrics.stats.spending import reserve
 
@@ -50,7 +50,7 @@ class Schedule:
         starts: Seconds at which a restart's first unit can be exposed.
         skipped: Effective units exposed before each restart.
         restarts: Number of restarts J that share the e-process.
-        level: Alpha of the window.
+        restart_level: Alpha of all restarts together.
         gate: Effective units from which a statistic may be used.
     """
 
@@ -63,7 +63,7 @@ class Schedule:
     starts: Array
     skipped: Array
     restarts: int
-    level: float
+    restart_level: float
     gate: float
 
 
@@ -123,7 +123,7 @@ def schedule(
         starts=starts,
         skipped=bring * calendar.units_by(starts),
         restarts=plan.restarts,
-        level=plan.level,
+        restart_level=plan.restart_level,
         gate=gate,
     )
 
@@ -131,7 +131,7 @@ def schedule(
 def _spending(information: Array, plan: WindowPlan) -> Array:
     horizon = max(plan.information_max, FIRST_INFORMATION)
     tau = FIRST_INFORMATION / horizon
-    return np.array([reserve(i / horizon, plan.level / 2.0, tau=tau) for i in information])
+    return np.array([reserve(i / horizon, plan.whole_level, tau=tau) for i in information])
 
 
 def _solved(
@@ -281,15 +281,15 @@ def _since_restarts(
 ) -> None:
     """Put the first crossing of the e-process of all restarts into ``found`` where it is earlier.
 
-    The mean of the restarts' e-values can only reach 2 / level where one of them does, so most
+    The mean of the restarts' e-values can only reach 1 / a where one of them does, so most
     checks of most paths need no e-value at all.
     """
-    rho = tuned_rho(RESTART_INFORMATION, plan.level / 2.0, one_sided=True)
-    target = math.log(2.0 / plan.level)
+    rho = restart_rho(plan.restart_level, plan.restarts)
+    target = -math.log(plan.restart_level)
     since = plan.information[:, None] - plan.skipped[None, :]
     is_open = (since >= plan.gate) & (plan.exposed[:, None] > plan.starts[None, :])
     since = np.maximum(since, 1e-9)
-    # M1 <= 2 sqrt(rho / v) exp(s^2 / 2v): below this no single e-value is 2 / level
+    # M1 <= 2 sqrt(rho / v) exp(s^2 / 2v): below this no single e-value is 1 / a
     v = since + rho
     least = np.sqrt(2.0 * v * np.maximum(target + 0.5 * np.log(v / rho) - math.log(2.0), 0.0))
     needed = _needed(least / np.sqrt(since), since, score).astype(np.float32)

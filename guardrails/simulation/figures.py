@@ -249,7 +249,7 @@ def _notes(setup: Setup) -> Iterator[str]:
             "times are known to 3%; --every-check takes them all"
         )
     if not design.restarts:
-        yield "without restarts half of each level stays unused"
+        yield "without restarts the whole run has all of each level"
     if setup.left_out:
         yield (
             f"left out, since they turn nothing back within the guarantee: "

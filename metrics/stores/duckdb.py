@@ -56,6 +56,7 @@ class DuckDBMetricStore:
         self._upkeep = threading.RLock()  # taken first: one of retain, forget, rebuild, verify
         self._capacity = recent_ids
         self._tail: list[Stamped] = []  # the newest rows, the last one has seq == self._seq
+        self._shared: tuple[tuple[int, int], EventRows] | None = None  # what was last read of them
         try:
             self._seq = self._log.newest()
             self._recent, self._seen = self._remember()
@@ -98,7 +99,7 @@ class DuckDBMetricStore:
                 self._seen.add(keys, at_times)
                 self._tail += rows
             except BaseException:
-                self._tail.clear()  # frames then read these rows from the log
+                self._forget_tail()  # frames then read these rows from the log
                 self._recent.horizon = self._seen.horizon = _ALL_TIME  # and ids are looked up there
                 raise
             if len(self._tail) > 2 * TAIL_EVENTS:
@@ -323,7 +324,7 @@ class DuckDBMetricStore:
             self._known_all = False
             if self._log.lost:
                 self._log.reopen()
-            self._tail.clear()
+            self._forget_tail()
             self._seq = max(self._seq, self._log.newest())
             self._recent, self._seen = self._remember()
             self._known_all = True
@@ -347,7 +348,7 @@ class DuckDBMetricStore:
         return RecentIds(capacity, newest + 1), seen
 
     def _after_erasing(self) -> None:
-        self._tail.clear()
+        self._forget_tail()
         self._recent, self._seen = self._remember()
         self._log.checkpoint()
 
@@ -368,6 +369,17 @@ class DuckDBMetricStore:
             known |= self._log.times_of(keys, since, until)
         return known
 
+    def _forget_tail(self) -> None:
+        self._tail.clear()
+        self._shared = None
+
+    def _recent_rows(self, after: int, upto: int, oldest: int) -> EventRows:
+        """Return rows of the tail; frames that are checked one after another share them."""
+        if self._shared is None or self._shared[0] != (after, upto):
+            rows = EventRows(self._tail[after - oldest : upto - oldest])
+            self._shared = (after, upto), rows
+        return self._shared[1]
+
     def _rows(self, state: FrameState, upto: int) -> Iterator[Rows]:
         """Return the rows a state needs to reach ``upto``, from memory when they are recent."""
         after = state.processed
@@ -375,9 +387,9 @@ class DuckDBMetricStore:
             return
         with self._writes:
             oldest = self._seq - len(self._tail)  # the seq before the first of the tail
-            rows = self._tail[after - oldest : upto - oldest] if after >= oldest else None
+            rows = self._recent_rows(after, upto, oldest) if after >= oldest else None
         if rows is not None:
-            yield EventRows(rows)
+            yield rows
         else:
             yield from self._log.read(after, upto, since=state.earliest)
 

@@ -58,9 +58,9 @@ class Rows(Protocol):
 
 
 class EventRows:
-    """Rows of events that are still in memory."""
+    """Rows of events that are still in memory; what many frames ask of them is found once."""
 
-    __slots__ = ("_events", "at", "seq", "trusted")
+    __slots__ = ("_events", "_ids", "_names", "at", "seq", "trusted")
 
     def __init__(self, rows: Sequence[Stamped]) -> None:
         seq, at, events = zip(*rows, strict=True)
@@ -68,6 +68,10 @@ class EventRows:
         self.at: Ints = np.array(at, np.int64)
         self._events: tuple[Event, ...] = events
         self.trusted = np.array([event.trusted for event in self._events], np.bool_)
+        numbers: dict[str, int] = {}
+        which = [numbers.setdefault(event.name, len(numbers)) for event in self._events]
+        self._names = tuple(numbers), np.array(which, np.int64)
+        self._ids: dict[str, list[str | None]] = {}
 
     def __len__(self) -> int:
         return len(self._events)
@@ -79,11 +83,14 @@ class EventRows:
 
     def codes(self, names: Mapping[str, int], default: int) -> Ints:
         """Return the number of every event's name, ``default`` where it has none."""
-        return np.array([names.get(event.name, default) for event in self._events], np.int64)
+        known, which = self._names
+        return np.array([names.get(name, default) for name in known], np.int64)[which]
 
     def ids(self, unit_type: str) -> list[str | None]:
-        """Return the id of every event's unit of one type."""
-        return [event.units.get(unit_type) for event in self._events]
+        """Return the id of every event's unit of one type; not to be changed."""
+        if unit_type not in self._ids:
+            self._ids[unit_type] = [event.units.get(unit_type) for event in self._events]
+        return self._ids[unit_type]
 
     def fields(self, picked: Ints, names: Sequence[str]) -> Fields:
         """Return some fields of the rows at these positions."""

@@ -20,7 +20,7 @@ from tests.crowd import crowd
 from tests.running import KEY, SPEC
 
 pytestmark = [
-    pytest.mark.acceptance,
+    pytest.mark.acceptance(cores=2),
     # what the clients themselves leave open in threads of theirs
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]

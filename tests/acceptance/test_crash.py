@@ -309,7 +309,7 @@ def test_three_kills_lose_no_event_and_no_rollback(tmp_path):
     assert done["acknowledged"] > 3 * 6 * UNITS
 
 
-@pytest.mark.acceptance
+@pytest.mark.acceptance(cores=0.5)
 def test_fifty_kills_at_random_moments_lose_no_event_and_no_rollback(tmp_path, record_property):
     done = run(tmp_path, kills=50, seed=50)
     assert done["rollbacks"] == 50

@@ -20,7 +20,7 @@ import pytest
 from console.demo import START
 from metrics.simulate import LATE_HARM_HOUR, OUTAGE_HOUR
 
-pytestmark = pytest.mark.acceptance
+pytestmark = pytest.mark.acceptance(cores=2)
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "build" / "acceptance"

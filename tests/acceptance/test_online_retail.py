@@ -21,7 +21,7 @@ from metrics.importers.files import write_events
 from metrics.importers.online_retail import read
 from metrics.plant import Plant
 
-pytestmark = pytest.mark.acceptance
+pytestmark = pytest.mark.acceptance(cores=2)
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("TURNBACK_REAL_DATA", ROOT.parent / "shared" / "data")) / "online_retail"

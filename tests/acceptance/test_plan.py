@@ -7,7 +7,7 @@ import pytest
 
 from tests.planned import CASES, HOUR, LIMITS, planned, simulated
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.statistical]
+pytestmark = [pytest.mark.acceptance(cores=2), pytest.mark.statistical]
 
 REPETITIONS = 600
 MEDIAN, NINETY = 0.10, 0.15

@@ -286,7 +286,7 @@ def test_a_store_with_a_planted_defect_is_noticed(tmp_path, fault):
     assert found["lost" if fault == "acknowledge-early" else "twice"] > 0
 
 
-@pytest.mark.acceptance
+@pytest.mark.acceptance(cores=0.5)
 def test_two_hundred_kills_under_load_lose_nothing_and_count_nothing_twice(
     tmp_path, record_property
 ):

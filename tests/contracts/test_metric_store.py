@@ -10,13 +10,12 @@ from metrics.catalogue import Trust, load_catalogue
 from metrics.cells import MICRO, Sums
 from metrics.events import Rejection, exposure
 from metrics.store import StoreError
-from metrics.stores import STORES
-from tests.support import DAY, LATE, at, event, exposed, frame_of, put, value_of
+from tests.support import DAY, ENGINES, LATE, at, event, exposed, frame_of, put, value_of
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=sorted(ENGINES))
 def store(request, tmp_path):
-    opened = STORES[request.param](str(tmp_path / "store.duckdb"))
+    opened = ENGINES[request.param](str(tmp_path / "store.duckdb"))
     yield opened
     opened.close()
 

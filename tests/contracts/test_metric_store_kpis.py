@@ -4,13 +4,12 @@ from datetime import timedelta
 
 import pytest
 
-from metrics.stores import STORES
-from tests.support import DAY, event, exposed, put, value_of
+from tests.support import DAY, ENGINES, event, exposed, put, value_of
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=sorted(ENGINES))
 def store(request, tmp_path):
-    opened = STORES[request.param](str(tmp_path / "store.duckdb"))
+    opened = ENGINES[request.param](str(tmp_path / "store.duckdb"))
     yield opened
     opened.close()
 

@@ -6,15 +6,14 @@ from dataclasses import replace
 import pytest
 
 from metrics.store import AsOf, EventsGoneError
-from metrics.stores import STORES
-from tests.support import LATE, at, event, exposed, frame_of, put
+from tests.support import ENGINES, LATE, at, event, exposed, frame_of, put
 
 FRAME = frame_of("flow_failure_rate", "satisfaction")
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=sorted(ENGINES))
 def store(request, tmp_path):
-    opened = STORES[request.param](str(tmp_path / "store.duckdb"))
+    opened = ENGINES[request.param](str(tmp_path / "store.duckdb"))
     yield opened
     opened.close()
 

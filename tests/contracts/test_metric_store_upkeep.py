@@ -11,14 +11,13 @@ from metrics.catalogue_file import catalogue_of
 from metrics.cells import MICRO, Sums
 from metrics.events import EventLimits, Rejection, parse_event
 from metrics.store import EventsGoneError
-from metrics.stores import STORES
 from metrics.upkeep import Erasure, ErasureKind, gone_before
-from tests.support import DAY, LATE, START, at, event, exposed, frame_of, put, value_of
+from tests.support import DAY, ENGINES, LATE, START, at, event, exposed, frame_of, put, value_of
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=sorted(ENGINES))
 def store(request, tmp_path):
-    opened = STORES[request.param](str(tmp_path / "store.duckdb"))
+    opened = ENGINES[request.param](str(tmp_path / "store.duckdb"))
     yield opened
     opened.close()
 

@@ -20,6 +20,7 @@ import guardrails.models  # noqa: F401 - its tables are compared too
 from experiments import migrations
 from experiments.database import ControlPlane
 from experiments.errors import ControlPlaneError
+from experiments.migrations import steps
 from experiments.repository import load_experiment
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
@@ -87,7 +88,7 @@ def test_a_database_from_before_the_steps_is_recognised_and_brought_up_to_date(t
 def test_every_version_between_is_recognised(tmp_path):
     engine = create_engine(f"sqlite:///{tmp_path / 'c.db'}")
     with engine.begin() as connection:
-        config = migrations._config()
+        config = steps.config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0002")
         connection.execute(text("DROP TABLE alembic_version"))
@@ -95,6 +96,23 @@ def test_every_version_between_is_recognised(tmp_path):
     assert migrations.upgrade(engine) == "0002"
     assert differences(engine) == []
     engine.dispose()
+
+
+def test_a_database_that_is_up_to_date_is_opened_without_alembic(tmp_path):
+    url = f"sqlite:///{tmp_path / 'c.db'}"
+    control = ControlPlane(url)
+    control.create()
+    control.close()
+    code = (
+        "import sys, service\n"
+        "from experiments.database import ControlPlane\n"
+        f"control = ControlPlane({url!r}); control.create(); control.close()\n"
+        "print('alembic' in sys.modules)"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "False\n"
 
 
 def test_a_newer_database_is_refused_with_what_to_do(tmp_path):

@@ -18,7 +18,15 @@ from experiments.language.amounts import (
 from experiments.language.one_line import in_one_line
 from experiments.language.reading import near
 from experiments.language.scalars import resolve, trap
-from experiments.language.source import ListNode, MappingNode, Mark, ScalarNode, parse_yaml, to_json
+from experiments.language.source import (
+    MAX_REMEMBERED,
+    ListNode,
+    MappingNode,
+    Mark,
+    ScalarNode,
+    parse_yaml,
+    to_json,
+)
 
 
 def parsed(text):
@@ -230,3 +238,17 @@ def test_a_value_is_written_on_one_line_from_a_file_as_from_json():
     assert not problems
     line = "{steps: [reason, {text: really?, after: 3}], coupon: null, skip: false}"
     assert in_one_line(node) == in_one_line(to_json(node)) == line
+
+
+def test_a_text_that_is_read_again_has_its_problems_under_the_name_it_then_has():
+    text = "experiment: e\nunit: no\n"
+    first, told = parse_yaml(text, file="a.yaml")
+    told.clear()  # what one reader does with them is no matter of another
+    again, others = parse_yaml(text, file="b.yaml")
+    assert again == first
+    assert [problem.file for problem in others] == ["b.yaml"]
+
+
+def test_a_text_that_is_too_long_to_be_kept_is_read_all_the_same():
+    text = "experiment: e\nunit: no\n" + "# long\n" * MAX_REMEMBERED
+    assert parse_yaml(text, file="a.yaml") == parse_yaml(text[:23], file="a.yaml")

@@ -754,7 +754,7 @@ def looks_of(w, guardrail):
 def test_looks_that_were_taken_stay_taken_whatever_is_written_otherwise(world):
     w = world()
     w.hours(30)
-    (guardrail,) = {g.guardrail for g in w.view().guardrails}
+    (guardrail,) = {g.guardrail for g in w.judged()}
     before = looks_of(w, guardrail)
     assert max(looks for looks, _spent in before) > 5
     for more in (", weight: 2", ", weight: 3", ""):

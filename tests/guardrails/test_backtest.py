@@ -1,6 +1,8 @@
 """A replay runs the engine's own code over recorded events, and says what was planted."""
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
@@ -8,11 +10,13 @@ import pytest
 
 from console.commands.backtesting import load_events
 from experiments.assignment import bucket_of
+from experiments.database import ControlPlane
 from experiments.errors import SpecError
 from guardrails.backtest import BacktestError, backtest
 from metrics.events import Event
 from metrics.plant import Plant, PlantError
 from metrics.simulate import Scenario, Shop
+from metrics.stores import open_store
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -84,6 +88,30 @@ def test_the_hash_assigns_where_nothing_was_recorded_and_the_same_replay_ends_th
     assert first.rolled_back
     again = backtest(SPEC, list(reversed(events)), every=HOUR)
     assert (again.at, again.exposed, again.looks) == (first.at, first.exposed, first.looks)
+
+
+def test_a_replay_in_memory_ends_as_one_on_disk_does(tmp_path):
+    events = recorded(hours=40, variant_of=by_number, named=True)
+    passing = backtest(SPEC, events, every=HOUR)
+    assert passing.rolled_back
+    kept = backtest(
+        SPEC,
+        events,
+        every=HOUR,
+        store=open_store(tmp_path / "s.duckdb"),
+        control=ControlPlane(f"sqlite:///{tmp_path / 'control.db'}"),
+    )
+    assert repr(kept) == repr(passing)  # nan is not equal to itself
+
+
+def test_a_replay_that_is_kept_can_be_computed_again(tmp_path):
+    events = recorded(hours=40, variant_of=by_number, named=True)
+    stores = [open_store(tmp_path / "s.duckdb"), ControlPlane(f"sqlite:///{tmp_path / 'c.db'}")]
+    result = backtest(SPEC, events, every=HOUR, store=stores[0], control=stores[1])
+    with closing(sqlite3.connect(tmp_path / "c.db")) as control:
+        checks = control.execute("SELECT id FROM evaluation").fetchall()
+        assert checks == control.execute("SELECT evaluation FROM evidence").fetchall()
+    assert len(checks) == result.checks > 0
 
 
 def test_another_seed_deals_other_hands_so_the_harm_is_spread_over_both_arms():

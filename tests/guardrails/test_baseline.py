@@ -173,7 +173,9 @@ def test_the_engine_tells_people_once_and_does_nothing_else(world):
     (view,) = [g for g in w.view().guardrails if g.rule == "baseline"]
     assert (view.outcome, view.kpi, view.level) == (Outcome.BREACH, "flow_failure_rate", None)
     paragraphs = w.engine.explain("cancel-page").paragraphs
-    assert any("What watches the data (flow_failure_rate-baseline)" in p for p in paragraphs)
+    assert any(
+        "What watches the data (flow_failure_rate-baseline, sample_ratio)" in p for p in paragraphs
+    )
 
 
 def test_the_engine_says_nothing_while_all_is_as_before(world):

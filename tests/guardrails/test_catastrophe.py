@@ -214,7 +214,7 @@ def test_the_engine_turns_a_total_failure_back_with_its_first_units(world):
     assert (phase, detail["part"]) == (0, 0.5)
     assert treated < 50, "long before any rule that waits for 100 units"
     assert f"{treated} of {treated} units of treatment, {beside} of" in rollback.reason
-    (view,) = w.view().guardrails
+    (view,) = w.judged()
     assert (view.rule, view.action, view.level) == ("catastrophe", "rollback", 0.05)
     told = w.engine.explain("cancel-page")
     assert rollback.reason in told.paragraphs
@@ -224,7 +224,7 @@ def test_the_engine_holds_still_where_both_arms_fail_alike(world):
     w = world(spec=WATCHED, control=0.5, treatment=0.55)
     w.hours(100)
     assert w.rollbacks() == []
-    (view,) = w.view().guardrails
+    (view,) = w.judged()
     assert view.outcome is Outcome.PASS
 
 

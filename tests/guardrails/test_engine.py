@@ -175,7 +175,7 @@ def test_a_broken_store_is_an_error_that_neither_rolls_back_nor_passes(world):
     reports = w.hours(48)
     assert {r.result for r in reports} == {"error"}
     assert w.rollbacks() == []
-    (guardrail,) = w.view().guardrails
+    (guardrail,) = w.judged()
     assert (guardrail.outcome, guardrail.code) == (Outcome.ERROR, Code.QUERY_FAILED)
     assert any("blind since 2026-03-01 01:00" in words for words in w.view().attention)
     w.store.broken = False
@@ -205,7 +205,7 @@ def test_events_that_stop_are_no_data_and_never_a_breach(world):
     w.hours(3)
     w.store.rates["treatment"] = 0.5
     w.hours(3)
-    (guardrail,) = w.view().guardrails
+    (guardrail,) = w.judged()
     assert (guardrail.outcome, guardrail.code) == (Outcome.NO_DATA, Code.EVENTS_STOPPED)
     assert w.rollbacks() == []
 

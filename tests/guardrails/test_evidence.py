@@ -65,7 +65,7 @@ def test_a_check_that_turns_back_keeps_all_it_decided_from():
     assert inputs.record.key == "cancel-page"
     assert inputs.snapshot.cells["flow_failure_rate", timedelta(hours=1)]
     assert inputs.treatments["treatment"].state == "live"
-    (before,) = inputs.monitors.values()
+    before = inputs.monitors["flow_failure_rate", "treatment", 1]
     assert before.states["3600"].looks == body_looks(w, back) - 1
 
 

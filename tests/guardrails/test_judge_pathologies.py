@@ -51,10 +51,41 @@ CASES = [
     pytest.param(
         Kind.MEAN,
         "drop",
-        # a harm of half the margin would be its own spread: 1,000 units without it speak against it
+        # 1,000 equal values are no proof of anything: a rating that is always sent as 4, say
         (values("control", [4.0] * 500), values("t", [4.0] * 500)),
-        (Outcome.PASS, Code.PROVEN_SAFE),
+        (Outcome.INCONCLUSIVE, Code.INSIDE_MARGIN),
         id="no variance anywhere, under a margin",
+    ),
+    pytest.param(
+        Kind.RATIO,
+        "drop",
+        (
+            values("control", [1 / 3] * 500, [7.0] * 500),
+            values("t", [1 / 3] * 500, [7.0] * 500),
+        ),
+        (Outcome.INCONCLUSIVE, Code.INSIDE_MARGIN),
+        id="no variance of a ratio, but that of rounding",
+    ),
+    pytest.param(
+        Kind.MEAN,
+        "drop",
+        (values("control", [4.0] * 500), values("t", [5.0] * 500)),
+        (Outcome.INCONCLUSIVE, Code.INSIDE_MARGIN),
+        id="no variance in either arm, the treatment better",
+    ),
+    pytest.param(
+        Kind.MEAN,
+        "drop",
+        (values("control", [4.0] * 500), values("t", [1.0] * 500)),
+        BREACH,
+        id="no variance in either arm, the treatment far worse",
+    ),
+    pytest.param(
+        Kind.MEAN,
+        "drop",
+        (values("control", [4.0] * 2000), values("t", [3.999, 4.001] * 1000)),
+        (Outcome.PASS, Code.PROVEN_SAFE),
+        id="hardly any variance, in one arm",
     ),
     pytest.param(
         Kind.MEAN,
@@ -162,6 +193,8 @@ def test_strange_data_have_an_outcome_and_a_reason(kind, side, cells, expected):
     assert (finding.evidence >= 1) == (finding.outcome is Outcome.BREACH)
     if finding.outcome is Outcome.BREACH:
         assert window.z >= window.boundary
+    elif finding.code is Code.INSIDE_MARGIN:
+        assert math.isnan(window.safe_e_value)
     elif finding.outcome is not Outcome.PASS:
         assert not window.is_look
         assert math.isnan(window.boundary)

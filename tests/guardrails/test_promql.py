@@ -191,7 +191,9 @@ class Steady:
                 sums = Sums(n, x * MICRO, n * MICRO, x * MICRO**2, x * MICRO**2, n * MICRO**2,
                             x * 10**9, x * 10**9, x * 10**9, n * 10**9)  # fmt: skip
                 cells[kpi.key, window] = tuple(Cell(v, 0, 0, n, sums) for v in frame.variants)
-        return Snapshot(now, 1, cells, {v: Reach(1000, 3000, now, now, 0) for v in frame.variants})
+        twice = len(frame.variants) > len(("control", "treatment"))  # it has half of the traffic
+        units = {v: 2000 if twice and v == "control" else 1000 for v in frame.variants}
+        return Snapshot(now, 1, cells, {v: Reach(n, 3 * n, now, now, 0) for v, n in units.items()})
 
     def exposure_counts(self, experiment, seed, *, since, until):
         return {}
@@ -392,7 +394,11 @@ def test_the_example_of_the_design_is_applied_and_acted_upon(world):
     path = Path(__file__).parents[1] / "specs/good/design.yaml"
     assert load_spec_file(path).warnings == ()
     w = world(Planted(three_step=1.2), path.read_text(), {"refund_p99": PER_VARIANT})
-    assert [g.rule for g in w.view().guardrails] == ["regression"] * 4 + ["limit", "promql"]
+    assert [g.rule for g in w.view().guardrails] == ["regression"] * 4 + [
+        "limit",
+        "promql",
+        "sample_ratio",
+    ]
     w.minutes(6)
     assert w.states()["three_step"] == "rolled_back"
 

@@ -8,7 +8,8 @@ import duckdb
 import pytest
 
 from experiments.errors import InvalidRequestError
-from guardrails import conclude
+from guardrails import conclude, judge, replaying
+from guardrails.evidence import PROCEDURE
 from guardrails.evidence_rows import NotReplayableError, UnknownDecisionError, reference
 from guardrails.outcome import Code, Finding, Outcome, WindowState
 from guardrails.replay import gone_since, same_schedule
@@ -65,7 +66,7 @@ def test_every_decision_of_a_run_is_equal_after_a_restart(world):
         assert replayed.recomputed == replayed.decision
         assert replayed.exact
         assert replayed.cells == 3
-        assert replayed.findings in {0, 4} or decision == kept[-1]
+        assert replayed.findings in {0, 5} or decision == kept[-1]
 
 
 def test_a_transition_leads_to_the_check_that_decided_it(world):
@@ -110,6 +111,23 @@ def test_another_engine_version_is_named_and_may_differ_by_a_rounding(world, mon
     other = world.engine.replay(rollback_of(world))
     assert (other.verdict, other.exact, other.replayed_with) == ("equal", False, "9.9")
     assert other.engine == same.engine != "9.9"
+
+
+@pytest.mark.parametrize("from_start", [False, True])
+def test_another_procedure_is_named_and_its_numbers_are_not_compared(
+    world, monkeypatch, from_start
+):
+    monkeypatch.setattr(replaying, "PROCEDURE", 99)
+    monkeypatch.setattr(judge, "LOOK_GROWTH", 2.0)  # numbers do differ
+    other = world.engine.replay(rollback_of(world), from_start=from_start)
+    assert other.verdict == "different"
+    assert {(d.where.split(": ")[-1], d.kept, d.found) for d in other.differences} == {
+        ("procedure of deciding", str(PROCEDURE), "99")
+    }
+    assert other.cells
+    assert (other.findings, other.looks or 0) == (0, 0)
+    assert other.recomputed
+    assert "its counts are compared, its evidence and boundaries are not" in other.notes[0]
 
 
 def test_another_engine_version_that_decides_otherwise_is_different(world, monkeypatch):
@@ -303,3 +321,17 @@ def test_schedules_are_close_or_bit_for_bit_the_same():
     assert not same_schedule(one, near, exact=True)
     assert not same_schedule(one, replace(one, looks=3), exact=False)
     assert not same_schedule(one, replace(one, boundary=3.001), exact=False)
+
+
+def test_rules_without_windows_are_replayed_from_the_start_too(tmp_path):
+    from tests.evidence_world import SPEC
+
+    watches = "  - {rule: sample_ratio}\n  - {rule: freshness, max_age: 6h}\n"
+    w = EventWorld(tmp_path, SPEC.replace("ends:", f"{watches}ends:"))
+    w.hours(4)
+    replayed = w.engine.replay(w.kept()[-1], from_start=True)
+    assert (replayed.verdict, differing(replayed)) == ("equal", [])
+    w.change("UPDATE kept SET body = replace(body, 'information', 'Information')")
+    changed = w.engine.replay(w.kept()[-1])
+    assert changed.verdict == "different"
+    w.close()

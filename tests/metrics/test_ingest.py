@@ -109,9 +109,12 @@ def test_a_failing_store_acknowledges_nothing_and_the_writer_goes_on(ingest, gat
     for future in (first, second):
         with pytest.raises(StoreError, match="disk full"):
             future.result(WAIT)
+    (said,) = ingest.attention()
+    assert said == "events are refused since 2026-03-02 00:00 UTC: disk full"
     gated.error = None
     gated.gate.release()
     assert ingest.submit(events("a")).result(WAIT).accepted == 1
+    assert ingest.attention() == ()
     assert gated.inner.watermark() == 1
     assert ingest.queued == 0
 

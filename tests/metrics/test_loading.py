@@ -118,7 +118,11 @@ def test_a_busy_service_is_asked_again_after_the_time_it_says(files, monkeypatch
         ("nothing.jsonl", None, "no such file or folder"),
         ("sixteen.jsonl", '{"id": 1}\n'.encode("utf-16"), "sixteen.jsonl:1: this is UTF-16"),
         ("bare.jsonl", b"\n\0" + '{"id": 1}'.encode("utf-16-le"), "bare.jsonl:2: this is UTF-16"),
-        ("packed.jsonl", gzip.compress(b"{}"), "packed.jsonl:1: this is compressed with gzip"),
+        (
+            "packed.jsonl",
+            gzip.compress(b"{}", mtime=0),
+            "packed.jsonl:1: this is compressed with gzip",
+        ),
         ("array.jsonl", b'[\n{"id": 1}\n]', "array.jsonl:1: this is a JSON array; write one"),
         ("marked.jsonl", b"\xef\xbb\xbf[{}]", "marked.jsonl:1: this is a JSON array"),
         ("text.csv", b"a,b", "name it *.parquet or *.jsonl"),

@@ -147,7 +147,7 @@ def test_an_engine_that_tests_against_zero_fails_the_gate_of_a_tolerated_drop():
 
 
 @pytest.mark.statistical
-@pytest.mark.acceptance
+@pytest.mark.acceptance(cores=2)
 @pytest.mark.parametrize("row", TABLE, ids=str)
 def test_the_full_table_of_what_to_expect_is_reproduced(row, record_property):
     found = delays(row, FULL, processes=min(2, os.cpu_count() or 1))
@@ -163,7 +163,7 @@ def test_the_full_table_of_what_to_expect_is_reproduced(row, record_property):
 
 
 @pytest.mark.statistical
-@pytest.mark.acceptance
+@pytest.mark.acceptance(cores=2)
 def test_four_times_the_units_find_a_drop_of_5_percent_within_42_hours(record_property):
     row = Row(0.03, -0.05, units_a_day=8000)
     found = delays(row, 100, processes=min(2, os.cpu_count() or 1))

@@ -179,7 +179,7 @@ def test_the_shipped_rule_alarms_no_more_often_than_its_level(runs, record_prope
     record_property(f"false alarms, the shipped rule ({CHECKS})", said(rate, runs))
     assert CHECKS.holds(rate, runs), rate
     assert rate > ALPHA / 4  # it is not just blind
-    broken = replace(rule, whole=2.0)  # two levels for the whole run alone
+    broken = replace(rule, level=3 * ALPHA)  # two levels for the whole run, one for the restarts
     rate = float((turned_back(np.random.default_rng(7), broken, (0.8, 0.8), 4000) < 200).mean())
     assert not CHECKS.holds(rate, 4000), rate
 

@@ -128,7 +128,7 @@ def planned_harms(planned):
     return planned.at_margin, planned.at_twice
 
 
-@pytest.mark.acceptance
+@pytest.mark.acceptance(cores=2)
 @pytest.mark.parametrize("row", TABLE, ids=str)
 def test_the_command_reproduces_the_full_table(row, record_property):
     found = sorted(delays(row, 200, processes=cores()))
@@ -139,7 +139,7 @@ def test_the_command_reproduces_the_full_table(row, record_property):
     assert problems(row, found) == []
 
 
-@pytest.mark.acceptance
+@pytest.mark.acceptance(cores=2)
 def test_six_guardrails_together_keep_alpha_in_a_thousand_runs(record_property):
     share = turned_back(1000, processes=cores())
     record_property(

@@ -31,10 +31,10 @@ POOLED = 0.78 * 0.22  # variance of one unit under the null, in the middle of bo
 PLAIN = {0.05: 1545, 0.05 / 12: 2640}
 TOO_LONG = {0.05: 1750}  # the horizon is ten times what comes
 RESTARTS = {0.05: 1860, 0.05 / 12: 2960}  # beside a plain curve that begins at 400 units per arm
-SHIPPED = {0.05: 1900, 0.05 / 12: 3065}
-"""With the reserve of a tenth and spending from 100 units per arm on. Nothing found by half of
-the level can be faster than the recursion says of that half: 1,897 and 3,065. Restarts find
-next to nothing of a harm that is there from the start; they cost the other half."""
+SHIPPED = {0.05: 1860, 0.05 / 12: 2960}
+"""With the reserve of a tenth and spending from 100 units per arm on. The recursion says 1,762
+and 2,930 of the whole run, which has two thirds of the level. Restarts find next to nothing of a
+harm that is there from the start: half of the level for them would cost 1,897 and 3,065."""
 
 PER_LEVEL = pytest.mark.parametrize("level", LEVELS, ids=["5%", "5% over 12"])
 
@@ -61,7 +61,7 @@ def exact(rule):
     test = spending_monitor(
         looks,
         rule.curve,
-        alpha=rule.whole * rule.level,
+        alpha=rule.whole_level,
         planned=rule.planned,
         tau=rule.first / rule.planned,
     )
@@ -91,7 +91,7 @@ def test_a_horizon_ten_times_too_long_costs_little(runs, record_property):
 
 @pytest.mark.parametrize("runs", TIERS)
 @PER_LEVEL
-def test_restarts_cost_what_half_of_the_level_costs(level, runs, record_property):
+def test_restarts_cost_no_more_than_promised(level, runs, record_property):
     rule = Rule(level, curve=spending.log_time, first=200.0)
     note = record_property, f"units per arm, log-time and restarts, level {level:.4f}"
     assert gate(rule, RESTARTS[level], runs, seed=35, note=note)
@@ -101,9 +101,9 @@ def test_restarts_cost_what_half_of_the_level_costs(level, runs, record_property
 
 @pytest.mark.parametrize("runs", TIERS)
 @PER_LEVEL
-def test_the_shipped_rule_is_as_fast_as_half_of_its_level_allows(level, runs, record_property):
+def test_the_shipped_rule_is_as_fast_as_promised(level, runs, record_property):
     rule = Rule(level)
-    assert exact(rule) <= SHIPPED[level]
+    assert exact(rule) <= SHIPPED[level] < exact(replace(rule, whole=0.5))
     note = record_property, f"units per arm, reserve and restarts, level {level:.4f}"
     assert gate(rule, SHIPPED[level], runs, seed=37, note=note)
     late = replace(rule, curve=spending.obrien_fleming)

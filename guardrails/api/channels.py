@@ -1,0 +1,53 @@
+"""Channels over HTTP: how their messages fare, and a test message through one of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from guardrails.api import examples
+from guardrails.api.access import Guard
+from guardrails.api.answers import described, refusals, to_json
+from guardrails.channel_views import ChannelTest, ChannelView
+from guardrails.engine import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelsAnswer:
+    """Every channel."""
+
+    channels: tuple[ChannelView, ...]
+
+
+def channels_router(engine: Callable[[], Engine], guard: Callable[[], Guard]) -> APIRouter:
+    """Return the routes that list channels and try one: for admins alone.
+
+    Where messages go is nobody else's business, and a test message is sent to people.
+
+    Args:
+        engine: Returns the running engine.
+        guard: Returns who may do what.
+    """
+
+    def admit(request: Request) -> None:
+        guard().may_change(request)
+
+    api = APIRouter(
+        prefix="/api/v1/channels",
+        tags=["operation"],
+        responses=refusals(),
+        dependencies=[Depends(admit)],
+    )
+    listed = described(ChannelsAnswer, {"channels": [examples.CHANNEL]})
+    tried = described(ChannelTest, examples.CHANNEL_TEST, what="What became of it")
+
+    @api.get("", summary="Where messages go, and how they fare", responses=listed)
+    def channels() -> Response:
+        return to_json(ChannelsAnswer(engine().channel_list()))
+
+    @api.post("/{name}/test", summary="Send one test message through a channel", responses=tried)
+    def test(name: str) -> Response:
+        return to_json(engine().try_channel(name))
+
+    _ = (channels, test)
+    return api

@@ -1,0 +1,193 @@
+"""Channels as they are shown: what each is, how its messages fare, and whether a test arrives."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from experiments.database import ControlPlane
+from experiments.errors import TurnbackError
+from guardrails.channels import Channel, DeliveryError, Message, type_of, where_of
+from guardrails.channels.texts import one_line
+from guardrails.outbox_rows import DAY, Tally, tallies
+from guardrails.words import instant
+
+LATE: Final = timedelta(minutes=1)
+"""How long messages may fail before a person should look at it."""
+
+_REMEMBERED: Final = 1.0
+
+
+class UnknownChannelError(TurnbackError):
+    """No channel has this name."""
+
+    code = "unknown_channel"
+    status = 404
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelView:
+    """One channel.
+
+    Attributes:
+        name: As spec files name it in ``notify``.
+        type: ``webhook``, ``slack`` and so on; ``missing`` where messages name a channel that the
+            settings have not.
+        where: Where it leads, without what is secret of it.
+        waiting: Messages that are neither delivered nor given up.
+        failing: Of these, those that failed at least once.
+        given_up: Messages given up within a day.
+        delivered_at: When the newest delivery was.
+        error: The newest error of those that fail or were given up.
+    """
+
+    name: str
+    type: str
+    where: str
+    waiting: int
+    failing: int
+    given_up: int
+    delivered_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTest:
+    """What became of one test message.
+
+    Attributes:
+        channel: Name of the channel.
+        type: Of the channel.
+        delivered: Whether the receiver took it.
+        words: What happened: ``delivered in 0.1 s``, or what the receiver said.
+        hint: What to do where it was not taken.
+        key: Of the message, to know it again.
+    """
+
+    channel: str
+    type: str
+    delivered: bool
+    words: str
+    hint: str
+    key: str
+
+
+def channel_views(
+    control: ControlPlane, channels: Mapping[str, Channel], *, now: datetime
+) -> tuple[ChannelView, ...]:
+    """Return every channel, those that only messages name last."""
+    found = counted(control, now=now, known=channels)
+    gone = [n for n, t in found.items() if n not in channels and (t.waiting or t.given_up)]
+    return tuple(
+        _view(name, channels.get(name), found.get(name, Tally())) for name in (*channels, *gone)
+    )
+
+
+def _view(name: str, channel: Channel | None, tally: Tally) -> ChannelView:
+    return ChannelView(
+        name=name,
+        type="missing" if channel is None else type_of(channel),
+        where="" if channel is None else where_of(channel),
+        waiting=tally.waiting,
+        failing=tally.failing,
+        given_up=tally.given_up,
+        delivered_at=tally.delivered_at,
+        error=tally.error,
+    )
+
+
+def counted(control: ControlPlane, *, now: datetime, known: Iterable[str] = ()) -> dict[str, Tally]:
+    """Return how the messages fare of every channel that ever had one, and of those known."""
+    with control.reading() as session:
+        return {name: Tally() for name in known} | tallies(session, given_up_since=now - DAY)
+
+
+def try_channel(channels: Mapping[str, Channel], name: str, *, now: datetime) -> ChannelTest:
+    """Send one test message through a channel, at once and once.
+
+    Raises:
+        UnknownChannelError: There is no such channel.
+    """
+    channel = channels.get(name)
+    if channel is None:
+        raise UnknownChannelError(
+            f"there is no channel {one_line(name, 80)!r}",
+            hint=f"the channels are {', '.join(channels)}; TURNBACK_CHANNELS names them",
+            path="name",
+        )
+    message = Message(
+        key=f"test:{name}/{secrets.token_hex(6)}",
+        kind="test",
+        experiment="",
+        variant=None,
+        at=now,
+        title="Turnback: a test message",
+        text=f"Somebody tried the channel {name}. Nothing happened, and nothing has to be done.",
+        evidence=None,
+    )
+    begun = time.monotonic()
+    words, hint = "", ""
+    try:
+        channel.send(message)
+    except DeliveryError as error:
+        words, hint = str(error), error.hint
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what the test found
+        words, hint = f"a defect: {type(error).__name__}", "the service's log says more"
+    seconds = time.monotonic() - begun
+    return ChannelTest(
+        channel=name,
+        type=type_of(channel),
+        delivered=not words,
+        words=words or f"delivered in {max(seconds, 0.01):.2f} s",
+        hint=hint,
+        key=message.key,
+    )
+
+
+class Untold:
+    """What could not be told lately: what waits too long, and what was given up.
+
+    Args:
+        control: The control plane.
+        now: The clock.
+    """
+
+    def __init__(self, control: ControlPlane, now: Callable[[], datetime]) -> None:
+        self._control = control
+        self._now = now
+        self._asked: float | None = None
+        self._words: tuple[str, ...] = ()
+
+    def attention(self) -> tuple[str, ...]:
+        """Return it in words; all experiments shown at once ask the database once."""
+        asked = time.monotonic()
+        if self._asked is None or asked - self._asked >= _REMEMBERED:
+            now = self._now()
+            found = counted(self._control, now=now).items()
+            self._words = tuple(words for name, each in found for words in _words(name, each, now))
+            self._asked = asked
+        return self._words
+
+
+def _words(name: str, tally: Tally, now: datetime) -> list[str]:
+    words: list[str] = []
+    error = f" ({one_line(tally.error)})" if tally.error else ""
+    test = f"`turnback channels test {name}` tries it"
+    if tally.given_up:
+        words.append(
+            f"{_messages(tally.given_up)} to {name} could not be told and "
+            f"{'was' if tally.given_up == 1 else 'were'} given up within a day{error}; {test}"
+        )
+    late = tally.oldest_at is not None and now - tally.oldest_at >= LATE
+    if tally.failing and late and tally.oldest_at is not None:
+        words.append(
+            f"{_messages(tally.waiting)} to {name} {'waits' if tally.waiting == 1 else 'wait'} "
+            f"since {instant(tally.oldest_at)}{error}; {test}"
+        )
+    return words
+
+
+def _messages(count: int) -> str:
+    return "1 message" if count == 1 else f"{count:,} messages"

@@ -1,0 +1,127 @@
+"""Loading and saving where every guardrail stands: a few statements for all of an experiment's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Table, bindparam, insert, select, update
+from sqlmodel import Session
+
+from guardrails.models import MonitorRow
+from guardrails.outcome import WindowState
+from guardrails.repository import (
+    Monitor,
+    finding_from_json,
+    finding_to_json,
+    state_from_json,
+    state_to_json,
+)
+
+_TABLE = cast("Table", MonitorRow.__table__)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue] - SQLModel does not say it has one
+_NAMES = tuple(column.name for column in _TABLE.primary_key)
+_VALUES = tuple(column.name for column in _TABLE.columns if column.name not in _NAMES)
+_WHICH = [_TABLE.c[name] == bindparam(f"its_{name}") for name in _NAMES]
+_INSERT = insert(_TABLE)
+_UPDATE = update(_TABLE).where(*_WHICH).values({name: bindparam(name) for name in _VALUES})
+_UPDATE_BUT_STATES = (
+    update(_TABLE)
+    .where(*_WHICH)
+    .values({name: bindparam(name) for name in _VALUES if name != "states"})
+)
+
+
+def load_monitors(session: Session, experiment: str, seed: int) -> list[Monitor]:
+    """Return every monitor of an experiment under one seed, all attempts."""
+    rows = session.connection().execute(
+        select(_TABLE).where(_TABLE.c.experiment == experiment, _TABLE.c.seed == seed)
+    )
+    return [
+        Monitor(
+            treatment=row.treatment,
+            attempt=row.attempt,
+            guardrail=row.guardrail,
+            checked_at=row.checked_at,
+            stored_at=row.stored_at,
+            outcome=row.outcome,
+            blind_since=row.blind_since,
+            told=row.told,
+            states={key: state_from_json(body) for key, body in row.states.items()},
+            finding=finding_from_json(row.finding),
+        )
+        for row in rows
+    ]
+
+
+def save_monitors(
+    session: Session,
+    experiment: str,
+    seed: int,
+    monitors: Sequence[tuple[Monitor, Monitor | None]],
+) -> None:
+    """Keep what a check leaves behind.
+
+    Between two looks a state only gets another watermark, which says when and not what: it is
+    written again when anything else of it has changed.
+
+    Args:
+        session: The transaction.
+        experiment: Key.
+        seed: Its seed.
+        monitors: Where each guardrail and attempt stands now, and where it stood: that is
+            replaced; ``None`` where no check has left anything yet.
+    """
+    new, moved, kept = list[dict[str, Any]](), list[dict[str, Any]](), list[dict[str, Any]]()
+    for after, before in monitors:
+        names = {
+            "experiment": experiment,
+            "seed": seed,
+            "treatment": after.treatment,
+            "attempt": after.attempt,
+            "guardrail": after.guardrail,
+        }
+        if before is None:
+            new.append(names | _values(after) | _states(after))
+            continue
+        changed = {f"its_{name}": value for name, value in names.items()} | _values(after)
+        if same_states(before.states, after.states):
+            kept.append(changed)
+        else:
+            moved.append(changed | _states(after))
+    session.flush()
+    connection = session.connection()
+    for statement, rows in ((_INSERT, new), (_UPDATE, moved), (_UPDATE_BUT_STATES, kept)):
+        if rows:
+            connection.execute(statement, rows)
+
+
+def _values(monitor: Monitor) -> dict[str, Any]:
+    return {
+        "checked_at": monitor.checked_at,
+        "stored_at": monitor.stored_at,
+        "outcome": monitor.outcome,
+        "blind_since": monitor.blind_since,
+        "told": monitor.told,
+        "finding": finding_to_json(monitor.finding),
+    }
+
+
+def _states(monitor: Monitor) -> dict[str, Any]:
+    return {"states": {key: state_to_json(state) for key, state in monitor.states.items()}}
+
+
+def same_states(one: Mapping[str, WindowState], other: Mapping[str, WindowState]) -> bool:
+    """Return whether two checks leave the same schedules of looks, whenever that was."""
+    return one.keys() == other.keys() and all(
+        _schedule(state) == _schedule(other[key]) for key, state in one.items()
+    )
+
+
+def _schedule(state: WindowState) -> tuple[Any, ...]:
+    return (
+        state.looks,
+        state.information,
+        state.spent,
+        state.boundary,
+        state.crossed,
+        state.grid,
+        state.mass,
+    )
