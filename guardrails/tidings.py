@@ -1,16 +1,20 @@
 """What a message says beside its reason: numbers, what clients get, what to do. Pure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from guardrails.judge_query import QueryWatch
-from guardrails.levels import CatastropheComparison, Comparison, LimitComparison
+from guardrails.levels import (
+    AnyComparison,
+    CatastropheComparison,
+    Comparison,
+    LimitComparison,
+)
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding, WindowFinding
 from guardrails.watches import Watch
 from guardrails.words import (
-    Judged,
     amount,
     command,
     duration,
@@ -77,31 +81,30 @@ def _of_query(detail: Mapping[str, Any], watch: QueryWatch) -> dict[str, str]:
     }
 
 
-def _measured(window: WindowFinding, judged: Judged) -> dict[str, str]:
+def _measured(window: WindowFinding, judged: AnyComparison) -> dict[str, str]:
+    treated, beside = window.treatment_value, window.control_value
+
+    def values(shown: Callable[[float], str]) -> str:
+        return f"{shown(treated)} in {judged.treatment}, {shown(beside)} in {judged.control}"
+
     if isinstance(judged, LimitComparison):
-        value = value_words(judged, window.treatment_value)
         bound = value_words(judged, window.bound)
         more = "or more" if judged.side == "rise" else "or less"
         return {
-            "value": f"{value}; control {value_words(judged, window.control_value)}",
+            "value": values(lambda number: value_words(judged, number)),
             "interval": "" if bound == "unknown" else f"{bound} {more}",
         }
     effect, _, interval = effect_words(window).partition(" (")
-    share = isinstance(judged, CatastropheComparison)
-    shown = percent if share else amount
-    return {
-        "effect": effect,
-        "interval": interval.rstrip(")"),
-        "value": f"{shown(window.control_value)} → {shown(window.treatment_value)}",
-    }
+    shown = percent if isinstance(judged, CatastropheComparison) else amount
+    return {"effect": effect, "interval": interval.rstrip(")"), "value": values(shown)}
 
 
-def _evidence(window: WindowFinding, judged: Judged) -> str:
+def _evidence(window: WindowFinding, judged: AnyComparison) -> str:
     if isinstance(judged, Comparison) and window.boundary > 0 and math.isfinite(window.boundary):
-        said = f"z {window.z:.2f} against a boundary of {window.boundary:.2f}"
-        if not math.isfinite(window.e_value):
-            return said
-        return f"{said}; since a restart {odds(window.e_value)} to 1 of {2 / window.level:,.0f}"
+        if window.z >= window.boundary or not math.isfinite(window.e_value):
+            return f"z {window.z:.2f} against a boundary of {window.boundary:.2f}"
+        needed = f"needed {2 / window.level:,.0f} to 1"
+        return f"{odds(window.e_value)} to 1 among the units that came later, {needed}"
     if math.isfinite(window.e_value):
         return f"{odds(window.e_value)} to 1, needed {1 / window.level:,.0f} to 1"
     return ""
@@ -117,14 +120,12 @@ def _budget(window: WindowFinding, alpha: float, *, outside: bool) -> str:
     return f"{level} for this comparison, {whole}"
 
 
-def _margin(judged: Judged) -> str:
+def _margin(judged: AnyComparison) -> str:
     if isinstance(judged, LimitComparison):
         return f"{'at most' if judged.side == 'rise' else 'at least'} {value_words(judged)}"
     if isinstance(judged, CatastropheComparison):
         return f"{amount(judged.max_times)} times {judged.control}'s rate"
-    if isinstance(judged, Comparison):
-        return f"{margin_words(judged)} ({judged.side})"
-    return ""
+    return f"{margin_words(judged)} ({judged.side})"
 
 
 def after_rollback(key: str, variant: str) -> dict[str, str]:

@@ -120,15 +120,15 @@ class Life:
             time.sleep(0.005)
         return not self.alive()
 
-    def signal(self, how=signal.SIGKILL):
+    def send(self, how=signal.SIGKILL):
         """Send it a signal, if it lives."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, how)
 
     def end(self, how=signal.SIGKILL):
         """End it, if it lives, and wait until it is gone."""
-        self.signal(signal.SIGCONT)
-        self.signal(how)
+        self.send(signal.SIGCONT)
+        self.send(how)
         assert self.gone(within=60), "the service did not end"
         self.http.close()
 

@@ -95,6 +95,7 @@ KINDS: Final = (
     "approval_wanted",
     "stopped",
     "rollback_ineffective",
+    "advice",
 )
 
 

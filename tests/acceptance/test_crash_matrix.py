@@ -117,7 +117,7 @@ def crash(it, name, point, *, again=None):
         return ["it never came to this step"]
     if again is not None:
         second = it.life(data, at)
-        killer = threading.Timer(again, second.signal)
+        killer = threading.Timer(again, second.send)
         killer.start()
         if second.ready() and second.move(at):
             second.move(LATER)

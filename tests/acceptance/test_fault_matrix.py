@@ -494,9 +494,9 @@ def test_a_process_paused_for_ten_minutes_counts_what_it_missed_and_goes_on(lab)
         often = SPEC.replace("check_every: 1h", "check_every: 1m")
         assert life.http.post("/api/v1/experiments", content=often).is_success
         until(lambda: checks(life, "ok") >= 2)
-        life.signal(signal.SIGSTOP)
+        life.send(signal.SIGSTOP)
         time.sleep(1.0)  # ten minutes of its clock
-        life.signal(signal.SIGCONT)
+        life.send(signal.SIGCONT)
         until(lambda: served(life) == TURNED_BACK)
         until(lambda: lab.receiver.keys("/paused"))
         assert life.series("turnback_checks_missed_total") >= 9

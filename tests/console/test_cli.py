@@ -114,7 +114,8 @@ def test_help_lists_every_command():
             "events",
             "load",
         ],
-        *["quarantine", "forget", "backtest", "backup", "export", "import", "store"],
+        *["quarantine", "forget", "backtest", "scenario", "backup", "export", "import"],
+        *["store", "channels"],
     ]
 
 
@@ -392,7 +393,7 @@ def test_every_command_has_an_example_that_it_accepts():
     from typer.main import get_command
 
     commands = dict(get_command(cli.app).commands)
-    for group in ("import", "store"):
+    for group in ("import", "store", "channels"):
         commands |= {f"{group} {n}": c for n, c in commands.pop(group).commands.items()}
     for name, command in commands.items():
         lines = (command.epilog or "").splitlines()

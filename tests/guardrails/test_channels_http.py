@@ -112,7 +112,11 @@ def test_a_redirect_is_not_followed(status):
         ("nan", None),
         ("soon", None),
         ("Sun, 01 Mar 2020 09:30:00 GMT", None),
-        (format_datetime(datetime.now(UTC) + timedelta(days=9), usegmt=True), LONGEST_WAIT),
+        pytest.param(
+            format_datetime(datetime.now(UTC) + timedelta(days=9), usegmt=True),
+            LONGEST_WAIT,
+            id="in nine days",
+        ),
     ],
 )
 @pytest.mark.parametrize("status", [429, 503])
