@@ -121,7 +121,9 @@ def _empty_arm(finding: Finding, control: str) -> str:
 
 def _tell_blind(session: Session, sight: Sight, spells: Sequence[Spell], *, at: datetime) -> None:
     first = spells[0]
-    kind = "no_data" if first.code in _NO_DATA else "blind"
+    kind = "blind"
+    if first.code in _NO_DATA:
+        kind = "no_data"
     title = f"{_names(spells)} cannot be judged since {instant(first.since)}"
     held = "The ramp stands still meanwhile; " if any(s.waits for s in spells) else ""
     _put(
@@ -144,7 +146,8 @@ def _tell_late(
     session: Session, sight: Sight, spells: Sequence[Spell], late: Sequence[Spell], *, at: datetime
 ) -> None:
     """Page: the deadline of at least one guardrail has passed."""
-    first, kind, after = spells[0], "blind_page", "it goes on"
+    first, after = spells[0], "it goes on"
+    kind = "blind_page"
     if any(s.waits for s in late):
         after = "the ramp is frozen, and its step begins anew when it can be judged again"
     what = "cannot be judged" if _is_blind(spells) else "finds the arms unlike"

@@ -209,7 +209,7 @@ def test_after_a_pause_that_a_person_ended_the_deadline_counts_anew(world):
     assert w.view().state == "running"
     w.minutes(2)
     assert w.view().state == "paused"
-    assert w.kinds() == ["blind", "paused", "paused"]
+    assert [k for k in w.kinds() if k in {"blind", "paused"}] == ["blind", "paused", "paused"]
 
 
 def test_an_engine_that_may_not_act_pauses_nothing_and_pages(world):
