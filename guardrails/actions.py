@@ -1,7 +1,7 @@
 """What people do to experiments by hand. Each runs inside the caller's transaction."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel import Session
 
@@ -30,6 +30,7 @@ from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
 from guardrails.standing import paused_since, pointless
 from guardrails.tidings import after_change, become_title, explain_command
+from guardrails.words import duration, instant
 
 NOTE = "note"
 """Where a note on the timeline says it leads: nowhere."""
@@ -113,20 +114,27 @@ def roll_back(
 
 
 def resume(
-    session: Session, record: ExperimentRecord, loaded: Loaded, variant: str, asked: Asked
+    session: Session,
+    record: ExperimentRecord,
+    loaded: Loaded,
+    variant: str,
+    asked: Asked,
+    *,
+    settings: EngineSettings,
 ) -> TransitionRecord:
     """Begin a new attempt: a new phase, in which alone units count for it.
 
     Raises:
         UnknownVariantError: No such treatment.
         IllegalTransitionError: The experiment is no longer running, or not yet.
-        ConflictError: It is live.
+        ConflictError: It is live, or the engine turned it back less than the cooldown ago.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     treatment = _treatment(session, record, loaded, variant)
     _require(session, record, loaded, "resume")
     if treatment.state == "live":
         raise ConflictError(f"{variant} of {record.key} is live", hint="nothing to resume")
+    _require_cool(session, record, treatment, asked.at, settings.cooldown)
     number = len(load_phases(session, record.key, record.seed)) + 1
     insert_phase(
         session,
@@ -350,6 +358,35 @@ def write_note(session: Session, record: ExperimentRecord, asked: Asked) -> Tran
         actor=asked.actor,
         reason=asked.reason,
     )
+
+
+def _require_cool(
+    session: Session,
+    record: ExperimentRecord,
+    treatment: TreatmentRecord,
+    now: datetime,
+    cooldown: timedelta,
+) -> None:
+    """Refuse to serve again at once what was proven harmful; a person's own rollback is undone.
+
+    Raises:
+        ConflictError: The engine turned it back less than the cooldown ago.
+    """
+    at, variant = treatment.rolled_back_at, treatment.variant
+    if at is None or now >= at + cooldown:
+        return
+    backs = [
+        t
+        for t in load_transitions(session, record.key)
+        if t.variant == variant and t.after == "rolled_back"
+    ]
+    if backs and backs[-1].evaluation is not None:
+        raise ConflictError(
+            f"{variant} of {record.key} was turned back at {instant(at)} for proven harm, and a "
+            f"cooldown of {duration(cooldown)} holds",
+            hint=f"resume it after {instant(at + cooldown)}, when its cause is known: turnback "
+            f"explain {record.key}",
+        )
 
 
 def _require(session: Session, record: ExperimentRecord, loaded: Loaded, action: str) -> None:
