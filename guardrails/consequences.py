@@ -134,9 +134,7 @@ def _tell_advice(session: Session, sight: Sight, evidence: dict[str, Any], *, at
         variant=advice["treatment"],
         at=at,
         title=f"{record.key} is over: {advice['recommended'].replace('_', ' ')}",
-        text=" ".join(
-            [*(advice["reasons"] or [advice["words"]]), *_open_words(sight, advice)],
-        ),
+        text=" ".join([*(advice["reasons"] or [advice["words"]]), *_open_words(sight, advice)]),
         evidence=evidence,
         channels=sight.loaded.channels,
         facts=after_change(record.key, "finished"),

@@ -17,7 +17,6 @@ from experiments.repository import (
     ChangedMeanwhileError,
     ExperimentRecord,
     TransitionRecord,
-    experiment_keys,
     load_experiment,
     served_facts,
 )
@@ -230,10 +229,10 @@ class Engine(Reading):
         self._refresh()
         self._flush()
         at = now or self._clock.now()
-        with self._control.reading() as session:
-            keys = experiment_keys(session)
         answers: Answers = {}
-        reports = tuple(r for key in keys if (r := self._run_one(key, at, answers)) is not None)
+        reports = tuple(
+            r for key in self._ring.due(at) if (r := self._run_one(key, at, answers)) is not None
+        )
         for report in reports:
             if report.result != STARTED:
                 for hook in self._hooks:
@@ -269,13 +268,10 @@ class Engine(Reading):
         Raises:
             UnknownExperimentError: No such experiment.
             UnknownVariantError: No such treatment.
-            ConflictError: It is live, the experiment is over, or the engine turned it back less
-                than the cooldown ago.
+            ConflictError: It is live, or the experiment is over.
         """
         asked = Asked(actor=actor, reason=reason, at=self._clock.now())
-        return self._act(
-            key, lambda s, r, x: resume(s, r, x, variant, asked, settings=self.settings)
-        )
+        return self._act(key, lambda s, r, x: resume(s, r, x, variant, asked))
 
     def move(self, key: str, step: Move, *, reason: str, actor: str) -> TransitionView:
         """Start, pause, continue or stop an experiment.
