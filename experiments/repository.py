@@ -113,10 +113,15 @@ def _record(kind: type[T], row: Any) -> T:
 
 def experiment_keys(session: Session) -> list[str]:
     """Return every experiment's key, oldest first."""
+    return [record.key for record in load_experiments(session)]
+
+
+def load_experiments(session: Session) -> list[ExperimentRecord]:
+    """Return where every experiment stands, oldest first."""
     rows = session.exec(
         select(ExperimentRow).order_by(col(ExperimentRow.started_at), col(ExperimentRow.key))
     )
-    return [row.key for row in rows]
+    return [_record(ExperimentRecord, row) for row in rows]
 
 
 def _columns(table: str, names: str, order: str) -> Select[Any]:

@@ -17,7 +17,6 @@ from experiments.repository import (
     ChangedMeanwhileError,
     ExperimentRecord,
     TransitionRecord,
-    experiment_keys,
     load_experiment,
     served_facts,
 )
@@ -230,10 +229,10 @@ class Engine(Reading):
         self._refresh()
         self._flush()
         at = now or self._clock.now()
-        with self._control.reading() as session:
-            keys = experiment_keys(session)
         answers: Answers = {}
-        reports = tuple(r for key in keys if (r := self._run_one(key, at, answers)) is not None)
+        reports = tuple(
+            r for key in self._ring.due(at) if (r := self._run_one(key, at, answers)) is not None
+        )
         for report in reports:
             if report.result != STARTED:
                 for hook in self._hooks:
