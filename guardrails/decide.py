@@ -109,6 +109,7 @@ class Decision:
         ask: Whether the ramp waits for a person's approval and for nothing else.
         words: One line for the record.
         advice: What is advised where the run is over (``guardrails.advice``), as JSON.
+        ship: Treatment that everybody gets from now on (``auto_ship``), ``None`` for control.
     """
 
     rollbacks: tuple[Finding, ...] = ()
@@ -119,6 +120,7 @@ class Decision:
     ask: bool = False
     words: str = "nothing to do"
     advice: Mapping[str, Any] | None = None
+    ship: str | None = None
 
 
 def decide(findings: Sequence[Finding], standing: Standing, *, now: datetime) -> Decision:

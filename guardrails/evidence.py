@@ -252,6 +252,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "become": decision.become,
         "ask": decision.ask,
         "advice": decision.advice,
+        "ship": decision.ship,
         "words": decision.words,
     }
 

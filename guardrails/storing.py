@@ -112,6 +112,8 @@ def _changes(sight: Sight, at: datetime, now: datetime) -> dict[str, Any]:
         }
     if decision.become is not None:
         changes["state"] = State(decision.become).value
+    if decision.ship is not None:
+        changes["shipped"] = decision.ship
     return changes
 
 

@@ -96,6 +96,7 @@ KINDS: Final = (
     "stopped",
     "rollback_ineffective",
     "advice",
+    "shipped",
 )
 
 
