@@ -19,6 +19,7 @@ import guardrails.api as admin
 import metrics.api as events
 from experiments.changes import ChangeFeed
 from experiments.exposures import ExposureBuffer, screen_exposure
+from guardrails.admission import LOOK_EVERY, Admission
 from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
 from guardrails.build import build_version
@@ -29,6 +30,7 @@ from guardrails.copies import Copies, require_match, warn_alone
 from guardrails.engine import Engine
 from guardrails.failpoints import Point, arm, reached
 from guardrails.files import CONTROL, STORE
+from guardrails.keys import Made
 from guardrails.served import ServedConfig
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
 from guardrails.specs_view import SpecsView
@@ -37,7 +39,6 @@ from guardrails.telemetry import (
     StateCollector,
     exposition,
 )
-from metrics.access import Keys
 from metrics.catalogue import Catalogue
 from metrics.ingest import Ingest, settle
 from metrics.intake import EventCounts
@@ -66,7 +67,7 @@ class Services:
     """Everything that runs, built once by ``build`` and closed once by ``close``."""
 
     settings: Settings
-    keys: Keys
+    admission: Admission
     guard: admin.Guard
     clock: Clock
     catalogue: Catalogue
@@ -148,8 +149,10 @@ def build(settings: Settings) -> Services:
         StoreError: The files cannot be opened, or another process holds them.
     """
     settings = settings.checked()
+    if not (settings.data / CONTROL).exists():
+        settings.checked_keys(Made())  # what is refused leaves nothing behind
     catalogue = service_catalogue(settings.catalogue)
-    settings.data.mkdir(parents=True, exist_ok=True)
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     clock = SteppedClock(settings.demo_start) if settings.demo else SystemClock()
     with ExitStack() as undo:  # what was begun is ended, or its threads keep the files open
         store = open_store(settings.data / STORE)
@@ -162,7 +165,6 @@ def build(settings: Settings) -> Services:
 def _built(
     settings: Settings, clock: Clock, store: MetricStore, catalogue: Catalogue, undo: ExitStack
 ) -> Services:
-    keys = settings.keys()
     ingest = Ingest(store, clock=clock.now, capacity_events=settings.queue_events)
     undo.callback(ingest.close)
     exposures = ExposureBuffer(
@@ -181,12 +183,14 @@ def _built(
     undo.callback(guarding.close)
     guarding.engine.notices = (*guarding.engine.notices, ingest.attention)
     require_match(guarding.control, store)
+    admission = Admission(settings, guarding.control, clock.now)
+    guarding.more["keys"] = (LOOK_EVERY, admission.look)
     serving = guarding.engine.serving
     _fill(exposures, serving(), store)
     services = Services(
         settings=settings,
-        keys=keys,
-        guard=admin.Guard(keys, local=settings.local),
+        admission=admission,
+        guard=admin.Guard(admission.ring, local=settings.local),
         clock=clock,
         catalogue=catalogue,
         store=store,
@@ -199,7 +203,7 @@ def _built(
         evaluations=ofrep.Evaluations(
             serving=serving,
             exposures=exposures,
-            keys=keys,
+            keys=admission.ring,
             body_limit=settings.max_context_bytes,
         ),
     )
@@ -233,11 +237,12 @@ def _measure(services: Services) -> None:
 
 def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
     settings = services.settings
-    door = events.Door(services.keys, settings.max_body_bytes, settings.max_batch_events)
+    ring = services.admission.ring
+    door = events.Door(ring, settings.max_body_bytes, settings.max_batch_events)
     serving, wall = services.engine.serving, SystemClock()
     track = growthbook.TrackEndpoint(services.events, door, serving, settings.default_unit)
     return [
-        *ofrep.routes(services.evaluations, ofrep.ChangeStream(feed, services.keys)),
+        *ofrep.routes(services.evaluations, ofrep.ChangeStream(feed, ring)),
         *growthbook.growthbook_routes(growthbook.Payloads(serving, wall.now), feed, track),
         *events.routes(services.events, door),
     ]
@@ -293,9 +298,20 @@ def create_app(
     )
     _admin_routes(app, settings)
     admin.install_errors(app)
+    _wrap(app)
     # the hot routes are no routes of FastAPI's: their description is our own
     app.openapi()["paths"].update({**ofrep.DESCRIBED, **growthbook.DESCRIBED, **events.DESCRIBED})
     return app
+
+
+def _wrap(app: FastAPI) -> None:
+    def running() -> Services:
+        return cast("Services", app.state.services)
+
+    def now() -> datetime:
+        return running().clock.now()
+
+    app.add_middleware(admin.Envelope, admission=lambda: running().admission, now=now)
 
 
 def _admin_routes(app: FastAPI, settings: Settings) -> None:
@@ -323,6 +339,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         store_router(lambda: running().store, lambda: engine().frames(), now),
         admin.specs_router(lambda: running().specs_view()),
         admin.copies_router(lambda: running().copies),
+        admin.keys_router(lambda: running().admission),
         admin.scrape_router(lambda accept: exposition(running().registry, accept)),
     ]
     if settings.demo:

@@ -9,7 +9,16 @@ from typing import Annotated
 
 import typer
 
-from console import channels, copies, eventing, running, scenarios, simulating, storing
+from console import (
+    channels,
+    copies,
+    eventing,
+    keying,
+    running,
+    scenarios,
+    simulating,
+    storing,
+)
 from console.arguments import (
     Baselines,
     CatalogueFile,
@@ -365,48 +374,9 @@ def online_retail(
         run(path, out, as_json=as_json)
 
 
-@app.command(
-    epilog=example(
-        "turnback backtest examples/online-retail.yaml --events orders.parquet",
-        'turnback backtest SPEC --events orders.parquet --plant "refund_hours*2.5@treatment"',
-    )
-)
-def backtest(
-    *,
-    spec: SpecPath,
-    events: Annotated[Path, typer.Option(help="Event file: *.parquet or *.jsonl.")],
-    every: Annotated[str, typer.Option(help="Time between two looks: 1h, 1d.")] = "1d",
-    seed: Annotated[
-        int | None,
-        typer.Option(parser=whole(0), metavar="N", help="Seed of the assignment hash."),
-    ] = None,
-    plant: Annotated[
-        str | None, typer.Option(help='Plant an effect: "refund_hours*2.5@treatment".')
-    ] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="Keep the two files of the run in this new folder.")
-    ] = None,
-    catalogue: CatalogueFile = None,
-    as_json: Json = False,
-) -> None:
-    """Replay recorded events through checks and rollback."""
-    from console.commands.backtesting import run
-
-    with reported(as_json=as_json):
-        run(
-            spec,
-            events,
-            every=every,
-            seed=seed,
-            plant=plant,
-            data=data,
-            catalogue=catalogue,
-            as_json=as_json,
-        )
-
-
 scenarios.add_to(app)
 copies.add_to(app)
+keying.add_to(app)
 
 
 if __name__ == "__main__":

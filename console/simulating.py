@@ -1,4 +1,4 @@
-"""The command ``simulate``; ``console.cli`` puts it to the others."""
+"""The commands ``simulate`` and ``backtest``; ``console.cli`` puts them to the others."""
 
 # ruff: noqa: PLC0415 - help is fast because work is imported when it is done
 
@@ -25,7 +25,7 @@ from console.output import DEFAULT_URL, reported
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     lines = (
         "turnback simulate examples/three-step-cancel.yaml --units-per-day 4800",
         "turnback simulate SPEC --units-per-day 4800 --harm -5% --onset 72h",
@@ -33,6 +33,11 @@ def add_to(app: typer.Typer) -> None:
         "turnback simulate SPEC --measured three-step-cancel --grid grid.yaml --json",
     )
     app.command(epilog=example(*lines))(simulate)
+    lines = (
+        "turnback backtest examples/online-retail.yaml --events orders.parquet",
+        'turnback backtest SPEC --events orders.parquet --plant "refund_hours*2.5@treatment"',
+    )
+    app.command(epilog=example(*lines))(backtest)
 
 
 def simulate(
@@ -113,3 +118,37 @@ def simulate(
     asks = measured is not None
     with reported(as_json=as_json), client_of(url, key) if asks else nullcontext() as client:
         run(spec, options, client=client, catalogue=catalogue, as_json=as_json)
+
+
+def backtest(
+    *,
+    spec: SpecPath,
+    events: Annotated[Path, typer.Option(help="Event file: *.parquet or *.jsonl.")],
+    every: Annotated[str, typer.Option(help="Time between two looks: 1h, 1d.")] = "1d",
+    seed: Annotated[
+        int | None,
+        typer.Option(parser=whole(0), metavar="N", help="Seed of the assignment hash."),
+    ] = None,
+    plant: Annotated[
+        str | None, typer.Option(help='Plant an effect: "refund_hours*2.5@treatment".')
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Keep the two files of the run in this new folder.")
+    ] = None,
+    catalogue: CatalogueFile = None,
+    as_json: Json = False,
+) -> None:
+    """Replay recorded events through checks and rollback."""
+    from console.commands.backtesting import run
+
+    with reported(as_json=as_json):
+        run(
+            spec,
+            events,
+            every=every,
+            seed=seed,
+            plant=plant,
+            data=data,
+            catalogue=catalogue,
+            as_json=as_json,
+        )

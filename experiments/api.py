@@ -32,7 +32,7 @@ from experiments.ofrep import (
     tag_matches,
 )
 from experiments.streaming import Streams
-from metrics.access import AccessError, Keys, Role
+from metrics.access import Access, AccessError, Role
 from metrics.asgi import (
     CORS,
     JSON,
@@ -110,7 +110,7 @@ class Evaluations:
 
     serving: Callable[[], Served]
     exposures: ExposureBuffer
-    keys: Keys
+    keys: Access
     body_limit: int
     count: int = 0
     _evaluator: Evaluator | None = None
@@ -226,7 +226,7 @@ class BulkEvaluation(_Endpoint):
 class ChangeStream:
     """``GET /ofrep/v1/stream``: server-sent events, one per change of what is served."""
 
-    def __init__(self, feed: ChangeFeed, keys: Keys) -> None:
+    def __init__(self, feed: ChangeFeed, keys: Access) -> None:
         self._keys = keys
         self.streams = Streams(
             feed, lambda: change_event(feed.current, feed.changed_at.timestamp()), paced=True
@@ -277,9 +277,9 @@ async def _other_method(scope: Scope, send: Send, allowed: str) -> None:
 
 
 async def _refuse(send: Send, error: AccessError, key: str | None) -> None:
-    challenge = ((b"www-authenticate", b'Bearer realm="Turnback"'),) if error.status == 401 else ()  # noqa: PLR2004 - an HTTP status
     details = f"{error.message}; {error.hint}"
-    await respond(send, error.status, failure(key, GENERAL, details), (*ANSWER, *challenge))
+    more = tuple((k.lower().encode(), v.encode()) for k, v in error.headers().items())
+    await respond(send, error.status, failure(key, GENERAL, details), (*ANSWER, *more))
 
 
 def routes(evaluations: Evaluations, stream: ChangeStream) -> list[Route]:

@@ -19,7 +19,7 @@ from experiments.growthbook import growthbook_payload
 from experiments.growthbook_events import wire_events
 from experiments.ofrep import Served, entity_tag, tag_matches
 from experiments.streaming import Streams
-from metrics.access import AccessError, Keys
+from metrics.access import Access, AccessError
 from metrics.api import Door, EventsEndpoint, RequestError
 from metrics.asgi import CORS, JSON, PREFLIGHT, Receive, Scope, Send, header, respond
 from metrics.events import decode_events
@@ -89,7 +89,7 @@ class Payloads:
 class _Reading:
     """What both routes do before they answer: methods, addresses, keys, errors."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Access) -> None:
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +103,8 @@ class _Reading:
         try:
             self._keys.require_public(scope["path_params"]["client_key"])
         except AccessError as error:
-            await _refuse(send, error.status, f"{error.message}; {error.hint}")
+            more = tuple((k.lower().encode(), v.encode()) for k, v in error.headers().items())
+            await _refuse(send, error.status, f"{error.message}; {error.hint}", more)
             return
         await self.answer(scope, receive, send)
 
@@ -115,7 +116,7 @@ class _Reading:
 class FeaturesEndpoint(_Reading):
     """``GET /api/features/{client_key}``: the payload."""
 
-    def __init__(self, payloads: Payloads, keys: Keys) -> None:
+    def __init__(self, payloads: Payloads, keys: Access) -> None:
         super().__init__(keys)
         self._payloads = payloads
 
@@ -138,7 +139,7 @@ class FeaturesEndpoint(_Reading):
 class Subscription(_Reading):
     """``GET /sub/{client_key}``: server-sent events, each with the whole payload."""
 
-    def __init__(self, payloads: Payloads, feed: ChangeFeed, keys: Keys) -> None:
+    def __init__(self, payloads: Payloads, feed: ChangeFeed, keys: Access) -> None:
         super().__init__(keys)
         self.streams = Streams(
             feed, lambda: features_event(feed.current, payloads.current()), paced=False

@@ -39,6 +39,7 @@ class Assembly:
         prometheus: Answers named queries, ``None`` where no Prometheus is set up.
         specs: The folder that is followed, ``None`` for none.
         stopping: Set once the service stops: nobody is waited for any more.
+        more: What else is done at intervals, by name.
     """
 
     settings: Settings
@@ -50,6 +51,7 @@ class Assembly:
     prometheus: PrometheusClient | None
     specs: SpecsFolder | None
     stopping: Event
+    more: dict[str, tuple[timedelta, Callable[[], object]]] = field(default_factory=dict)
     _bell: Bell | None = field(default=None, init=False)
     _following: Following | None = field(default=None, init=False)
     _lanes: Lanes | None = field(default=None, init=False)
@@ -78,7 +80,7 @@ class Assembly:
         jobs["totals"] = (SAVE_EVERY, self.store.save)
         if self.settings.checks:
             jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self._ring)
-        self._bell = Bell(jobs)
+        self._bell = Bell(jobs | self.more)
         self._bell.start()
 
     def _ring(self) -> None:

@@ -21,7 +21,7 @@ from guardrails.loaded import Loaded
 from guardrails.look import read_cells
 from guardrails.monitors import load_monitors
 from guardrails.questions import Heard, answered
-from guardrails.repository import evaluation_exists
+from guardrails.repository import evaluation_exists, running_since
 from guardrails.settings import EngineSettings
 from guardrails.sight import Sight
 from guardrails.storing import store_check
@@ -102,6 +102,7 @@ def _look(
         phases = load_phases(session, record.key, record.seed)
         known = load_monitors(session, record.key, record.seed)
         suspended = is_suspended(session, by_setting=settings.suspended)
+        since = running_since(session, record) if loaded.ends_it else None
     reached(Point.BEFORE_CELLS)
     snapshot, failure = read_cells(store, loaded.frame(record, phases), at=at)
     reached(Point.AFTER_CELLS)
@@ -116,6 +117,7 @@ def _look(
         suspended=suspended,
         at=at,
         now=now,
+        running_since=since,
     )
     findings, decision = conclude(loaded, inputs)
     reached(Point.JUDGED)

@@ -17,6 +17,7 @@ from guardrails.look import judge_all
 from guardrails.outcome import Finding
 from guardrails.repository import Monitor
 from guardrails.schedule import frozen
+from guardrails.spells import ended_spells, spells_of
 from guardrails.standing import standing_of
 from metrics.cells import Snapshot
 
@@ -38,6 +39,8 @@ class Inputs:
         now: When it is done; later where the check is late.
         data_quality: Whether split and double exposures are watched unasked; a check of a version
             that did not is replayed without.
+        running_since: When the experiment was last started or continued; ``None`` where no
+            deadline of its file asks for it.
     """
 
     record: ExperimentRecord
@@ -51,6 +54,7 @@ class Inputs:
     at: datetime
     now: datetime
     data_quality: bool = True
+    running_since: datetime | None = None
 
 
 def conclude(loaded: Loaded, inputs: Inputs) -> tuple[tuple[Finding, ...], Decision]:
@@ -79,6 +83,12 @@ def conclude(loaded: Loaded, inputs: Inputs) -> tuple[tuple[Finding, ...], Decis
     )
     if standing.frozen is None:  # a late check acts now
         standing = replace(standing, frozen=frozen(loaded.spec.experiment.freeze, inputs.now))
+    standing = replace(
+        standing,
+        spells=spells_of(findings, inputs.monitors, inputs.treatments, loaded.rules, at=at),
+        ended=ended_spells(findings, inputs.monitors.values(), inputs.treatments, loaded.rules),
+        running_since=inputs.running_since,
+    )
     decision = decide(findings, standing, now=at)
     if decision.become == State.FINISHED:
         advice = advise(loaded, record, inputs.treatments, snapshot, findings)

@@ -1,28 +1,29 @@
 """What one check does: rollbacks, messages, the next step of the ramp, the end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlmodel import Session
 
 from experiments.repository import TransitionRecord, insert_transition
-from guardrails.decide import holds_the_ramp
-from guardrails.outcome import Code, Finding
+from guardrails.advice import Recommended
+from guardrails.facts import Spell, holds_the_ramp
+from guardrails.outcome import Finding
 from guardrails.repository import message_exists
 from guardrails.rollback import message, record_rollback
+from guardrails.rules.failures import Open
 from guardrails.settings import EngineSettings
 from guardrails.sight import Sight, advice_of, evidence_of, reason_of
+from guardrails.spells import UNLIKE_ARMS
 from guardrails.tidings import after_breach, after_change, become_title, facts_of
-from guardrails.words import command, percent
+from guardrails.words import again_words, command, duration, instant, percent
 
 SHIPPED = "shipped"
 """What a treatment becomes that the audience gets once the run is over."""
 
 ENGINE = "turnback"
 """Who acts when nobody asked."""
-
-_UNLIKE_ARMS = frozenset({Code.UNEVEN_SPLIT, Code.DOUBLE_EXPOSED})
 
 
 def act(
@@ -91,8 +92,10 @@ def _become(
     session: Session, sight: Sight, after: str, *, at: datetime, evaluation: int
 ) -> TransitionRecord:
     """Record a new state of the experiment: its time has come, or a breach stops it."""
-    record, stop = sight.record, sight.decision.stop
+    record, stop, overdue = sight.record, sight.decision.stop, sight.decision.overdue
     reason = reason_of(sight, stop) if stop is not None else "the time set in the file has come"
+    if overdue is not None and after in {"paused", "stopped"}:
+        reason = _overdue_words(overdue, after, at)
     message(
         session,
         key=f"{after}:{record.key}/{record.seed}@{at.isoformat()}",
@@ -136,7 +139,7 @@ def _tell_advice(session: Session, sight: Sight, evidence: dict[str, Any], *, at
         variant=advice["treatment"],
         at=at,
         title=f"{record.key} is over: {advice['recommended'].replace('_', ' ')}",
-        text=" ".join(advice["reasons"] or [advice["words"]]),
+        text=" ".join([*(advice["reasons"] or [advice["words"]]), *_open_words(sight, advice)]),
         evidence=evidence,
         channels=sight.loaded.channels,
         facts=after_change(record.key, "finished"),
@@ -177,6 +180,29 @@ def _ship(
     )
 
 
+def _open_words(sight: Sight, advice: Mapping[str, Any]) -> list[str]:
+    """Return what was proven neither harmful nor safe, and how it is tried for longer."""
+    found, rules = sight.decision.open, sight.loaded.rules
+    if not found or advice["recommended"] == Recommended.SHIP:
+        return []
+    names = ", ".join(dict.fromkeys(f"{f.guardrail} of {f.treatment}" for f in found))
+    asked = any(rules[f.guardrail].policies.on_inconclusive is Open.KEEP_CONTROL for f in found)
+    how = asked and advice["recommended"] != Recommended.EXTEND  # that says it already
+    words = [f"Neither harm nor its absence is proven by {names}."]
+    return [*words, again_words(sight.record.seed)] if how else words
+
+
+def _overdue_words(spell: Spell, after: str, at: datetime) -> str:
+    """Return why a failure gives everybody control, as the file says."""
+    blind = spell.code not in UNLIKE_ARMS
+    what = "could not be judged" if blind else "found the arms unlike"
+    verb = "pauses" if after == "paused" else "stops"
+    return (
+        f"{spell.guardrail} of {spell.treatment} {what} since {instant(spell.since)}, "
+        f"{duration(at - spell.since)} ago: the file {verb} the experiment then"
+    )
+
+
 def _ask(session: Session, sight: Sight, *, at: datetime) -> None:
     """Tell once for each step that only a person's approval is missing."""
     record, ramp = sight.record, sight.loaded.spec.experiment.ramp
@@ -207,7 +233,7 @@ def _tell(
     record = sight.record
     attempt = sight.treatments[finding.treatment].attempt
     kind, happens = "breach_told", "nothing is done"
-    if finding.code in _UNLIKE_ARMS:
+    if finding.code in UNLIKE_ARMS:
         kind = "uneven_split"
         held = holds_the_ramp(sight.loaded.rules[finding.guardrail])
         happens = "the ramp stands still" if held else happens

@@ -10,9 +10,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from guardrails.facts import Rule, Spell, Standing, Step, holds_the_ramp, is_blind
 from guardrails.outcome import Code, Finding, Outcome
+from guardrails.rules.failures import ENDING, Then
 from guardrails.schedule import Frozen
 from guardrails.words import command, duration, instant
+
+__all__ = [
+    "Decision",
+    "Hold",
+    "Rule",
+    "Standing",
+    "Step",
+    "decide",
+    "events_stopped",
+    "frozen_words",
+    "query_failed",
+    "verify_rollback",
+    "waiting",
+]
 
 RELATIVE_EXPOSURE_AFTER_ROLLBACK = 0.01
 """A rollback is effective when the arm's exposures are below this share of their rate before."""
@@ -22,78 +38,6 @@ LEAST_DUE = 5.0
 
 LEAST_STRAYS = 2
 """Exposures after the grace period that are too many at once, whatever was due."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What a decision must know of a guardrail.
-
-    Attributes:
-        id: Name within the experiment.
-        action: ``rollback``, ``hold``, ``alert`` or ``stop`` (rules outside statistics).
-        dry_run: Whether it never acts.
-        rule: What it follows: of several breaches a regression is the reason before a limit,
-            that before a catastrophe, and that before a rule outside statistics.
-    """
-
-    id: str
-    action: str
-    dry_run: bool
-    rule: str = "regression"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of the ramp.
-
-    Attributes:
-        hold: Least time in the step.
-        min_units: Units exposed per arm since the step began.
-        proven: Whether every acting guardrail must pass before the step is left.
-        approval: Whether a person must allow the step to be left.
-    """
-
-    hold: timedelta
-    min_units: int = 0
-    proven: bool = False
-    approval: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where an experiment stands when a check decides.
-
-    Attributes:
-        state: ``running``, ``paused`` or ``observing``.
-        live: Treatments that are not rolled back.
-        acting: Whether the engine may act (live mode, not suspended).
-        rules: Guardrails by id.
-        steps: The ramp; empty means full traffic from the start.
-        step: Index of the current step.
-        step_since: When it began.
-        step_units: Units first exposed since then, of control and the live treatments.
-        told: (guardrail, treatment) pairs already told of a breach they do not act on.
-        key: Key of the experiment, for words.
-        approved: Index of the step that a person allowed to be left, -1 for none.
-        frozen: Why the ramp stands still now, ``None`` when it does not.
-        shadow: Whether the file says ``mode: shadow``: the reason why the engine may not act.
-    """
-
-    state: str
-    live: frozenset[str]
-    acting: bool
-    rules: Mapping[str, Rule]
-    ends_at: datetime
-    observe_until: datetime
-    steps: tuple[Step, ...] = ()
-    step: int = 0
-    step_since: datetime | None = None
-    step_units: Mapping[str, int] | None = None
-    told: frozenset[tuple[str, str]] = frozenset()
-    key: str = ""
-    approved: int = -1
-    frozen: Frozen | None = None
-    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +52,11 @@ class Decision:
         stop: The breach that stops the whole experiment, if one does.
         ask: Whether the ramp waits for a person's approval and for nothing else.
         words: One line for the record.
+        overdue: The failure whose deadline gives everybody control, if one does.
+        anew: Whether the step of the ramp begins anew: it was not watched for too long.
+        spells: Failures that last, for telling.
+        ended: Spells of blindness that ended, for telling.
+        open: At the end, what was neither proven harmful nor safe: control is kept.
         advice: What is advised where the run is over (``guardrails.advice``), as JSON.
         ship: Treatment that everybody gets from now on (``auto_ship``), ``None`` for control.
     """
@@ -119,6 +68,11 @@ class Decision:
     stop: Finding | None = None
     ask: bool = False
     words: str = "nothing to do"
+    overdue: Spell | None = None
+    anew: bool = False
+    spells: tuple[Spell, ...] = ()
+    ended: tuple[Spell, ...] = ()
+    open: tuple[Finding, ...] = ()
     advice: Mapping[str, Any] | None = None
     ship: str | None = None
 
@@ -135,9 +89,14 @@ def decide(findings: Sequence[Finding], standing: Standing, *, now: datetime) ->
     rollbacks = _strongest([f for f in breaches if _may(f, "rollback", standing)], standing.rules)
     gone = {f.treatment for f in rollbacks}
     stop = next((f for f in breaches if _may(f, "stop", standing)), None)
-    become = _next_state(standing, now) if stop is None else "stopped"
+    overdue = _overdue(standing, gone, now) if stop is None else None
+    become = _next_state(standing, overdue, now) if stop is None else "stopped"
     remaining = [f for f in live if f.treatment not in gone]
+    froze = next((spell for spell in standing.ended if spell.freezes(now)), None)
+    anew = froze is not None and standing.state == "running"
     hold = waiting(remaining, standing, now=now)
+    if froze is not None and anew:
+        hold = hold or Hold(_anew_words(froze, now))
     moves = not rollbacks and become is None
     advance = hold is None and moves
     return Decision(
@@ -148,6 +107,33 @@ def decide(findings: Sequence[Finding], standing: Standing, *, now: datetime) ->
         stop=stop,
         ask=hold is not None and hold.asks and moves,
         words=_words(rollbacks, become, hold.words if hold else None, advance=advance, stop=stop),
+        overdue=overdue,
+        anew=anew,
+        spells=tuple(s for pair, s in standing.spells.items() if pair[1] not in gone),
+        ended=standing.ended,
+        open=unproven(remaining, standing.rules) if become == "finished" else (),
+    )
+
+
+def _overdue(standing: Standing, gone: set[str], now: datetime) -> Spell | None:
+    """Return the failure that gives everybody control: ``stop`` before ``pause``, oldest first."""
+    if standing.state != "running" or not standing.acting:
+        return None
+    due = [
+        spell
+        for spell in standing.spells.values()
+        if spell.consequence.then in ENDING
+        and spell.waits
+        and spell.treatment not in gone
+        and spell.late(now, since=standing.running_since)
+    ]
+    return min(due, key=lambda s: (s.consequence.then is not Then.STOP, s.since), default=None)
+
+
+def _anew_words(spell: Spell, now: datetime) -> str:
+    return (
+        f"{spell.guardrail} of {spell.treatment} could not be judged for "
+        f"{duration(now - spell.since)}, so the step begins anew"
     )
 
 
@@ -199,12 +185,14 @@ def _rank(finding: Finding, rules: Mapping[str, Rule]) -> tuple[int, float]:
     return known, finding.evidence
 
 
-def _next_state(standing: Standing, now: datetime) -> str | None:
+def _next_state(standing: Standing, overdue: Spell | None, now: datetime) -> str | None:
+    if overdue is not None and overdue.consequence.then is Then.STOP:
+        return "stopped"
     if standing.state in {"running", "paused"} and now >= standing.ends_at:
         return "observing"
     if standing.state == "observing" and now >= standing.observe_until:
         return "finished"
-    return None
+    return "paused" if overdue is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +215,7 @@ def waiting(findings: Sequence[Finding], standing: Standing, *, now: datetime) -
         return Hold(still)
     step = standing.steps[standing.step]
     words = (
-        _objection(findings, standing.rules)
+        _objection(findings, standing, now)
         or _unripe(step, standing, now)
         or (_unproven(findings, standing.rules) if step.proven else None)
         or (frozen_words(standing.frozen) if standing.frozen is not None else None)
@@ -270,20 +258,37 @@ def frozen_words(frozen: Frozen) -> str:
     return f"frozen{until}" + (f" ({frozen.why})" if frozen.why else "")
 
 
-def holds_the_ramp(rule: Rule) -> bool:
-    """Return whether the ramp waits for a guardrail."""
-    return rule.action != "alert" and not rule.dry_run
-
-
-def _objection(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | None:
+def _objection(findings: Sequence[Finding], standing: Standing, now: datetime) -> str | None:
     for finding in findings:
-        if not holds_the_ramp(rules[finding.guardrail]):
+        rule, spell = standing.rules[finding.guardrail], standing.spells.get(_pair(finding))
+        if not holds_the_ramp(rule) or (is_blind(finding) and not _waits(rule, finding)):
             continue
+        if spell is not None and is_blind(finding) and spell.freezes(now):
+            since = f"since {instant(spell.since)}: the ramp is frozen"
+            return f"{finding.guardrail} of {finding.treatment} is {finding.outcome.value} {since}"
         if finding.outcome in {Outcome.BREACH, Outcome.ERROR, Outcome.NO_DATA}:
             return f"{finding.guardrail} of {finding.treatment} is {finding.outcome.value}"
         if any(state.crossed for state in finding.states.values()):
             return f"{finding.guardrail} of {finding.treatment} was breached before"
     return None
+
+
+def _waits(rule: Rule, blind: Finding) -> bool:
+    asked = rule.policies
+    found = asked.on_no_data if blind.outcome is Outcome.NO_DATA else asked.on_source_error
+    return found.then is not Then.ALERT
+
+
+def unproven(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> tuple[Finding, ...]:
+    """Return what compared a KPI and is neither proven harmful nor proven safe."""
+    return tuple(
+        f
+        for f in findings
+        if f.windows
+        and f.outcome is Outcome.INCONCLUSIVE
+        and f.guardrail in rules
+        and holds_the_ramp(rules[f.guardrail])
+    )
 
 
 def _unproven(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | None:
@@ -369,11 +374,6 @@ def events_stopped(
     if min(exposed_since.values()) < 100:  # noqa: PLR2004 - the gate of units per arm
         return False
     return events == 0 or events / exposed * sum(exposed_since.values()) >= 20  # noqa: PLR2004
-
-
-def is_blind(finding: Finding) -> bool:
-    """Return whether a finding means that the engine could not see."""
-    return finding.outcome in {Outcome.NO_DATA, Outcome.ERROR}
 
 
 def query_failed(guardrail: str, kpi: str | None, treatment: str, message: str) -> Finding:

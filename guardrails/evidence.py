@@ -159,6 +159,7 @@ def account_of(
         "phases": [at.isoformat() for at in inputs.phases],
         "suspended": inputs.suspended,
         "data_quality": inputs.data_quality,
+        "running_since": _plain(inputs.running_since),
         "config": _config(sight),
         "before": [_before(m, parts) for m in inputs.monitors.values()],
         "snapshot": _snapshot(sight.loaded, inputs.snapshot, parts, whole=whole),
@@ -198,6 +199,9 @@ def _before(monitor: Monitor, parts: dict[str, str]) -> dict[str, Any]:
         "attempt": monitor.attempt,
         "outcome": monitor.outcome,
         "told": monitor.told,
+        "blind": None
+        if monitor.blind_since is None
+        else [monitor.blind_since.isoformat(), monitor.blind_checks],
         "states": _named(monitor.states, parts),
     }
 
@@ -251,6 +255,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "advance": decision.advance,
         "become": decision.become,
         "ask": decision.ask,
+        "anew": decision.anew,
         "advice": decision.advice,
         "ship": decision.ship,
         "words": decision.words,
@@ -298,6 +303,7 @@ def inputs_of(account: Mapping[str, Any], parts: Mapping[str, str]) -> Inputs:
         at=at,
         now=datetime.fromisoformat(account["check"]["now"]),
         data_quality=account.get("data_quality", False),
+        running_since=msgspec.convert(account.get("running_since"), datetime | None),
     )
 
 
@@ -312,6 +318,7 @@ def _monitor(before: Mapping[str, Any], parts: Mapping[str, str], at: datetime) 
     nothing = Finding(
         before["guardrail"], None, before["treatment"], Outcome(before["outcome"]), Code.TOO_FEW
     )
+    since, checks = before.get("blind") or (None, 0)
     return Monitor(
         treatment=before["treatment"],
         attempt=before["attempt"],
@@ -319,7 +326,8 @@ def _monitor(before: Mapping[str, Any], parts: Mapping[str, str], at: datetime) 
         checked_at=at,
         stored_at=None,
         outcome=before["outcome"],
-        blind_since=None,
+        blind_since=None if since is None else datetime.fromisoformat(since),
+        blind_checks=checks,
         told=before["told"],
         states={window: state_of(parts[sha]) for window, sha in before["states"].items()},
         finding=nothing,

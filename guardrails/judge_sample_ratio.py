@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from guardrails.arms import ALMOST, shown
 from guardrails.levels import treated_part
 from guardrails.outcome import Code, Finding, Outcome, WindowState
-from guardrails.rules import SampleRatio
+from guardrails.rules import Action, SampleRatio
+from guardrails.rules.failures import Then
 from guardrails.spec_file import SpecFile
 from metrics.cells import Snapshot
 from metrics.stats.comparison import MIN_UNITS
@@ -23,6 +24,9 @@ from metrics.stats.sample_ratio import log_e_value_of_phases, share_interval
 
 STATE = "split"
 """Where it is kept that an alarm was raised."""
+
+SINCE = "since"
+"""Where it is kept since when the arms are unlike: seconds of that check, 0 while they are not."""
 
 LEAST_DOUBLE = 20
 """Units seen in two variants that are too few to mean a fault, whatever their share."""
@@ -64,7 +68,11 @@ def unasked_split(spec: SpecFile) -> SampleRatio | None:
         return None
     taken = {guardrail.id for guardrail in spec.guardrails}
     names = (SampleRatio.rule, *(f"{SampleRatio.rule}-{n}" for n in range(2, len(taken) + 3)))
-    return SampleRatio(id=next(name for name in names if name not in taken))
+    only = spec.default_policies.on_srm.then is Then.ALERT
+    return SampleRatio(
+        id=next(name for name in names if name not in taken),
+        action=Action.ALERT if only else Action.HOLD,
+    )
 
 
 def plan_splits(spec: SpecFile) -> tuple[SplitWatch, ...]:
@@ -113,6 +121,7 @@ def judge_split(
         outcome, code = Outcome.BREACH, Code.UNEVEN_SPLIT
     elif treated + beside < MIN_UNITS:
         outcome, code = Outcome.INCONCLUSIVE, Code.TOO_FEW
+    after = {STATE: WindowState(information=float(treated + beside), crossed=alarmed)}
     evidence = max(log_e / needed, 0.0)
     seen_twice = _doubles(snapshot) if doubles else {}
     if seen_twice.get("too_many"):
@@ -124,7 +133,7 @@ def judge_split(
         treatment=watch.treatment,
         outcome=outcome,
         code=code,
-        states={STATE: WindowState(information=float(treated + beside), crossed=alarmed)},
+        states=after | _since(snapshot, states, outcome) if doubles else after,
         evidence=max(evidence, 1.0) if outcome is Outcome.BREACH else min(evidence, ALMOST),
         detail={
             "counts": [list(count) for count in counts],
@@ -136,6 +145,16 @@ def judge_split(
             **seen_twice,
         },
     )
+
+
+def _since(
+    snapshot: Snapshot, states: Mapping[str, WindowState], outcome: Outcome
+) -> dict[str, WindowState]:
+    """Return since when the arms are unlike, nothing where they never were."""
+    before = states.get(SINCE, WindowState()).information
+    if outcome is Outcome.BREACH:
+        return {SINCE: WindowState(information=before or snapshot.at.timestamp())}
+    return {SINCE: WindowState()} if before else {}
 
 
 def _doubles(snapshot: Snapshot) -> dict[str, int | bool]:

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from experiments.repository import ExperimentRecord
 from experiments.spec import Advance
-from guardrails.decide import Rule, Step
+from guardrails.decide import Step
+from guardrails.facts import Rule
 from guardrails.judge_baseline import BaselineWatch
 from guardrails.judge_query import QueryWatch, plan_queries
 from guardrails.judge_sample_ratio import unasked_split
@@ -17,6 +18,7 @@ from guardrails.levels import (
     plan_comparisons,
 )
 from guardrails.rules import Guardrail, PromQL
+from guardrails.rules.failures import Policies
 from guardrails.spec_file import SpecFile, load_spec
 from guardrails.watches import Watch, plan_watches
 from metrics.caps import beside
@@ -54,6 +56,11 @@ class Loaded:
     def judged(self) -> tuple[AnyComparison | QueryWatch | Watch, ...]:
         """Whatever its guardrails judge, those of statistics first."""
         return (*self.comparisons, *self.queries, *self.watches)
+
+    @property
+    def ends_it(self) -> bool:
+        """Whether a failure of any guardrail may give everybody control after a deadline."""
+        return any(rule.policies.ends_it for rule in self.rules.values())
 
     @property
     def key(self) -> str:
@@ -175,7 +182,10 @@ def prepare(
         comparisons=comparisons,
         kpis=kpis,
         measured=_measured(kpis, comparisons, watches),
-        rules={g.id: _rule(g, named) for g in (*spec.guardrails, *_unasked(spec))},
+        rules={
+            g.id: _rule(g, named, spec.policies.get(g.id, spec.default_policies))
+            for g in (*spec.guardrails, *_unasked(spec))
+        },
         steps=tuple(
             Step(
                 step.hold,
@@ -197,11 +207,11 @@ def _unasked(spec: SpecFile) -> tuple[Guardrail, ...]:
     return () if split is None else (split,)
 
 
-def _rule(guardrail: Guardrail, queries: Mapping[str, str]) -> Rule:
+def _rule(guardrail: Guardrail, queries: Mapping[str, str], policies: Policies) -> Rule:
     action = guardrail.action
     if isinstance(guardrail, PromQL):
         action = guardrail.action_for(queries.get(guardrail.query))
-    return Rule(guardrail.id, str(action.value), guardrail.dry_run, guardrail.rule)
+    return Rule(guardrail.id, str(action.value), guardrail.dry_run, guardrail.rule, policies)
 
 
 def _measured(

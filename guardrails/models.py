@@ -85,6 +85,40 @@ class SuspensionRow(SQLModel, table=True):
     reason: str
 
 
+class KeyRow(SQLModel, table=True):
+    """A key that somebody made: never the key, only its SHA-256 in hexadecimal digits."""
+
+    __tablename__: ClassVar[Any] = "api_key"
+    __table_args__ = (UniqueConstraint("name", name="one_key_per_name"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    scope: str
+    digest: str
+    created_at: datetime = instant()
+    created_by: str
+    last_used_at: datetime | None = instant(nullable=True)
+    revoked_at: datetime | None = instant(nullable=True)
+
+
+class AuditRow(SQLModel, table=True):
+    """One call that was let in to change something: which key, who, what, and how it ended.
+
+    ``key`` is empty for a call without one; ``request`` is the id that the log has too.
+    """
+
+    __tablename__: ClassVar[Any] = "audit"
+
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = instant(index=True)
+    key: str
+    actor: str
+    method: str
+    path: str
+    status: int
+    request: str
+
+
 class MonitorRow(SQLModel, table=True):
     """What must survive between two checks of one guardrail and attempt, and its newest finding."""
 
@@ -99,6 +133,7 @@ class MonitorRow(SQLModel, table=True):
     stored_at: datetime | None = instant(nullable=True)
     outcome: str
     blind_since: datetime | None = instant(nullable=True)
+    blind_checks: int = 0
     told: bool = False
     states: dict[str, Any] = json_column()
     finding: dict[str, Any] = json_column()

@@ -46,6 +46,7 @@ def load_monitors(session: Session, experiment: str, seed: int) -> list[Monitor]
             told=row.told,
             states={key: state_from_json(body) for key, body in row.states.items()},
             finding=finding_from_json(row.finding),
+            blind_checks=row.blind_checks,
         )
         for row in rows
     ]
@@ -99,6 +100,7 @@ def _values(monitor: Monitor) -> dict[str, Any]:
         "stored_at": monitor.stored_at,
         "outcome": monitor.outcome,
         "blind_since": monitor.blind_since,
+        "blind_checks": monitor.blind_checks,
         "told": monitor.told,
         "finding": finding_to_json(monitor.finding),
     }

@@ -36,6 +36,14 @@ def command(name: str, of: str) -> str:
     return f'turnback {name} {of} --reason "..."'
 
 
+def again_words(seed: int) -> str:
+    """Return how a run that proved nothing is tried for longer: its own plan of looks is over."""
+    return (
+        f"To try on, write `seed: {seed + 1}` and a longer `ends` into the file (turnback plan "
+        "FILE says how long it takes) and apply it: turnback apply FILE."
+    )
+
+
 def instant(at: datetime) -> str:
     """Return an instant as ``2026-01-04 02:00 UTC``."""
     return at.strftime("%Y-%m-%d %H:%M UTC")

@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from experiments.layers import BUCKETS, width
-from experiments.lifecycle import OVER, State, possible
+from experiments.lifecycle import CHECKED, OVER, State, possible
 from experiments.repository import (
     ExperimentRecord,
     RevisionRecord,
     TransitionRecord,
     TreatmentRecord,
 )
-from guardrails.decide import frozen_words
+from guardrails.advice import Recommended
+from guardrails.decide import frozen_words, unproven
 from guardrails.denominators import shifts
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding, Outcome
@@ -21,6 +22,7 @@ from guardrails.present_guardrails import guardrail_views
 from guardrails.present_run import advice_of, layer_view, ramp_views, waiting_words, wanted
 from guardrails.repository import Monitor
 from guardrails.rules import WATCH_RULES
+from guardrails.rules.failures import Open
 from guardrails.standing import paused_since, pointless, standing_of, winner_of
 from guardrails.views import (
     ExperimentView,
@@ -31,7 +33,10 @@ from guardrails.views import (
     TransitionView,
     VariantView,
 )
-from guardrails.words import goal_words, instant
+from guardrails.words import again_words, goal_words, instant
+
+ASKED_FOR = timedelta(days=7)
+"""How long people are asked whether a run that proved nothing is tried for longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,7 @@ def experiment_view(known: Known) -> ExperimentView:
             *_attention(known),
             *(s.words for s in shifted),
             *_watched(known, guardrails),
+            *_open_words(known),
             *wanted(record, known.loaded, standing, known.now),
         ),
         starts_at=record.starts_at,
@@ -320,12 +326,42 @@ def _watched(known: Known, guardrails: Sequence[GuardrailView]) -> tuple[str, ..
     )
 
 
+def _open_words(known: Known) -> list[str]:
+    """Return that a run ended and proved nothing, while somebody may still want to go on."""
+    record, rules = known.record, known.loaded.rules
+    if record.state != State.FINISHED or known.now - record.observe_until > ASKED_FOR:
+        return []
+    advice = advice_of(record, known.transitions) or {}
+    if advice.get("recommended") == Recommended.SHIP:
+        return []
+    found = [
+        f.guardrail
+        for f in unproven(_newest(known), rules)
+        if rules[f.guardrail].policies.on_inconclusive is Open.KEEP_CONTROL
+    ]
+    if not found:
+        return []
+    names = ", ".join(dict.fromkeys(found))
+    return [f"it ended and nothing is proven by {names}. {again_words(record.seed)}".rstrip(".")]
+
+
+def _clock_words(known: Known) -> list[str]:
+    """Return that the clock went back: every check until then was made already."""
+    record, every = known.record, known.loaded.spec.experiment.check_every
+    last = record.last_tick_at
+    if last is None or State(record.state) not in CHECKED or last <= known.now + every:
+        return []
+    went_back = f"the clock says {instant(known.now)}, before the newest check ({instant(last)})"
+    return [f"{went_back}: nothing is due until it has caught up"]
+
+
 def _attention(known: Known) -> tuple[str, ...]:
     words: list[str] = []
     if known.suspended is not None:
         words.append(known.suspended)
     if known.trouble is not None:
         words.append(known.trouble)
+    words += _clock_words(known)
     if State(known.record.state) not in OVER:
         words += [*known.notices, *known.meanings]
     words += [

@@ -12,7 +12,8 @@ import msgspec
 from sqlalchemy import delete, func
 from sqlmodel import Session, col, select
 
-from experiments.models import ExperimentRow
+from experiments.models import ExperimentRow, TransitionRow
+from experiments.repository import ExperimentRecord
 from guardrails.models import (
     EvaluationRow,
     FindingRow,
@@ -38,6 +39,7 @@ class Monitor:
     told: bool
     states: Mapping[str, WindowState]
     finding: Finding
+    blind_checks: int = 0
 
 
 def finding_to_json(finding: Finding) -> dict[str, Any]:
@@ -156,6 +158,21 @@ def evaluation_exists(session: Session, experiment: str, at: datetime) -> bool:
         EvaluationRow.experiment == experiment, EvaluationRow.at == at
     )
     return session.exec(query).first() is not None
+
+
+def running_since(session: Session, record: ExperimentRecord) -> datetime:
+    """Return when an experiment was last started or continued."""
+    newest = session.exec(
+        select(TransitionRow.at)
+        .where(
+            TransitionRow.experiment == record.key,
+            col(TransitionRow.variant).is_(None),
+            TransitionRow.after == "running",
+        )
+        .order_by(col(TransitionRow.id).desc())
+        .limit(1)
+    ).first()
+    return record.started_at if newest is None else max(newest, record.started_at)
 
 
 def forget_monitors(session: Session, experiment: str, seed: int, guardrails: set[str]) -> None:

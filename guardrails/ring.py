@@ -174,13 +174,7 @@ class Ring:
     def _check(
         self, record: ExperimentRecord, loaded: Loaded, now: datetime, heard: Heard
     ) -> CheckReport | None:
-        every = loaded.spec.experiment.check_every
         tick = _tick(record, loaded, now)
-        if record.last_tick_at is not None and record.last_tick_at > now + every:
-            self.trouble[record.key] = (
-                f"the clock says {instant(now)}, before the newest check "
-                f"({instant(record.last_tick_at)}): nothing is due until it has caught up"
-            )
         if tick is None:
             return None
         begun = time.monotonic()

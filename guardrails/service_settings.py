@@ -14,7 +14,9 @@ from experiments.language.amounts import parse_amount, parse_duration
 from guardrails.channels.config import ChannelConfig
 from guardrails.channels.registry import of_webhooks, read_channels
 from guardrails.failpoints import fuse
-from metrics.access import LOOPBACK, Keys
+from guardrails.keys import Made
+from guardrails.logs import Format
+from metrics.access import LOOPBACK, Keys, Role
 from metrics.catalogue import FieldType
 from metrics.events import EventLimits
 
@@ -88,6 +90,9 @@ class Settings(BaseSettings):
     client_key: SecretStr | None = Field(
         None, description="Public: may evaluate, and send events for KPIs with trust any."
     )
+    key_requests_per_second: float = Field(
+        5_000, ge=0, description="Requests a second and key, twice that for a moment; 0: any."
+    )
     max_body_bytes: int = Field(8_000_000, gt=0, description="Largest body of events, unpacked.")
     max_batch_events: int = Field(10_000, gt=0, description="Most events of one request.")
     max_context_bytes: int = Field(65_536, gt=0, description="Largest evaluation context.")
@@ -101,6 +106,7 @@ class Settings(BaseSettings):
     queue_events: int = Field(200_000, gt=0, description="Events that may wait to be written.")
     exposure_flush_ms: int = Field(200, gt=0, description="Time between writes of exposures.")
     exposure_buffer: int = Field(100_000, gt=0, description="First exposures that may wait.")
+    log_format: Format = Field("text", description="Of the service's log: text, or json.")
     suspend: bool = Field(False, description="Watch and act on nothing.")
     checks: bool = Field(True, description="Run due checks; off in demo mode.")
     ring_seconds: float = Field(0.5, gt=0, description="Time between looks at what is due.")
@@ -136,14 +142,47 @@ class Settings(BaseSettings):
         """Whether only this machine can reach the service."""
         return self.host in LOOPBACK
 
-    def keys(self) -> Keys:
-        """Return who may do what."""
+    def keys(self, made: Made | None = None) -> Keys:
+        """Return who may do what.
+
+        Args:
+            made: Keys that people made, beside those of the settings.
+        """
+        made = made or Made()
         return Keys.of(
             host=self.host,
             admin=_secret(self.admin_key),
             ingest=_secret(self.ingest_key),
             client=_secret(self.client_key),
+            stored=made.known,
+            closed=made.ever,
         )
+
+    def checked_keys(self, made: Made) -> Keys:
+        """Return who may do what, where that is safe to begin with.
+
+        Raises:
+            SettingsError: Anybody could administer from elsewhere, or nobody could at all.
+        """
+        keys = self.keys(made)
+        if keys.has(Role.ADMIN):
+            return keys
+        if not self.local:
+            raise SettingsError(
+                f"refusing to listen on {self.host} without keys: anybody could turn back "
+                "experiments or forge events",
+                hint=f"make one: `turnback keys create ops --scope admin --data {self.data}`, "
+                "or set TURNBACK_ADMIN_KEY, or listen on 127.0.0.1",
+                path="host",
+            )
+        if keys.anyone < Role.ADMIN:
+            raise SettingsError(
+                "there are keys, and no admin key among those in force: nobody could administer",
+                hint=f"make one: `turnback keys create ops --scope admin --data {self.data}`, "
+                "or set TURNBACK_ADMIN_KEY",
+                path="admin_key",
+            )
+        return keys
 
     def all_channels(self) -> dict[str, ChannelConfig]:
         """Return where messages go by name, those of the older setting included.
@@ -179,26 +218,12 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: They are not safe to run with, or contradict each other.
         """
-        if self.admin_key is None and not self.local:
-            raise SettingsError(
-                f"refusing to listen on {self.host} without keys: anybody could turn back "
-                "experiments or forge events",
-                hint="set TURNBACK_ADMIN_KEY (and TURNBACK_INGEST_KEY, TURNBACK_CLIENT_KEY), "
-                "or listen on 127.0.0.1",
-                path="host",
-            )
         if self.failpoint is not None and not self.local:
             raise SettingsError(
                 f"refusing to listen on {self.host} with a failpoint: this service is meant to be "
                 "killed by a test",
                 hint="unset TURNBACK_FAILPOINT, or listen on 127.0.0.1",
                 path="failpoint",
-            )
-        if self.admin_key is None and (self.ingest_key or self.client_key):
-            raise SettingsError(
-                "there is an ingest or client key, and no admin key: nobody could administer",
-                hint="set TURNBACK_ADMIN_KEY too",
-                path="admin_key",
             )
         both = sorted(set(self.channels) & set(self.webhooks))
         if both:

@@ -30,6 +30,7 @@ from guardrails.language.spec_rules import (
 )
 from guardrails.language.spec_schema import json_schema
 from guardrails.rules import Guardrail
+from guardrails.rules.failures import Policies, policies_of
 from metrics.catalogue import Catalogue, KpiDefinition, load_catalogue
 
 __all__ = [
@@ -60,6 +61,8 @@ class SpecFile:
         sets: Names of the sets that guardrails come from, by the guardrails' ids; those that
             the file writes itself are not in it.
         own: Keys of the KPIs that the file defines; the others are of the catalogue.
+        policies: What follows from failures, by the guardrails' ids.
+        default_policies: The same for what the file does not name: what is watched unasked.
     """
 
     experiment: ExperimentSpec
@@ -70,6 +73,8 @@ class SpecFile:
     warnings: tuple[Problem, ...] = ()
     sets: Mapping[str, str] = field(default_factory=dict[str, str])
     own: frozenset[str] = frozenset()
+    policies: Mapping[str, Policies] = field(default_factory=dict[str, Policies])
+    default_policies: Policies = field(default_factory=Policies)
 
 
 def load_spec(
@@ -113,6 +118,8 @@ def load_spec(
         warnings=_in_order(report.problems),
         sets={c.guardrail.id: c.of.name for c in chosen if c.guardrail and c.of},
         own=frozenset(kpis.own),
+        policies={c.guardrail.id: policies_of(record, c.entry) for c in chosen if c.guardrail},
+        default_policies=policies_of(record),
     )
 
 

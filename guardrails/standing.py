@@ -10,6 +10,7 @@ from guardrails.decide import Standing
 from guardrails.loaded import Loaded
 from guardrails.repository import Monitor
 from guardrails.schedule import frozen
+from guardrails.spells import standing_spells
 
 
 def standing_of(
@@ -33,7 +34,7 @@ def standing_of(
         suspended: Whether the engine watches and acts on nothing.
         now: The current instant.
     """
-    spec = loaded.spec.experiment
+    spec, known = loaded.spec.experiment, tuple(monitors)
     return Standing(
         state=record.state,
         live=frozenset(v for v, t in treatments.items() if t.state == "live"),
@@ -47,13 +48,14 @@ def standing_of(
         step_units=step_units(record, loaded, treatments, exposed),
         told=frozenset(
             (m.guardrail, m.treatment)
-            for m in monitors
+            for m in known
             if m.told and m.treatment in treatments and m.attempt == treatments[m.treatment].attempt
         ),
         key=record.key,
         approved=record.approved,
         frozen=frozen(spec.freeze, now),
         shadow=spec.mode is Mode.SHADOW,
+        spells=standing_spells(known, treatments, loaded.rules),
     )
 
 

@@ -144,6 +144,8 @@ class _State:
             "breach_told": self._breached,
             "uneven_split": self._breached,
             "blind": self._blind,
+            "blind_page": self._blind,
+            "no_data": self._blind,
             "approval_wanted": self._waits,
         }.get(message.kind)
         if stands_while is None:
@@ -178,7 +180,7 @@ class _State:
     def _blind(self, record: ExperimentRecord, message: Message) -> bool:
         newest = {(t.variant, t.attempt) for t in self._of(record).values()}
         return any(
-            m.blind_since is not None
+            m.blind_since is not None or (message.kind == "blind_page" and m.outcome == "breach")
             for m in self._watched(record, message.guardrail)
             if (m.treatment, m.attempt) in newest
         )

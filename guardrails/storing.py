@@ -10,9 +10,9 @@ from experiments.lifecycle import State
 from experiments.repository import NOT_APPROVED, TransitionRecord, update_experiment
 from guardrails.blindness import tell_blind
 from guardrails.consequences import act
-from guardrails.decide import is_blind
 from guardrails.evidence import account_of
 from guardrails.evidence_rows import insert_account
+from guardrails.facts import is_blind
 from guardrails.failpoints import Point, reached
 from guardrails.monitors import save_monitors
 from guardrails.outcome import Finding, Outcome
@@ -66,7 +66,7 @@ def store_check(
     reached(Point.FINDINGS)
     if sight.snapshot is not None:
         save_snapshot(session, record.key, tick.at, snapshot_to_json(sight.snapshot))
-    tell_blind(session, record, sight.loaded, sight.monitors, sight.findings, at=tick.at)
+    tell_blind(session, sight, at=tick.at)
     transitions = act(session, settings, sight, at=now, evaluation=evaluation)
     if settings.accounts and (kept or transitions):
         account = account_of(
@@ -110,6 +110,8 @@ def _changes(sight: Sight, at: datetime, now: datetime) -> dict[str, Any]:
             "step_exposed": {variant: r.exposed for variant, r in reach.items()},
             "approved": NOT_APPROVED,
         }
+    if decision.anew and not decision.advance:
+        changes["step_since"] = now
     if decision.become is not None:
         changes["state"] = State(decision.become).value
     if decision.ship is not None:
@@ -177,6 +179,7 @@ def _monitor(
 ) -> Monitor:
     """Return where a guardrail stands after a check."""
     blind_since = before.blind_since if before is not None else None
+    blind = is_blind(finding)
     # a breach stands at looks only: told stays until the guardrail has passed
     still = before is not None and before.told and finding.outcome is not Outcome.PASS
     return Monitor(
@@ -186,7 +189,8 @@ def _monitor(
         checked_at=at,
         stored_at=at if kept or before is None else before.stored_at,
         outcome=finding.outcome.value,
-        blind_since=(blind_since or at) if is_blind(finding) else None,
+        blind_since=(blind_since or at) if blind else None,
+        blind_checks=1 + (before.blind_checks if before is not None else 0) if blind else 0,
         told=told or still,
         states={**(before.states if before is not None else {}), **finding.states},
         finding=replace(finding, states={}),

@@ -182,6 +182,11 @@ class StateCollector(Collector):
         yield from _guardrails(live)
         yield from _blind(live, now)
         yield from _rollbacks(views)
+        yield _gauge(
+            "turnback_clock_behind_seconds",
+            "How far the clock is behind the newest check: it was set back; 0 while it is not.",
+            max([0.0, *((v.last_check_at - now).total_seconds() for v in live if v.last_check_at)]),
+        )
         yield from _messages(self._messages())
         yield from self._service()
 

@@ -146,7 +146,7 @@ def after_breach(key: str, variant: str) -> dict[str, str]:
 
 def after_change(key: str, after: str) -> dict[str, str]:
     """Return what clients get after a change of an experiment's state, and what to do next."""
-    now = {"now": "everybody gets control"} if after == "stopped" else {}
+    now = {"now": "everybody gets control"} if after in {"stopped", "paused"} else {}
     return {**now, "next": explain_command(key)}
 
 

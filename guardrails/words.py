@@ -13,6 +13,7 @@ from guardrails.levels import (
 )
 from guardrails.outcome import Code, Finding, Outcome, WindowFinding
 from guardrails.plain_words import (
+    again_words,
     amount,
     command,
     duration,
@@ -32,6 +33,7 @@ from guardrails.words_watches import watch_promise, watch_words
 
 __all__ = [
     "Judged",
+    "again_words",
     "amount",
     "breach_words",
     "command",

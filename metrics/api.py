@@ -13,7 +13,7 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.routing import Route
 
-from metrics.access import AccessError, Keys, Role
+from metrics.access import Access, AccessError, Role
 from metrics.asgi import (
     CORS,
     JSON,
@@ -106,7 +106,7 @@ class Door:
         batch_limit: Most events of one request.
     """
 
-    keys: Keys
+    keys: Access
     body_limit: int
     batch_limit: int
 
@@ -259,7 +259,7 @@ def _answer(done: Appended, rejected: Sequence[Rejection], watermark: int) -> by
 
 def _extra(error: RequestError | AccessError) -> Headers:
     if isinstance(error, AccessError):
-        return ((b"www-authenticate", b'Bearer realm="Turnback"'),) if error.status == 401 else ()  # noqa: PLR2004 - an HTTP status
+        return tuple((k.lower().encode(), v.encode()) for k, v in error.headers().items())
     if error.retry_after:
         return ((b"retry-after", b"%d" % error.retry_after),)
     return ((b"allow", b"POST, OPTIONS"),) if error.status == 405 else ()  # noqa: PLR2004 - an HTTP status

@@ -75,7 +75,7 @@ def test_evidence_and_the_story_are_readable(folder):
         words = "\n".join(services.engine.explain(KEY).paragraphs)
         assert "complaints" in words
         view = services.engine.experiment(KEY)
-        (guardrail,) = view.guardrails
+        guardrail, _split = view.guardrails
         assert guardrail.outcome == "inconclusive"
         assert [r.number for r in services.engine.revisions(KEY)] == [1]
 

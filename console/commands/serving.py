@@ -11,6 +11,7 @@ import service
 from console import dashboard
 from console.output import CommandError, ExitCode, warn
 from console.store_errors import store_told
+from guardrails.logs import set_up
 from guardrails.spec_paths import name_of
 
 
@@ -41,6 +42,7 @@ def serve(
     options = {name: value for name, value in given.items() if value is not None}
     try:
         settings = service.Settings(**options)
+        set_up(settings.log_format)
         with store_told():
             service.serve(settings, pages=[dashboard.attach], ready=_say_ready)
     except ValidationError as error:

@@ -53,6 +53,7 @@ class GuardrailLine:
 
     ``evidence`` is 1 at the proof of harm; ``meter`` the same cut to 0-100 for a bar.
     ``margin`` is relative to control, signed in the direction of harm, ``None`` unknown.
+    ``decision`` is what ``turnback replay`` takes, empty before the first.
     ``proof`` says that evidence is statistical; else it is the share of samples beyond a limit.
     """
 
@@ -73,6 +74,7 @@ class GuardrailLine:
     margin: float | None
     history: tuple[Point, ...]
     proof: bool = True
+    decision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,10 @@ class KpiRow:
 
 @dataclass(frozen=True, slots=True)
 class TransitionLine:
-    """A change of state in one sentence, and its reason."""
+    """A change of state in one sentence, and its reason.
+
+    ``decision`` is what ``turnback replay`` takes, empty where a person decided.
+    """
 
     id: int
     experiment: str
@@ -111,6 +116,7 @@ class TransitionLine:
     tone: str
     actor: str
     reason: str
+    decision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +211,7 @@ def guardrail_line(view: GuardrailView) -> GuardrailLine:
         margin=_signed_margin(view, window),
         history=view.history,
         proof=is_proof(view),
+        decision=view.decision or "",
     )
 
 
@@ -369,6 +376,7 @@ def transition_line(view: TransitionView) -> TransitionLine:
         tone=tone,
         actor=view.actor,
         reason=view.reason,
+        decision=f"t{view.id}" if view.evaluation is not None else "",
     )
 
 

@@ -5,8 +5,10 @@ from guardrails.api.answers import encoded, to_json
 from guardrails.api.channels import channels_router
 from guardrails.api.copies import copies_router
 from guardrails.api.decisions import decisions_router
+from guardrails.api.envelope import Envelope
 from guardrails.api.errors import install_errors
 from guardrails.api.experiments import LONGEST_REASON, router, validation_router
+from guardrails.api.keys import keys_router
 from guardrails.api.listening import AddressError, address_of, listening
 from guardrails.api.operation import demo_router, health_router, scrape_router
 from guardrails.api.server import QuietServer, Ready
@@ -18,6 +20,7 @@ __all__ = [
     "LARGEST_SPEC",
     "LONGEST_REASON",
     "AddressError",
+    "Envelope",
     "Guard",
     "QuietServer",
     "Ready",
@@ -30,6 +33,7 @@ __all__ = [
     "encoded",
     "health_router",
     "install_errors",
+    "keys_router",
     "known_parameters",
     "listening",
     "router",

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from experiments.errors import InvalidRequestError
-from metrics.access import LOOPBACK, AccessError, Keys, Role
+from metrics.access import LOOPBACK, Access, AccessError, Role
 
 
 class Guard:
@@ -17,7 +17,7 @@ class Guard:
         local: Whether only this machine can reach the service.
     """
 
-    def __init__(self, keys: Keys, *, local: bool) -> None:
+    def __init__(self, keys: Access, *, local: bool) -> None:
         self._keys = keys
         self._local = local
 
@@ -45,7 +45,7 @@ class Guard:
         """
         self._require(request, Role.ADMIN)
         origin = request.headers.get("origin")
-        if origin and not self._keys.digests and urlsplit(origin).hostname not in LOOPBACK:
+        if origin and not self._keys.protected and urlsplit(origin).hostname not in LOOPBACK:
             raise AccessError(
                 403, "forbidden", f"pages of {origin} may not change anything here", "use a key"
             )

@@ -34,7 +34,7 @@ def install_errors(app: FastAPI) -> None:
 
     async def access(_request: Request, error: Exception) -> Response:
         error = cast("AccessError", error)
-        headers = {"WWW-Authenticate": 'Basic realm="Turnback"'} if error.status == 401 else None  # noqa: PLR2004 - an HTTP status
+        headers = error.headers("Basic")  # which a browser asks a person for
         return _refusal(error.status, error.code, error.message, error.hint, headers=headers)
 
     async def too_large(_request: Request, error: Exception) -> Response:

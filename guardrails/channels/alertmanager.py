@@ -28,6 +28,8 @@ SEVERITY: Final[Mapping[str, str]] = {
     "breach_told": "warning",
     "uneven_split": "warning",
     "blind": "warning",
+    "blind_page": "critical",
+    "no_data": "warning",
     "suspended": "warning",
 }
 """Severity by the kind of a message; ``info`` for every other."""

@@ -17,6 +17,7 @@ from experiments.language.one_line import in_one_line
 from experiments.language.source import ListNode, MappingNode, Mark, Node, parse_yaml
 from experiments.spec import CONTROL, Advance, Exposure, Mode, RampStep
 from guardrails.language.spec_explain_guardrails import explained_guardrails, kpi_name
+from guardrails.rules.failures import OPEN_WORDS, short_of, words_of
 from guardrails.schedule import frozen
 from guardrails.spec_file import SpecFile
 from guardrails.words import percent
@@ -322,19 +323,12 @@ def _guarded(file: _File) -> Iterator[ExplainedKey]:
 _DOUBT: Final = """\
 an id is missing | control
     A request without {unit} gets control and is not counted.
-a guardrail has no data | wait
-    Where units enter and none of one arm has a value, or events stop: the ramp stands still, and
-    nobody is turned back.
-a source fails | wait
-    The guardrail is in error: the ramp stands still, nobody is turned back, and the next check
-    tries again.
 nothing is proven | wait
     Neither harm nor its absence: nobody is turned back for it, and the ramp waits only where its
     step says `advance: proven`. After the end everybody gets control, unless `auto_ship` has proof.
-the split is uneven | shown
+the split is uneven | told
     A unit that met two variants counts for neither; the units of every variant are shown. A shift
-    of shares between variants is never taken for an effect. A guardrail with `rule: sample_ratio`
-    holds the ramp for it, or tells people.
+    of shares between variants is never taken for an effect. Every experiment is watched for it.
 a treatment is turned back | it stays so
     Its units get control at once, whatever file is applied, until a person resumes it.
 the service is gone | the application's own default
@@ -344,6 +338,16 @@ the service is gone | the application's own default
 
 
 def _doubt(file: _File) -> Iterator[ExplainedKey]:
+    asked = file.spec.default_policies
+    for key, consequence, about in (
+        ("on_no_data", asked.on_no_data, "Units enter, and there is nothing to compare"),
+        ("on_source_error", asked.on_source_error, "The store or Prometheus gives no answer"),
+        ("on_srm", asked.on_srm, "The arms are not dealt as planned"),
+    ):
+        words = words_of(consequence, counted=key != "on_srm")
+        meaning = f"{about}: nobody is turned back. {words}"
+        yield file.row(key, short_of(consequence), meaning)
+    yield file.row("on_inconclusive", str(asked.on_inconclusive.value), OPEN_WORDS)
     told = _DOUBT.format(unit=file.spec.experiment.unit)
     for case in re.split(r"\n(?=\S)", told.strip()):
         head, _, meaning = case.partition("\n")

@@ -23,6 +23,7 @@ from guardrails.rules import (
     Watching,
 )
 from guardrails.rules.common import Side
+from guardrails.rules.failures import ON_SRM, OPEN_WORDS, POLICY_KEYS, Consequence, words_of
 from guardrails.spec_file import SpecFile
 from guardrails.words import percent, points
 from guardrails.words_catastrophe import harm_words
@@ -132,6 +133,7 @@ def _own_rows(
     def row(key: str, default: str, meaning: str) -> GuardrailRow:
         return GuardrailRow(f"{path}.{key}", default, node.get(key) if node else None, meaning)
 
+    yield from _failures(spec, guardrail, path, node)
     yield row("action", str(guardrail.action.value), _action(spec, guardrail))
     yield row("dry_run", "false", _dry(spec, guardrail))
     if isinstance(guardrail, SampleRatio):
@@ -154,6 +156,22 @@ def _own_rows(
     if guardrail.acts:
         yield row("weight", "1", "Its part of the alpha against the other acting guardrails.")
     yield row("windows", _lengths(guardrail), _windows(spec, guardrail, plans))
+
+
+def _failures(
+    spec: SpecFile, guardrail: Guardrail, path: str, node: MappingNode | None
+) -> Iterator[GuardrailRow]:
+    """Return what a guardrail says of its failures; the file's own keys tell what else holds."""
+    policies = spec.policies.get(guardrail.id, spec.default_policies)
+    for key in POLICY_KEYS:
+        written = node.get(key.name) if node is not None else None
+        if written is None:
+            continue
+        asked = getattr(policies, key.name)
+        meaning = OPEN_WORDS
+        if isinstance(asked, Consequence):
+            meaning = words_of(asked, counted=key is not ON_SRM)
+        yield GuardrailRow(f"{path}.{key.name}", "", written, meaning)
 
 
 def _set_rows(

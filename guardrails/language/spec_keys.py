@@ -8,6 +8,7 @@ from experiments.language.types import choice_type
 from guardrails.language.entries import EXAMPLE
 from guardrails.language.kpis import KPIS_KEY
 from guardrails.language.sets import GUARDRAILS
+from guardrails.rules.failures import POLICY_KEYS
 
 NO_GUARDRAILS: Final = "no-guardrails"
 FEWER_CANCELLATIONS: Final = "fewer-cancellations"
@@ -30,6 +31,7 @@ GUARDRAIL_KEYS: Final = (
         [FEWER_CANCELLATIONS],
         default="none",
     ),
+    *POLICY_KEYS,
 )
 
 SPEC_KEYS: Final = (*EXPERIMENT_KEYS, *GUARDRAIL_KEYS)

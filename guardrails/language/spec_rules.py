@@ -15,6 +15,7 @@ from guardrails.language.kpis import KpiBook
 from guardrails.language.sets import Chosen, chosen_entries, own_entries, written_nodes
 from guardrails.language.spec_keys import FEWER_CANCELLATIONS, NO_GUARDRAILS
 from guardrails.rules import RULES, Guardrail, PromQL, Regression, turns_back
+from guardrails.rules.failures import check_policies
 from guardrails.rules.promql import check_query
 from metrics.catalogue import Better, KpiDefinition
 
@@ -88,6 +89,7 @@ def read_guardrails(record: Record, kpis: KpiBook) -> tuple[Chosen, ...]:
             hint = "rename one" if key == "id" else "give it an `id:`"
             entry.problem(key, f"the guardrail of line {lines[name]} is called `{name}` too", hint)
         lines.setdefault(name, chosen.at.at.line)
+        check_policies(entry)
         if guardrail is not None:
             guardrails.append(replace(chosen, guardrail=guardrail))
             _windows_close_in_time(record, entry, guardrail)

@@ -18,6 +18,7 @@ from guardrails.rules import (
 from guardrails.rules.baseline import Baseline
 from guardrails.rules.catastrophe import Catastrophe
 from guardrails.rules.common import Action, Side, may_turn_back
+from guardrails.rules.failures import COMPARED_KEYS, ON_SOURCE_ERROR, ON_SRM
 from guardrails.rules.freshness import Freshness
 from guardrails.rules.limit import Limit
 from guardrails.rules.promql import PromQL
@@ -51,13 +52,25 @@ class Rule:
 
 
 RULES: Final[Mapping[str, Rule]] = {
-    Regression.rule: Rule(regression.KEYS, regression.read_regression, regression.EXAMPLE),
-    Limit.rule: Rule(limit.KEYS, limit.read_limit, limit.EXAMPLE),
-    Catastrophe.rule: Rule(catastrophe.KEYS, catastrophe.read_catastrophe, catastrophe.EXAMPLE),
-    SampleRatio.rule: Rule(sample_ratio.KEYS, sample_ratio.read_sample_ratio, sample_ratio.EXAMPLE),
-    Freshness.rule: Rule(freshness.KEYS, freshness.read_freshness, freshness.EXAMPLE),
-    Baseline.rule: Rule(baseline.KEYS, baseline.read_baseline, baseline.EXAMPLE),
-    PromQL.rule: Rule(promql.KEYS, promql.read_promql, promql.EXAMPLE),
+    Regression.rule: Rule(
+        (*regression.KEYS, *COMPARED_KEYS), regression.read_regression, regression.EXAMPLE
+    ),
+    Limit.rule: Rule((*limit.KEYS, *COMPARED_KEYS), limit.read_limit, limit.EXAMPLE),
+    Catastrophe.rule: Rule(
+        (*catastrophe.KEYS, *COMPARED_KEYS), catastrophe.read_catastrophe, catastrophe.EXAMPLE
+    ),
+    SampleRatio.rule: Rule(
+        (*sample_ratio.KEYS, ON_SOURCE_ERROR, ON_SRM),
+        sample_ratio.read_sample_ratio,
+        sample_ratio.EXAMPLE,
+    ),
+    Freshness.rule: Rule(
+        (*freshness.KEYS, ON_SOURCE_ERROR), freshness.read_freshness, freshness.EXAMPLE
+    ),
+    Baseline.rule: Rule(
+        (*baseline.KEYS, ON_SOURCE_ERROR), baseline.read_baseline, baseline.EXAMPLE
+    ),
+    PromQL.rule: Rule((*promql.KEYS, ON_SOURCE_ERROR), promql.read_promql, promql.EXAMPLE),
 }
 
 WATCH_RULES: Final = frozenset({SampleRatio.rule, Freshness.rule, Baseline.rule})

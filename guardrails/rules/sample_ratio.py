@@ -12,14 +12,16 @@ with control, over the units of its attempt; a resumed one begins anew.
 Source: STATISTICS 1(c); Lindon & Malek (2022); DESIGN 9.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from experiments.language.amounts import Amount
 from experiments.language.reading import Key, Record
 from experiments.language.types import percent_type
 from guardrails.language.kpis import KpiBook
 from guardrails.rules.common import DRY_RUN_KEY, Action, id_key, readable, rule_key
+from guardrails.rules.failures import ON_SRM, Then
 from guardrails.rules.watching import Watching, watching_key, watching_values
 from metrics.stats.sample_ratio import ALPHA
 
@@ -63,8 +65,13 @@ def read_sample_ratio(record: Record, _kpis: KpiBook) -> SampleRatio | None:
     """Return the guardrail of a record; tell what is wrong and return ``None`` when it has none."""
     if not readable(record, len(record.place.report.problems)):
         return None
+    given: Mapping[str, Any] = record.get(ON_SRM.name) or {}
+    if "then" in given and record.has("action"):
+        record.problem(ON_SRM.name, "says what follows, and `action` does too", "keep one of them")
+        return None
     level: Amount | None = record.get("level")
+    action = Action.ALERT if given.get("then") == Then.ALERT else Action.HOLD
     return SampleRatio(
-        **watching_values(record, name=SampleRatio.rule, action=Action.HOLD),
+        **watching_values(record, name=SampleRatio.rule, action=action),
         level=level.share if level is not None else ALPHA,
     )

@@ -110,11 +110,9 @@ def driver():
 class JavaScriptClient:
     """One client of the driver, as `tests.clients.python_clients` has them."""
 
-    polls = False
-
     def __init__(self, driver, name, url, *, alias=None, **settings):
-        self._driver, self._name, self.exposes = driver, alias or name, "growthbook" in name
-        self.streams = name != "ofrep-provider"
+        self._driver, self._name = driver, alias or name
+        self.exposes = name != "ofrep-web-provider"
         given = {"client": name, "as": self._name, "url": url, "flag": KEY, "fallback": NOBODY}
         self._ask("open", **{**given, **settings})
 

@@ -20,8 +20,6 @@ with warnings.catch_warnings():
 
 class _Client:
     exposes = True
-    polls = False
-    streams = True
 
     def arms(self, contexts):
         return [self.arm(context) for context in contexts]
@@ -36,7 +34,7 @@ class Sync(_Client):
 
     def __init__(self, url, *, streaming, **settings):
         feature_repo.clear_cache()
-        self.polls, self.streams = not streaming, streaming
+        self._streaming = streaming
         self._plugin = GrowthBookTrackingPlugin(url, batch_size=50, batch_timeout=0.1)
         self._gb = GrowthBook(
             api_host=url,
@@ -57,7 +55,7 @@ class Sync(_Client):
         self._gb.log_event(name, properties)
 
     def close(self):
-        if self.streams:
+        if self._streaming:
             self._gb.stop_auto_refresh()
             feature_repo.stopAutoRefresh()
         self._gb.destroy()
@@ -104,8 +102,6 @@ class Async(_Client):
 
 class Ofrep(_Client):
     """``openfeature-provider-ofrep``: every evaluation is a request."""
-
-    streams = False
 
     def __init__(self, url):
         self._provider = OFREPProvider(url)

@@ -99,7 +99,7 @@ def test_help_lists_every_command():
     listed = [line.split()[0] for line in result.stdout.split("Commands:")[1].splitlines() if line]
     assert listed == [
         *["demo", "serve", "validate", "kpis", "schema", "apply", "plan"],
-        *["simulate", "status", "explain"],
+        *["simulate", "backtest", "status", "explain"],
         *[
             "revisions",
             "replay",
@@ -114,8 +114,8 @@ def test_help_lists_every_command():
             "events",
             "load",
         ],
-        *["quarantine", "forget", "backtest", "scenario", "backup", "export", "import"],
-        *["store", "channels"],
+        *["quarantine", "forget", "scenario", "backup", "export", "import"],
+        *["store", "channels", "keys"],
     ]
 
 
@@ -393,7 +393,7 @@ def test_every_command_has_an_example_that_it_accepts():
     from typer.main import get_command
 
     commands = dict(get_command(cli.app).commands)
-    for group in ("import", "store", "channels"):
+    for group in ("import", "store", "channels", "keys"):
         commands |= {f"{group} {n}": c for n, c in commands.pop(group).commands.items()}
     for name, command in commands.items():
         lines = (command.epilog or "").splitlines()

@@ -198,8 +198,10 @@ def test_nothing_is_promised_of_a_ramp_or_a_breach_in_shadow_mode():
 
 def test_what_happens_in_doubt_is_told():
     keys = of()
-    for case in ("an id is missing", "a guardrail has no data", "a source fails"):
-        assert not keys[f"({case})"].given
+    for case in ("(an id is missing)", "on_no_data", "on_source_error", "on_srm"):
+        assert not keys[case].given
+    assert keys["on_source_error"].value == "hold, paged after 30m"
+    assert "nobody is turned back" in keys["on_no_data"].meaning
     assert "order_id" in keys["(an id is missing)"].meaning
     assert keys["(an id is missing)"].value == "control"
     assert "(" not in explanation_lines(load_spec_file(FILES[0]))[-2]
@@ -209,3 +211,17 @@ def test_a_file_without_guardrails_says_that_nobody_is_protected():
     keys = of("ends: {after: 14d}\nacknowledge: [no-guardrails]\n")
     assert keys["guardrails"].meaning == "Nobody is protected."
     assert keys["acknowledge"].given
+
+
+def test_what_follows_from_failures_is_told_where_it_is_written():
+    own = of(
+        "ends: {after: 14d}\non_no_data: {then: stop, page_after: 2h}\n"
+        "guardrails: [{kpi: satisfaction, max_drop: 3%, on_source_error: alert}]\n"
+    )
+    assert own["on_no_data"].given
+    assert own["on_no_data"].meaning == (
+        "Units enter, and there is nothing to compare: nobody is turned back. The ramp stands "
+        "still, and people are told after 3 checks in a row. After 2h people are paged and the "
+        "experiment is stopped: everybody gets control."
+    )
+    assert own["guardrails[0].on_source_error"].meaning.startswith("Nothing waits for it")

@@ -1,0 +1,121 @@
+"""``keys``: what opens a service, made and revoked where its files are."""
+
+import getpass
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from console.output import CommandError, print_json, say, warn
+from console.tables import add, show, table
+from experiments.database import ControlPlane
+from experiments.migrations import NEWEST, revision_of
+from guardrails import keys
+from guardrails.files import CONTROL
+from guardrails.keys import KeyView
+from guardrails.words import instant
+
+
+def create(data: Path, name: str, scope: str, *, as_json: bool) -> None:
+    """Make a key and print it; on a terminal with what to do with it."""
+    with _control(data, make=True) as control, control.transaction() as session:
+        key = keys.create(session, name, scope, actor=_actor(), now=_now())
+    if as_json:
+        print_json({"name": name, "scope": scope, "key": key})
+        return
+    say(key)
+    if sys.stdout.isatty():
+        warn(
+            f"the key '{name}' of the scope '{scope}'. Keep it now: it is shown once.\n"
+            "It is sent as `Authorization: Bearer KEY`."
+        )
+
+
+def listed(data: Path, *, as_json: bool) -> None:
+    """Print every key that was ever made."""
+    with _control(data) as control, control.reading() as session:
+        known = keys.views(session)
+    if as_json:
+        print_json({"keys": known})
+        return
+    if not known:
+        say("no key was made yet: `turnback keys create NAME --scope ingest` makes one")
+        return
+    rows = table("name", "scope", "made", "by", "last used", "state", whole=("name", "scope"))
+    for each in known:
+        used = "never" if each.last_used_at is None else instant(each.last_used_at)
+        made = f"{each.created_at:%Y-%m-%d}"
+        add(rows, each.name, each.scope, made, each.created_by, used, _state(each))
+    show(rows)
+
+
+def revoke(data: Path, name: str, *, as_json: bool) -> None:
+    """Revoke a key and say so."""
+    with _control(data) as control, control.transaction() as session:
+        done = keys.revoke(session, name, now=_now())
+        left = keys.made(session)
+    if as_json:
+        print_json(done)
+        return
+    say(f"the key '{name}' opens nothing any more")
+    if not left.known:
+        warn(
+            "no key is left: a service with none in its settings lets nobody in; "
+            "`turnback keys create NAME --scope admin` makes one"
+        )
+
+
+def _state(key: KeyView) -> str:
+    if key.revoked_at is None:
+        return "in force"
+    return f"revoked {key.revoked_at:%Y-%m-%d}"
+
+
+@contextmanager
+def _control(data: Path, *, make: bool = False) -> Generator[ControlPlane]:
+    """Open the control plane of a folder, also while a service runs on it.
+
+    Raises:
+        CommandError: There is none, or one of another version, which only its service may change.
+    """
+    path = data / CONTROL
+    there = path.is_file()
+    if not there and not make:
+        raise CommandError(
+            f"{data}: no control plane is here ({CONTROL})",
+            hint="give the folder that `turnback serve --data` was given",
+            code="no_control_plane",
+        )
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    control = ControlPlane(f"sqlite:///{path}")
+    try:
+        if there:
+            _require_newest(control, path)
+        else:
+            control.create()
+        yield control
+    finally:
+        control.close()
+
+
+def _require_newest(control: ControlPlane, path: Path) -> None:
+    with control.engine.connect() as connection:
+        found = revision_of(connection)
+    if found != NEWEST:
+        raise CommandError(
+            f"{path}: its tables are of another version (revision {found}, not {NEWEST})",
+            hint="start `turnback serve` of this version on it once, then try again",
+            code="other_version",
+        )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _actor() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "cli"

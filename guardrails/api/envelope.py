@@ -1,0 +1,109 @@
+"""What every answer of the API has around it: a request id, safe headers, a record of changes."""
+
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from urllib.parse import unquote
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from guardrails.admission import Admission
+from guardrails.audit import Call
+from guardrails.logs import request_id
+
+READS = frozenset({"GET", "HEAD", "OPTIONS"})
+ADMIN = "/api/v1/"
+HOT = ("/ofrep/", "/api/v1/events", "/track", "/sub/", "/api/features/", "/api/v1/alerts")
+"""Evaluations, events and streams have checks, limits and headers of their own."""
+
+UNADMITTED = frozenset({401, 403, 404, 405, 429})
+"""Who was not let in, or asked for what is not there, changed nothing."""
+
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LONGEST = 200
+
+logger = logging.getLogger("turnback.audit")
+
+
+class Envelope:
+    """Middleware around everything but the hot routes.
+
+    Every answer has ``X-Request-ID`` (the caller's own where it sent one), and headers that keep
+    browsers from guessing types and other sites from framing. A call that was let in to change
+    something is recorded with its key, actor and status.
+
+    Args:
+        app: What answers.
+        admission: Returns what knows keys and keeps calls.
+        now: The clock.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        admission: Callable[[], Admission],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._app = app
+        self._admission = admission
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["path"].startswith(HOT):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-request-id", "")
+        request = given if _ID.fullmatch(given) else uuid.uuid4().hex
+        status = 500
+
+        async def dressed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = MutableHeaders(scope=message)
+                own["X-Request-ID"] = request
+                own.setdefault("X-Content-Type-Options", "nosniff")
+                own.setdefault("X-Frame-Options", "DENY")
+                own.setdefault("Referrer-Policy", "no-referrer")
+                own.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        token = request_id.set(request)
+        try:
+            await self._app(scope, receive, dressed)
+        finally:
+            request_id.reset(token)
+            if _changes(scope) and status not in UNADMITTED:
+                await self._keep(scope, headers, request, status)
+
+    async def _keep(self, scope: Scope, headers: Headers, request: str, status: int) -> None:
+        name = self._admission().key_name(headers.get("authorization"), headers.get("x-api-key"))
+        call = Call(
+            at=self._now(),
+            key=name or "",
+            actor=_readable(unquote(headers.get("x-turnback-actor", "api"))),
+            method=scope["method"],
+            path=_readable(scope["path"]),
+            status=status,
+            request=request,
+        )
+        try:
+            await run_in_threadpool(self._admission().record, call)
+        except Exception:
+            logger.exception("a call could not be recorded: %s", call)
+
+
+def _changes(scope: Scope) -> bool:
+    return scope["method"] not in READS and scope["path"].startswith(ADMIN)
+
+
+def _readable(text: str) -> str:
+    """Return a text that fits the record: other people's bytes are no lines and no bells."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_LONGEST])
