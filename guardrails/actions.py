@@ -5,7 +5,12 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from experiments.errors import ConflictError, InvalidRequestError, UnknownVariantError
+from experiments.errors import (
+    ConflictError,
+    IllegalTransitionError,
+    InvalidRequestError,
+    UnknownVariantError,
+)
 from experiments.lifecycle import Move, State, move, require
 from experiments.repository import (
     NOT_APPROVED,
@@ -90,6 +95,8 @@ def roll_back(
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     treatment = _treatment(session, record, loaded, variant)
+    if record.state == State.FINISHED and record.shipped != variant:
+        raise IllegalTransitionError(state=record.state, action="roll_back", legal=())
     _require(session, record, loaded, "roll_back")
     if treatment.state != "live":
         raise ConflictError(
