@@ -223,7 +223,7 @@ def change_state(
     )
     message(
         session,
-        key=f"{after.value}:{record.key}/{record.seed}@{asked.at.isoformat()}",
+        key=f"{after.value}:{record.key}/{record.seed}/t{done.id}",
         kind="continued" if step is Move.CONTINUE else after.value,
         experiment=record.key,
         variant=None,
