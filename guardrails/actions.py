@@ -28,6 +28,7 @@ from experiments.repository import (
 )
 from experiments.spec import Mode
 from guardrails.beginning import begin_treatments
+from guardrails.cooldown import require_cool
 from guardrails.going_on import step_anew
 from guardrails.loaded import Loaded, observe_for
 from guardrails.rollback import message, record_rollback
@@ -120,20 +121,27 @@ def roll_back(
 
 
 def resume(
-    session: Session, record: ExperimentRecord, loaded: Loaded, variant: str, asked: Asked
+    session: Session,
+    record: ExperimentRecord,
+    loaded: Loaded,
+    variant: str,
+    asked: Asked,
+    *,
+    settings: EngineSettings,
 ) -> TransitionRecord:
     """Begin a new attempt: a new phase, in which alone units count for it.
 
     Raises:
         UnknownVariantError: No such treatment.
         IllegalTransitionError: The experiment is no longer running, or not yet.
-        ConflictError: It is live.
+        ConflictError: It is live, or the engine turned it back less than the cooldown ago.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     treatment = _treatment(session, record, loaded, variant)
     _require(session, record, loaded, "resume")
     if treatment.state == "live":
         raise ConflictError(f"{variant} of {record.key} is live", hint="nothing to resume")
+    require_cool(session, record, treatment, asked.at, settings.cooldown)
     number = len(load_phases(session, record.key, record.seed)) + 1
     insert_phase(
         session,
