@@ -10,6 +10,7 @@ How an answer is reached, in this order, and its OFREP reason:
 situation                                   variant      reason
 ==========================================  ===========  =====================================
 observing, finished, stopped                control      ``STATIC``
+finished, and a treatment was shipped       (see below)
 paused                                      control      ``DISABLED``
 draft, and no override of the unit's id     control      ``STATIC``
 the context holds no id of the unit         control      ``UNKNOWN``
@@ -22,6 +23,9 @@ outside of the traffic                      control      ``SPLIT``
 in an arm                                   that arm     ``SPLIT``, the only one that counts
 in a treatment that was rolled back         control      ``DISABLED``
 ==========================================  ===========  =====================================
+
+Once a treatment was shipped, an id is wanted, audience and holdout are asked as above, and all
+others get that treatment: ``STATIC``, and no exposure.
 
 A unit in an arm counts from its exposure: the evaluation itself, or with ``exposure: event``
 the event that the application sends.
@@ -76,6 +80,7 @@ class Serving:
             with a layer but no buckets nobody takes part.
         holdout: Share of all units the global holdout keeps out of it, 0-1, fixed when the
             seed began.
+        shipped: Treatment that everybody who may take part gets once it is finished.
     """
 
     state: str
@@ -83,6 +88,14 @@ class Serving:
     rolled_back: frozenset[str] = frozenset()
     layer: tuple[Interval, ...] = ()
     holdout: float = 0.0
+    shipped: str | None = None
+
+    @property
+    def winner(self) -> str | None:
+        """Treatment that is served to everybody who may take part, ``None`` while none is."""
+        if self.state != "finished" or self.shipped in self.rolled_back:
+            return None
+        return self.shipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +227,8 @@ def _plan(spec: ExperimentSpec, serving: Serving) -> Plan:
     answers = _Answers(spec)
     running, turned_back = serving.state == "running", serving.rolled_back - {CONTROL}
     outside = answers.code(CONTROL, Reason.SPLIT)
-    everybody = None
-    if not running:
+    everybody, winner = None, serving.winner
+    if not running and winner is None:
         reason = Reason.DISABLED if serving.state == "paused" else Reason.STATIC
         everybody = answers.code(CONTROL, reason)
     forced = {
@@ -233,6 +246,8 @@ def _plan(spec: ExperimentSpec, serving: Serving) -> Plan:
         for arm in spec.variants
     ]
     ranges = bucket_ranges([arm.weight for arm in spec.variants], serving.traffic)
+    if winner is not None:
+        ranges, arms = [(0.0, 1.0)], [answers.code(winner, Reason.STATIC)]
     nobody = answers.code(CONTROL, Reason.UNKNOWN)
     untargeted = answers.code(CONTROL, Reason.TARGETING_MATCH)
     return Plan(
@@ -244,7 +259,7 @@ def _plan(spec: ExperimentSpec, serving: Serving) -> Plan:
         forced=forced,
         matches=compile_audience(spec.audience),
         held_out=buckets_below(serving.holdout),
-        layer_seed="" if spec.layer is None else layer_seed(spec.layer.name),
+        layer_seed="" if spec.layer is None or winner is not None else layer_seed(spec.layer.name),
         owned=owned_buckets(serving.layer),
         seed=spec.hash_seed,
         codes=_bucket_codes(ranges, arms, outside=outside),

@@ -32,7 +32,7 @@ def growthbook_payload(experiments: Iterable[CompiledExperiment]) -> dict[str, A
     for compiled in experiments:
         spec, serving = compiled.spec, compiled.serving
         features[spec.key] = growthbook_feature(spec, serving)
-        if serving.state == "running" and serving.holdout > 0:
+        if (serving.state == "running" or serving.winner) and serving.holdout > 0:
             features[_holdout_name(spec, serving)] = _holdout_feature(spec, serving)
         nulls = [
             {"condition": _ids_condition(spec.unit, ids), "force": name}
@@ -55,6 +55,8 @@ def growthbook_feature(spec: ExperimentSpec, serving: Serving) -> dict[str, Any]
     rules = _override_rules(spec, serving)
     if serving.state == "running":
         rules += [*_turned_back_rules(spec, serving), _experiment_rule(spec, serving)]
+    if serving.winner is not None:
+        rules.append(_shipped_rule(spec, serving, serving.winner))
     return {"defaultValue": spec.variant(CONTROL).flow, "rules": rules}
 
 
@@ -88,11 +90,29 @@ def _experiment_rule(spec: ExperimentSpec, serving: Serving) -> dict[str, Any]:
     if spec.layer is not None:
         owned = [[start / BUCKETS, stop / BUCKETS] for start, stop in serving.layer]
         rule["filters"] = [_filter(layer_seed(spec.layer.name), spec.unit, owned)]
-    if serving.holdout > 0:
-        # said of those who take part: a `force` of null would be skipped by some SDKs
-        parent = {"id": _holdout_name(spec, serving), "condition": {"value": _TAKES_PART}}
-        rule["parentConditions"] = [parent]
-    return rule
+    return rule | _not_held_out(spec, serving)
+
+
+def _not_held_out(spec: ExperimentSpec, serving: Serving) -> dict[str, Any]:
+    if serving.holdout <= 0:
+        return {}
+    # said of those who take part: a `force` of null would be skipped by some SDKs
+    parent = {"id": _holdout_name(spec, serving), "condition": {"value": _TAKES_PART}}
+    return {"parentConditions": [parent]}
+
+
+def _shipped_rule(spec: ExperimentSpec, serving: Serving, winner: str) -> dict[str, Any]:
+    """Serve the winner to the audience: whoever has an id, as a coverage of 1 asks for one."""
+    return {
+        "id": f"shipped:{winner}",
+        **_audience(spec),
+        "force": spec.variant(winner).flow,
+        "coverage": 1,
+        "hashAttribute": spec.unit,
+        "hashVersion": 2,
+        "seed": spec.hash_seed,
+        **_not_held_out(spec, serving),
+    }
 
 
 def _turned_back_rules(spec: ExperimentSpec, serving: Serving) -> list[dict[str, Any]]:

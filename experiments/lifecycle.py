@@ -56,7 +56,7 @@ ACTIONS = ("start", "pause", "continue", "approve", "stop", "roll_back", "resume
 
 _TREATED = {
     "approve": frozenset({State.RUNNING, State.PAUSED}),
-    "roll_back": CHECKED,
+    "roll_back": CHECKED | {State.FINISHED},  # of what was shipped
     "resume": frozenset({State.RUNNING, State.PAUSED}),
 }
 """Actions that change no state of the experiment, and the states in which they make sense."""

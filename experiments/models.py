@@ -67,6 +67,7 @@ class ExperimentRow(SQLModel, table=True):
     layer: str | None = Field(default=None, index=True)
     layer_buckets: list[Any] = json_column()
     holdout: float = 0.0
+    shipped: str | None = None
     checks: int = 0
     last_tick_at: datetime | None = instant(nullable=True)
     watermark: int = large(0)

@@ -31,6 +31,7 @@ class ExperimentRecord:
         layer: Name of the layer whose buckets it owns, ``None`` for none.
         layer_buckets: Those buckets, [start, stop) pairs.
         holdout: Share of all units the global holdout keeps out, fixed when the seed began.
+        shipped: Treatment that everybody gets once it is finished (``auto_ship``).
     """
 
     key: str
@@ -52,6 +53,7 @@ class ExperimentRecord:
     layer: str | None = None
     layer_buckets: Sequence[Sequence[int]] = ()
     holdout: float = 0.0
+    shipped: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def _columns(table: str, names: str, order: str) -> Select[Any]:
 
 
 _EXPERIMENTS = _columns(
-    "experiment", "key revision seed state step layer_buckets holdout", order="key"
+    "experiment", "key revision seed state step layer_buckets holdout shipped", order="key"
 )
 _TREATMENTS = _columns(
     "treatment", "experiment variant seed attempt state", order="experiment variant seed attempt"
@@ -145,7 +147,7 @@ def served_facts(session: Session) -> tuple[tuple[object, ...], ...]:
     experiments = connection.execute(_EXPERIMENTS)
     treatments = connection.execute(_TREATMENTS)
     return (
-        *((*facts[:5], repr(facts[5]), facts[6]) for facts in map(tuple, experiments)),
+        *((*facts[:5], repr(facts[5]), *facts[6:]) for facts in map(tuple, experiments)),
         *map(tuple, treatments),
     )
 

@@ -175,6 +175,8 @@ class ExperimentSpec:
         holdout: Whether the service's global holdout stays out of it.
         starts: Instant of the first exposure, ``manual``, or ``None``: when it is applied.
         freeze: When the ramp does not advance.
+        auto_ship: Whether the treatment that is advised to be shipped is served to the whole
+            audience once the run is over.
     """
 
     key: str
@@ -201,6 +203,7 @@ class ExperimentSpec:
     holdout: bool = True
     starts: datetime | str | None = None
     freeze: tuple[Freeze, ...] = ()
+    auto_ship: bool = False
 
     @property
     def control(self) -> str:

@@ -1,11 +1,16 @@
 """What people do to experiments by hand. Each runs inside the caller's transaction."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlmodel import Session
 
-from experiments.errors import ConflictError, InvalidRequestError, UnknownVariantError
+from experiments.errors import (
+    ConflictError,
+    IllegalTransitionError,
+    InvalidRequestError,
+    UnknownVariantError,
+)
 from experiments.lifecycle import Move, State, move, require
 from experiments.repository import (
     NOT_APPROVED,
@@ -23,7 +28,7 @@ from experiments.repository import (
 )
 from experiments.spec import Mode
 from guardrails.beginning import begin_treatments
-from guardrails.consequences import ENGINE
+from guardrails.cooldown import require_cool
 from guardrails.going_on import step_anew
 from guardrails.loaded import Loaded, observe_for
 from guardrails.rollback import message, record_rollback
@@ -31,13 +36,9 @@ from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
 from guardrails.standing import paused_since, pointless
 from guardrails.tidings import after_change, become_title, explain_command
-from guardrails.words import instant
 
 NOTE = "note"
 """Where a note on the timeline says it leads: nowhere."""
-
-COOLDOWN = timedelta(hours=24)
-"""How long a treatment rests that was resumed and did harm again: nothing goes on and off."""
 
 LONGEST_TEXT = 2_000
 """Characters of a reason or a name."""
@@ -95,6 +96,8 @@ def roll_back(
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     treatment = _treatment(session, record, loaded, variant)
+    if record.state == State.FINISHED and record.shipped != variant:
+        raise IllegalTransitionError(state=record.state, action="roll_back", legal=())
     _require(session, record, loaded, "roll_back")
     if treatment.state != "live":
         raise ConflictError(
@@ -118,21 +121,27 @@ def roll_back(
 
 
 def resume(
-    session: Session, record: ExperimentRecord, loaded: Loaded, variant: str, asked: Asked
+    session: Session,
+    record: ExperimentRecord,
+    loaded: Loaded,
+    variant: str,
+    asked: Asked,
+    *,
+    settings: EngineSettings,
 ) -> TransitionRecord:
     """Begin a new attempt: a new phase, in which alone units count for it.
 
     Raises:
         UnknownVariantError: No such treatment.
         IllegalTransitionError: The experiment is no longer running, or not yet.
-        ConflictError: It is live, or it rests after it did harm more than once.
+        ConflictError: It is live, or the engine turned it back less than the cooldown ago.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
     treatment = _treatment(session, record, loaded, variant)
     _require(session, record, loaded, "resume")
     if treatment.state == "live":
         raise ConflictError(f"{variant} of {record.key} is live", hint="nothing to resume")
-    _rested(session, record, treatment, asked.at)
+    require_cool(session, record, treatment, asked.at, settings.cooldown)
     number = len(load_phases(session, record.key, record.seed)) + 1
     insert_phase(
         session,
@@ -183,28 +192,6 @@ def resume(
     return done
 
 
-def _rested(
-    session: Session, record: ExperimentRecord, treatment: TreatmentRecord, now: datetime
-) -> None:
-    """Refuse a third attempt soon after the second one did harm; a person's own undo is free.
-
-    Raises:
-        ConflictError: It was resumed before, the engine turned it back again, and the cooldown is
-            not over.
-    """
-    back = treatment.rolled_back_at
-    if back is None or treatment.attempt == 1 or now >= back + COOLDOWN:
-        return
-    done = [t for t in load_transitions(session, record.key) if t.variant == treatment.variant]
-    if any(t.at == back and t.after == "rolled_back" and t.actor != ENGINE for t in done):
-        return
-    raise ConflictError(
-        f"{treatment.variant} of {record.key} was resumed before and did harm again: its cooldown "
-        f"lasts until {instant(back + COOLDOWN)}",
-        hint="find out why first; a file with a raised seed begins the experiment anew",
-    )
-
-
 def change_state(
     session: Session,
     record: ExperimentRecord,
@@ -236,7 +223,7 @@ def change_state(
     )
     message(
         session,
-        key=f"{after.value}:{record.key}/{record.seed}@{asked.at.isoformat()}",
+        key=f"{after.value}:{record.key}/{record.seed}/t{done.id}",
         kind="continued" if step is Move.CONTINUE else after.value,
         experiment=record.key,
         variant=None,

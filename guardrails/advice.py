@@ -27,6 +27,7 @@ from guardrails.levels import treated_part
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding, Outcome
 from guardrails.planning.goal import GOAL_ALPHA
+from guardrails.rules import Limit
 from guardrails.words import instant
 from metrics.cells import Snapshot
 from metrics.stats.sample_ratio import ALPHA as SPLIT_LEVEL
@@ -277,6 +278,23 @@ def _together(told: tuple[TreatmentAdvice, ...]) -> Advice:
 def _goal_gain(told: TreatmentAdvice) -> float:
     goal = next(m for m in told.metrics if m.role is Role.SUCCESS)
     return goal.gain
+
+
+def shipped(loaded: Loaded, advice: Advice, findings: Sequence[Finding]) -> str | None:
+    """Return the treatment that ``auto_ship`` serves to everybody, ``None`` for control.
+
+    Beside the advice to ship it, every limit must be proven to be kept.
+    """
+    if not loaded.spec.experiment.auto_ship or advice.recommended is not Recommended.SHIP:
+        return None
+    limits = [
+        f
+        for f in findings
+        if f.treatment == advice.treatment
+        and loaded.rules[f.guardrail].rule == Limit.rule
+        and not loaded.rules[f.guardrail].dry_run
+    ]
+    return advice.treatment if all(f.outcome is Outcome.PASS for f in limits) else None
 
 
 def advice_to_json(advice: Advice) -> dict[str, Any]:

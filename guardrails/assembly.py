@@ -154,6 +154,7 @@ def assemble(
         clock=clock,
         flush=flush,
         settings=EngineSettings(
+            cooldown=settings.cooldown,
             suspended=settings.suspend,
             channels=channels,
             holdout=settings.holdout,

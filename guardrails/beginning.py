@@ -78,6 +78,7 @@ def fresh_values(
         "layer": spec.layer.name if spec.layer is not None else None,
         "layer_buckets": [list(interval) for interval in buckets],
         "holdout": asked.holdout if spec.holdout else 0.0,
+        "shipped": None,
     }
 
 

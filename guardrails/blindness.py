@@ -53,7 +53,9 @@ def _pages(sight: Sight, spell: Spell, at: datetime) -> bool:
     """Return whether a deadline has passed that still means something."""
     if spell.consequence.then in ENDING and sight.record.state != "running":
         return False  # everybody has control already
-    return spell.late(at, since=_from(sight, spell))
+    # people are told first, also where checks are further apart than the deadline
+    after_told = spell.checks > spell.consequence.alert_after
+    return after_told and spell.late(at, since=_from(sight, spell))
 
 
 def _grouped(spells: Iterable[Spell]) -> _Groups:

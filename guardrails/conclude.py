@@ -9,7 +9,7 @@ from datetime import datetime
 
 from experiments.lifecycle import State
 from experiments.repository import ExperimentRecord, TreatmentRecord
-from guardrails.advice import advice_to_json, advise
+from guardrails.advice import advice_to_json, advise, shipped
 from guardrails.decide import Decision, decide
 from guardrails.judge_query import Series
 from guardrails.loaded import Loaded
@@ -92,5 +92,9 @@ def conclude(loaded: Loaded, inputs: Inputs) -> tuple[tuple[Finding, ...], Decis
     decision = decide(findings, standing, now=at)
     if decision.become == State.FINISHED:
         advice = advise(loaded, record, inputs.treatments, snapshot, findings)
-        decision = replace(decision, advice=advice_to_json(advice))
+        decision = replace(
+            decision,
+            advice=advice_to_json(advice),
+            ship=shipped(loaded, advice, findings) if standing.acting else None,
+        )
     return findings, decision

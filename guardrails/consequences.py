@@ -19,6 +19,9 @@ from guardrails.spells import UNLIKE_ARMS
 from guardrails.tidings import after_breach, after_change, become_title, facts_of
 from guardrails.words import again_words, command, duration, instant, percent
 
+SHIPPED = "shipped"
+"""What a treatment becomes that the audience gets once the run is over."""
+
 ENGINE = "turnback"
 """Who acts when nobody asked."""
 
@@ -64,6 +67,8 @@ def act(
         done.append(_advance(session, sight, at=at, evaluation=evaluation))
     if decision.become is not None:
         done.append(_become(session, sight, decision.become, at=at, evaluation=evaluation))
+    if decision.ship is not None:
+        done.append(_ship(session, sight, decision.ship, at=at, evaluation=evaluation))
     return tuple(done)
 
 
@@ -138,6 +143,40 @@ def _tell_advice(session: Session, sight: Sight, evidence: dict[str, Any], *, at
         evidence=evidence,
         channels=sight.loaded.channels,
         facts=after_change(record.key, "finished"),
+    )
+
+
+def _ship(
+    session: Session, sight: Sight, treatment: str, *, at: datetime, evaluation: int
+) -> TransitionRecord:
+    """Record that the audience gets a treatment from now on, and tell it."""
+    record, advice = sight.record, sight.decision.advice or {}
+    reason = f"auto_ship: {advice['words']}"
+    undo = command("roll-back", f"{record.key} {treatment}")
+    message(
+        session,
+        key=f"shipped:{record.key}/{record.seed}",
+        kind="shipped",
+        experiment=record.key,
+        variant=treatment,
+        at=at,
+        title=f"{record.key}: the audience gets {treatment} from now on",
+        text=f"{reason} {undo} gives everybody control again.",
+        evidence=advice_of(sight, advice),
+        channels=sight.loaded.channels,
+        facts={"next": undo},
+    )
+    return insert_transition(
+        session,
+        experiment=record.key,
+        variant=treatment,
+        before="live",
+        after=SHIPPED,
+        at=at,
+        actor=ENGINE,
+        reason=reason,
+        evidence=advice_of(sight, advice),
+        evaluation=evaluation,
     )
 
 

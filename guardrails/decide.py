@@ -58,6 +58,7 @@ class Decision:
         ended: Spells of blindness that ended, for telling.
         open: At the end, what was neither proven harmful nor safe: control is kept.
         advice: What is advised where the run is over (``guardrails.advice``), as JSON.
+        ship: Treatment that everybody gets from now on (``auto_ship``), ``None`` for control.
     """
 
     rollbacks: tuple[Finding, ...] = ()
@@ -73,6 +74,7 @@ class Decision:
     ended: tuple[Spell, ...] = ()
     open: tuple[Finding, ...] = ()
     advice: Mapping[str, Any] | None = None
+    ship: str | None = None
 
 
 def decide(findings: Sequence[Finding], standing: Standing, *, now: datetime) -> Decision:

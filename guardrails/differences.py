@@ -35,6 +35,7 @@ _NAMED: Final = {"variants": "variant", "ramp": "ramp step", "guardrails": "guar
 _SAME: Final[Mapping[str, Callable[[ExperimentSpec], Any]]] = {
     "ramp": lambda spec: spec.ramp,
     "goal": lambda spec: spec.goal,
+    "auto_ship": lambda spec: spec.auto_ship,
     "watch": lambda spec: spec.watch,
     "ends": lambda spec: spec.ends,
     "seed": lambda spec: spec.seed,

@@ -268,10 +268,13 @@ class Engine(Reading):
         Raises:
             UnknownExperimentError: No such experiment.
             UnknownVariantError: No such treatment.
-            ConflictError: It is live, or the experiment is over.
+            ConflictError: It is live, the experiment is over, or the engine turned it back less
+                than the cooldown ago.
         """
         asked = Asked(actor=actor, reason=reason, at=self._clock.now())
-        return self._act(key, lambda s, r, x: resume(s, r, x, variant, asked))
+        return self._act(
+            key, lambda s, r, x: resume(s, r, x, variant, asked, settings=self.settings)
+        )
 
     def move(self, key: str, step: Move, *, reason: str, actor: str) -> TransitionView:
         """Start, pause, continue or stop an experiment.

@@ -257,6 +257,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
         "ask": decision.ask,
         "anew": decision.anew,
         "advice": decision.advice,
+        "ship": decision.ship,
         "words": decision.words,
     }
 

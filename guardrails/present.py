@@ -23,7 +23,7 @@ from guardrails.present_run import advice_of, layer_view, ramp_views, waiting_wo
 from guardrails.repository import Monitor
 from guardrails.rules import WATCH_RULES
 from guardrails.rules.failures import Open
-from guardrails.standing import paused_since, pointless, standing_of
+from guardrails.standing import paused_since, pointless, standing_of, winner_of
 from guardrails.views import (
     ExperimentView,
     GuardrailView,
@@ -128,6 +128,7 @@ def experiment_view(known: Known) -> ExperimentView:
             State(record.state), pointless=pointless(record, known.loaded, known.treatments)
         ),
         advice=advice_of(record, known.transitions),
+        shipped=winner_of(record, known.treatments),
     )
 
 
@@ -224,6 +225,7 @@ def transition_view(record: TransitionRecord) -> TransitionView:
 def _variants(known: Known, body: Mapping[str, Any]) -> tuple[VariantView, ...]:
     exposed: Mapping[str, int] = body.get("exposed", {})
     open_now = known.record.state == "running"
+    winner = winner_of(known.record, known.treatments)
     reached = traffic_of(known.loaded, known.record) * reach_of(known.record)
     views: list[VariantView] = []
     for variant in known.loaded.spec.experiment.variants:
@@ -235,7 +237,11 @@ def _variants(known: Known, body: Mapping[str, Any]) -> tuple[VariantView, ...]:
                 name=variant.name,
                 state=state,
                 weight=variant.weight,
-                share=reached * variant.weight if served else 0.0,
+                share=1.0 - known.record.holdout
+                if variant.name == winner
+                else reached * variant.weight
+                if served
+                else 0.0,
                 exposed=int(exposed.get(variant.name, 0)),
                 attempt=1 if treatment is None else treatment.attempt,
                 flow=variant.flow,

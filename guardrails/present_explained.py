@@ -12,6 +12,7 @@ from guardrails.outcome import Outcome
 from guardrails.past import notes_words
 from guardrails.present import Known
 from guardrails.rules import WATCH_RULES, Action, PromQL
+from guardrails.standing import winner_of
 from guardrails.views import ExperimentView, Explanation, GuardrailView, RollbackView
 from guardrails.words import duration, instant, percent
 
@@ -86,7 +87,10 @@ def _state_words(known: Known) -> str:
         return f"{known.record.key} is running; no treatment is turned back."
     since = [t for t in known.transitions if t.variant is None and t.after == state.value]
     told = f" since {instant(since[-1].at)}, by {since[-1].actor}" if since else ""
-    return f"{known.record.key} is {state.value}{told}: everybody gets control."
+    gets = "everybody gets control"
+    if winner := winner_of(known.record, known.treatments):
+        gets = f"the audience gets {winner}, shipped by `auto_ship`"
+    return f"{known.record.key} is {state.value}{told}: {gets}."
 
 
 def _earlier(rollback: TransitionRecord) -> str:

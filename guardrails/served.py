@@ -53,6 +53,7 @@ def compile_all(
             rolled_back=standing.rolled_back,
             layer=tuple((start, stop) for start, stop in record.layer_buckets),
             holdout=record.holdout,
+            shipped=record.shipped,
         )
         spec, held = loaded.spec.experiment, known.get(record.key)
         if held is None or held.spec is not spec or held.serving != serving:
@@ -60,7 +61,7 @@ def compile_all(
         compiled[record.key] = held
         facts.append(
             f"{record.key} {loaded.spec.sha256} {record.seed} {record.state} {traffic} "
-            f"{sorted(standing.rolled_back)} {serving.layer} {serving.holdout}"
+            f"{sorted(standing.rolled_back)} {serving.layer} {serving.holdout} {serving.winner}"
         )
     version = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
     return ServedConfig(version, compiled)

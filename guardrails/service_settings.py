@@ -48,6 +48,14 @@ def _kept_for(given: object) -> timedelta:
     return length
 
 
+def _length(given: object) -> timedelta:
+    """Return a length of time, none at all included."""
+    length = parse_duration(given) if isinstance(given, str) else given
+    if not isinstance(length, timedelta) or length < timedelta(0):
+        raise ValueError("must be a length of time, written like 15m, or 0s for none")
+    return length
+
+
 def _queries(queries: dict[str, str]) -> dict[str, str]:
     for name, query in queries.items():
         if not name.strip() or not query.strip():
@@ -107,6 +115,9 @@ class Settings(BaseSettings):
     exposure_flush_ms: int = Field(200, gt=0, description="Time between writes of exposures.")
     exposure_buffer: int = Field(100_000, gt=0, description="First exposures that may wait.")
     log_format: Format = Field("text", description="Of the service's log: text, or json.")
+    cooldown: Annotated[timedelta, BeforeValidator(_length)] = Field(
+        timedelta(minutes=15), description="Time after a rollback for harm before a resume."
+    )
     suspend: bool = Field(False, description="Watch and act on nothing.")
     checks: bool = Field(True, description="Run due checks; off in demo mode.")
     ring_seconds: float = Field(0.5, gt=0, description="Time between looks at what is due.")

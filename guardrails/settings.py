@@ -34,6 +34,7 @@ class EngineSettings:
 
     Attributes:
         grace: Time after a rollback before its verification begins.
+        cooldown: Time after a rollback of the engine's before a person may resume the treatment.
         evidence_every: Evidence is stored at looks, changes of outcome and this often.
         suspended: Watch and act on nothing.
         channels: Where messages go, by the names spec files use in ``notify``; every message
@@ -48,6 +49,7 @@ class EngineSettings:
     """
 
     grace: timedelta = timedelta(minutes=15)
+    cooldown: timedelta = timedelta(minutes=15)
     evidence_every: timedelta = timedelta(hours=1)
     suspended: bool = False
     channels: Mapping[str, Channel] = field(default_factory=dict[str, Channel])

@@ -21,6 +21,7 @@ from guardrails.language.spec_keys import SPEC_KEYS
 from guardrails.language.spec_rules import (
     Acknowledgements,
     ServerNames,
+    check_auto_ship,
     check_kpis,
     check_protection,
     check_server,
@@ -160,6 +161,7 @@ def _check(record: Record, kpis: KpiBook) -> tuple[Chosen, ...]:
     chosen = read_guardrails(record, kpis)
     guardrails = [c.guardrail for c in chosen if c.guardrail is not None]
     check_protection(record, guardrails, acknowledgements)
+    check_auto_ship(record, guardrails)
     check_kpis(record, kpis, acknowledgements)
     acknowledgements.tell_needless()
     return chosen

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from experiments.lifecycle import State
 from experiments.repository import ExperimentRecord, TransitionRecord, TreatmentRecord
 from experiments.spec import Mode
 from guardrails.decide import Standing
@@ -85,8 +86,16 @@ def pointless(
     step, last = loaded.steps[record.step], record.step + 1 >= len(loaded.steps)
     waits = step.approval and not last and record.approved != record.step
     states = {treatment.state for treatment in treatments.values()}
-    useful = {"approve": waits, "roll_back": "live" in states, "resume": states - {"live"}}
+    back = "live" in states if record.state != State.FINISHED else winner_of(record, treatments)
+    useful = {"approve": waits, "roll_back": back, "resume": states - {"live"}}
     return frozenset(action for action, use in useful.items() if not use)
+
+
+def winner_of(record: ExperimentRecord, treatments: Mapping[str, TreatmentRecord]) -> str | None:
+    """Return the treatment that the audience gets now that the run is over, ``None`` for none."""
+    shipped = treatments.get(record.shipped or "")
+    served = record.state == State.FINISHED and shipped is not None and shipped.state == "live"
+    return record.shipped if served else None
 
 
 def paused_since(record: ExperimentRecord, transitions: Sequence[TransitionRecord]) -> datetime:

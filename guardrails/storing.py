@@ -114,6 +114,8 @@ def _changes(sight: Sight, at: datetime, now: datetime) -> dict[str, Any]:
         changes["step_since"] = now
     if decision.become is not None:
         changes["state"] = State(decision.become).value
+    if decision.ship is not None:
+        changes["shipped"] = decision.ship
     return changes
 
 

@@ -176,6 +176,7 @@ class ExperimentView:
     (``experiments.lifecycle.ACTIONS``); ``frozen`` says until when and why the ramp stands still
     now, ``None`` when it does not. ``advice`` is what is recommended once it is over
     (``guardrails.advice``), with ``decision``, the id that a replay takes; ``None`` before.
+    ``shipped`` is the treatment that the audience gets since then (``auto_ship``).
     """
 
     key: str
@@ -216,6 +217,7 @@ class ExperimentView:
     actions: tuple[str, ...] = ()
     denominators: tuple[DenominatorView, ...] = ()
     advice: Mapping[str, Any] | None = None
+    shipped: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,6 +239,9 @@ def random_experiment(rng) -> CompiledExperiment:
         layer=random_layer(rng) if layer else (),
         holdout=rng.choice([0.0, 0.0, 0.0, 0.05, 0.1, 0.3337]),
     )
+    able = [arm.name for arm in spec.variants if arm.name != CONTROL and arm.flow is not None]
+    if serving.state == "stopped" and able and spec.seed % 3:
+        serving = replace(serving, state="finished", shipped=able[spec.seed % len(able)])
     return compile_experiment(spec, serving)
 
 
@@ -269,7 +272,7 @@ def official(features, compiled, context) -> Answer:
     if experiment is not None and experiment.inExperiment:
         return Answer(experiment.key, result.value, dealt=True)
     what, _, name = (result.ruleId or "").partition(":")
-    if what == "override":
+    if what in {"override", "shipped"}:
         return Answer(name, result.value, dealt=False)
     if result.source == "prerequisite":  # a gate: an override to a flow of null
         (name,) = gates
@@ -338,6 +341,7 @@ def note(met, compiled, context):
     met["a treatment's null by hand"] += (
         by_hand and answer.value is None and answer.variant != CONTROL
     )
+    met["shipped"] += compiled.serving.winner is not None and answer.variant != CONTROL
     met["turned back"] += answer.reason is Reason.DISABLED and compiled.serving.state == "running"
     if compiled.serving.state == "running" and answer.counts:
         met["dealt in a layer"] += spec.layer is not None

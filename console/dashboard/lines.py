@@ -150,7 +150,7 @@ def variant_line(variant: VariantView, view: ExperimentView) -> VariantLine:
         gets = "the control experience"
     elif variant.state == "rolled_back":
         gets = "control's experience, turned back"
-    elif view.state == "running":
+    elif view.state == "running" or variant.name == view.shipped:
         gets = "its own experience"
     else:
         gets = f"control's experience, {view.state}"

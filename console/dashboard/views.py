@@ -215,6 +215,8 @@ def _at_rest(view: ExperimentView, arms: str) -> str:
         return f"Draft: everybody gets control until {start}."
     if view.state == "paused":
         return "Paused: everybody gets control."
+    if view.shipped is not None:
+        return f"Finished: the audience gets {view.shipped}, shipped by `auto_ship`."
     stops = [g for g in view.guardrails if g.action == "stop" and g.outcome is Outcome.BREACH]
     if view.state == "stopped" and stops:
         return f"Stopped because {_beyond(stops[0])}: everybody gets control."

@@ -206,6 +206,15 @@ EXPERIMENT_KEYS: Final = (
         aka=("metric", "primary_metric", "success_metric", "objective"),
     ),
     Key(
+        "auto_ship",
+        flag_type(),
+        "Whether the audience gets the treatment that is proven better and safe, once the run is "
+        "over and watched to its end.",
+        True,
+        default="false",
+        aka=("autoship", "auto_rollout", "promote"),
+    ),
+    Key(
         "watch",
         list_type(KPI_NAME, what="KPIs", unique=True),
         "KPIs that are shown beside the guardrails and judged by none.",

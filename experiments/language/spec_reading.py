@@ -16,6 +16,7 @@ from experiments.language.freeze_reading import build_freeze
 from experiments.language.reading import Item, Record
 from experiments.language.schedule_reading import SCHEDULE_RULES, build_ends, build_step
 from experiments.spec import (
+    CONTROL,
     ExperimentSpec,
     Exposure,
     Goal,
@@ -48,6 +49,24 @@ def _key_is_free(record: Record) -> None:
         record.problem("experiment", "`layer` is a word of the assignment", hint)
 
 
+def _auto_ship_can(record: Record) -> None:
+    """Without a goal nothing is better; in shadow mode nobody acts; null tells clients nothing."""
+    if record.get("auto_ship") is not True:
+        return
+    if record.node.get("goal") is None:
+        hint = "add `goal: {kpi: ..., expect: ...}`, or leave out `auto_ship`"
+        record.problem("auto_ship", "without a goal nobody knows what is better", hint)
+    if record.get("mode") == Mode.SHADOW:
+        hint = "leave out one of the two"
+        record.problem("auto_ship", "in `mode: shadow` the engine acts on nothing", hint)
+    variants: Mapping[str, Item] = record.get("variants", {})
+    empty = [name for name, arm in variants.items() if arm.value.get("flow", name) is None]
+    for name in empty:
+        if name != CONTROL:
+            message = f"the flow of `{name}` is null, which leaves it to each application"
+            record.problem("auto_ship", message, "give it a value that can be served to all")
+
+
 _RULES: tuple[Callable[[Record], None], ...] = (
     variants_have_a_control,
     weights_sum_to_all,
@@ -57,6 +76,7 @@ _RULES: tuple[Callable[[Record], None], ...] = (
     *SCHEDULE_RULES,
     _lists_name_things_once,
     _key_is_free,
+    _auto_ship_can,
 )
 
 
@@ -88,7 +108,7 @@ def build_experiment(record: Record) -> ExperimentSpec:
     )
     given: dict[str, Any] = {
         name: record.get(name)
-        for name in ("seed", "check_every", "lag", "holdout")
+        for name in ("seed", "check_every", "lag", "holdout", "auto_ship")
         if record.has(name)
     }
     if record.has("alpha"):

@@ -292,6 +292,13 @@ def _goal(file: _File) -> Iterator[ExplainedKey]:
         name = kpi_name(file.spec, spec.goal.kpi)
         yield file.row("goal.kpi", spec.goal.kpi, f"{name} should improve. It turns nobody back.")
         yield file.row("goal.expect", "not said", "The change hoped for against control.")
+    yield file.row(
+        "auto_ship",
+        "false",
+        "When the run is over and a treatment is proven better and safe, its audience gets it."
+        if spec.auto_ship
+        else "When the run is over everybody gets control; what is advised, people do.",
+    )
     yield file.row("watch", "none", "KPIs that are shown and judge nothing.")
     units = "measured" if spec.expect_units is None else f"{spec.expect_units:,}"
     yield file.row(
@@ -318,7 +325,7 @@ an id is missing | control
     A request without {unit} gets control and is not counted.
 nothing is proven | wait
     Neither harm nor its absence: nobody is turned back for it, and the ramp waits only where its
-    step says `advance: proven`. After the end everybody gets control.
+    step says `advance: proven`. After the end everybody gets control, unless `auto_ship` has proof.
 the split is uneven | told
     A unit that met two variants counts for neither; the units of every variant are shown. A shift
     of shares between variants is never taken for an effect. Every experiment is watched for it.

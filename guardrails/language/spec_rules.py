@@ -14,7 +14,7 @@ from guardrails.language.entries import id_of, rule_of, text_of
 from guardrails.language.kpis import KpiBook
 from guardrails.language.sets import Chosen, chosen_entries, own_entries, written_nodes
 from guardrails.language.spec_keys import FEWER_CANCELLATIONS, NO_GUARDRAILS
-from guardrails.rules import RULES, Guardrail, PromQL, turns_back
+from guardrails.rules import RULES, Guardrail, PromQL, Regression, turns_back
 from guardrails.rules.failures import check_policies
 from guardrails.rules.promql import check_query
 from metrics.catalogue import Better, KpiDefinition
@@ -154,13 +154,26 @@ def check_protection(
             "nothing protects the people in this experiment",
             "add `guardrails: [{kpi: cancel_success_rate, max_drop: 3%}]` or the like",
         )
-    elif guardrails and not any(turns_back(guardrail) for guardrail in guardrails):
+    elif (
+        guardrails
+        and not any(turns_back(guardrail) for guardrail in guardrails)
+        and not record.place.report.failed  # one that could not be read may be the one
+    ):
         record.problem(
             "guardrails",
             "none of them can turn a variant back",
             "leave out `action` and `dry_run` of one, unless that is meant",
             severity=Severity.WARNING,
         )
+
+
+def check_auto_ship(record: Record, guardrails: Sequence[Guardrail]) -> None:
+    """Refuse to ship by itself what no guardrail with a margin has watched."""
+    if record.get("auto_ship") is not True or "guardrails" in record.meant:
+        return
+    if not any(isinstance(each, Regression) and not each.dry_run for each in guardrails):
+        hint = "add `guardrails: [{kpi: cancel_success_rate, max_drop: 3%}]` or the like"
+        record.problem("auto_ship", "no guardrail has a margin that must be kept", hint)
 
 
 def _chooses_nothing(record: Record) -> bool:

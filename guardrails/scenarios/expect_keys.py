@@ -99,6 +99,7 @@ KINDS: Final = (
     "stopped",
     "rollback_ineffective",
     "advice",
+    "shipped",
 )
 
 

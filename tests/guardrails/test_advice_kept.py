@@ -4,9 +4,12 @@ from datetime import timedelta
 
 import pytest
 
+from experiments.errors import IllegalTransitionError
+from experiments.growthbook import growthbook_payload
 from guardrails.replay import Verdict
 from tests.engine_world import Recording
 from tests.evidence_world import KEY, EventWorld
+from tests.parity import Answer, agree, official
 
 HALF_A_DAY = timedelta(hours=12)
 SPEC = """\
@@ -25,9 +28,9 @@ expect_units: 5000
 """
 
 
-def played(folder, **failing):
+def played(folder, spec=SPEC, **failing):
     """Return the world after a run of a week; every ``failing[variant]``-th unit fails."""
-    world = EventWorld(folder, SPEC, **failing)
+    world = EventWorld(folder, spec, **failing)
     world.close()
     channel = Recording()
     world.open(channels={"log": channel})
@@ -88,3 +91,57 @@ def test_a_treatment_without_effect_is_not_advised(tmp_path):
     world.close()
     assert advice["recommended"] in {"extend", "keep_control"}
     assert advice["treatment"] is None
+
+
+AUTO = SPEC.replace("guardrails:", "auto_ship: true\nguardrails:")
+
+
+def served(world, unit="o1"):
+    compiled = world.engine.serving().experiments[KEY]
+    theirs = official(growthbook_payload([compiled])["features"], compiled, {"order_id": unit})
+    mine = compiled.assign({"order_id": unit})
+    assert agree(Answer(mine.variant, mine.value, mine.counts), theirs)
+    return mine.variant
+
+
+def test_auto_ship_serves_the_winner_until_a_person_turns_it_back(tmp_path):
+    world = played(tmp_path, AUTO, control=4, treatment=20)
+    (ship,) = world.transitions("shipped")
+    assert (ship.variant, ship.actor) == ("treatment", "turnback")
+    assert ship.reason.startswith("auto_ship: Ship treatment: over a whole week")
+    (told,) = [m for m in world.told if m.kind == "shipped"]
+    assert "turnback roll-back cancel-page treatment" in told.text
+    assert {served(world, f"new-{n}") for n in range(40)} == {"treatment"}
+    view = world.engine.experiment(KEY)
+    assert (view.state, view.shipped, view.actions) == ("finished", "treatment", ("roll_back",))
+    assert [v.share for v in view.variants] == [0.0, 1.0]
+    assert "the audience gets treatment" in world.engine.explain(KEY).headline
+    assert world.engine.replay(f"t{ship.id}").verdict is Verdict.EQUAL
+    world.restart()
+    assert served(world) == "treatment"
+    world.engine.roll_back(KEY, "treatment", reason="we changed our mind", actor="anna")
+    assert {served(world, f"new-{n}") for n in range(40)} == {"control"}
+    view = world.engine.experiment(KEY)
+    assert (view.shipped, view.actions) == (None, ())
+    with pytest.raises(IllegalTransitionError):
+        world.engine.resume(KEY, "treatment", reason="again", actor="anna")
+    world.close()
+
+
+def test_auto_ship_ships_nothing_that_is_not_advised_nor_while_suspended(tmp_path):
+    world = played(tmp_path, AUTO)
+    assert world.transitions("shipped") == []
+    assert served(world) == "control"
+    with pytest.raises(IllegalTransitionError):
+        world.engine.roll_back(KEY, "treatment", reason="why not", actor="anna")
+    world.close()
+    (tmp_path / "other").mkdir()
+    world = EventWorld(tmp_path / "other", AUTO, control=4, treatment=20)
+    world.engine.suspend(reason="a test", actor="anna")
+    for _ in range(17):
+        world.store.append([*world.coming(), *world.coming()], received_at=world.clock.now())
+        world.clock.move_to(world.clock.now() + HALF_A_DAY)
+        world.engine.run_due()
+    assert world.engine.experiment(KEY).advice["recommended"] == "ship"
+    assert served(world) == "control"
+    world.close()

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from sqlmodel import select
 
-from experiments.errors import SpecError
+from experiments.errors import ConflictError, SpecError
 from guardrails.clock import SteppedClock
 from guardrails.decide import decide
 from guardrails.facts import Rule, Spell
@@ -552,3 +552,36 @@ def test_what_a_deadline_decided_is_replayed(tmp_path):
 
 def _broken(*_args, **_kwargs):
     raise StoreError("the disk is gone")
+
+
+# flapping is impossible
+
+
+def test_what_the_engine_turned_back_is_not_resumed_before_it_has_cooled_down(world):
+    w = world(spec=OFTEN, treatment=0.5)
+    while w.state_of("treatment") == "live":
+        w.minutes(10)
+    at = w.rollbacks()[0].at
+    with pytest.raises(ConflictError, match="a cooldown of 15 min holds") as refused:
+        w.engine.resume("cancel-page", "treatment", reason="surely a mistake", actor="Ann")
+    assert "resume it after" in refused.value.hint
+    assert w.state_of("treatment") == "rolled_back"
+    w.clock.move_to(at + 15 * MINUTE)
+    w.engine.resume("cancel-page", "treatment", reason="mended", actor="Ann")
+    assert w.state_of("treatment") == "live"
+
+
+def test_what_a_person_turned_back_is_undone_at_once(world):
+    w = world(spec=OFTEN)
+    w.minutes(3)
+    w.engine.roll_back("cancel-page", "treatment", reason="a doubt", actor="Ann")
+    w.engine.resume("cancel-page", "treatment", reason="no doubt any more", actor="Ann")
+    assert w.state_of("treatment") == "live"
+
+
+def test_the_cooldown_is_a_setting(world):
+    w = world(spec=OFTEN, treatment=0.5, settings={"cooldown": timedelta(0)})
+    while w.state_of("treatment") == "live":
+        w.minutes(10)
+    w.engine.resume("cancel-page", "treatment", reason="at once", actor="Ann")
+    assert w.state_of("treatment") == "live"

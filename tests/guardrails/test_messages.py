@@ -94,8 +94,8 @@ def test_what_people_do_is_told_once_with_who_and_why():
 def test_the_end_by_time_is_told_once():
     w = World(SPEC.replace("after: 10d, observe_for: 1d", "after: 2d, observe_for: 1d"))
     w.hours(24 * 4)
-    assert [m.kind for m in w.channel.told] == ["observing", "finished"]
-    assert w.channel.told[-1].title == "cancel-page is finished"
+    assert [m.kind for m in w.channel.told] == ["observing", "finished", "advice"]
+    assert w.channel.told[1].title == "cancel-page is finished"
 
 
 def test_a_service_started_suspended_says_so_once_and_once_when_it_acts_again():
