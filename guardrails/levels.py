@@ -30,7 +30,7 @@ WHOLE_RUN = 2.0 / 3.0
 A rate of .8 that drops by 5% (200 looks, 100 units an arm each, levels .05 and .05 / 12) takes
 1,897 and 3,065 units per arm in the mean with 1/2 here, 1,811 and 2,979 with 3/5, 1,762 and 2,930
 with 2/3, 1,706 and 2,875 with 3/4 (recursion); a guardrail of satisfaction finds -10% from hour 72
-on in a mean of 32.0, 32.5, 32.9 and 33.6 hours (simulated). 2/3 is well within 1,860 and 2,960
+on in a mean of 31.9, 32.5, 33.0 and 33.8 hours (simulated). 2/3 is well within 1,860 and 2,960
 units and within 34 hours at once: restarts hardly notice what they give, since evidence counts
 as a logarithm.
 """
