@@ -1,16 +1,19 @@
 """Loading and saving where every guardrail stands: a few statements for all of an experiment's."""
 
+import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
-from sqlalchemy import Table, bindparam, insert, select, update
+import msgspec
+from sqlalchemy import Table, Text, bindparam, insert, select, update
+from sqlalchemy import cast as as_type
 from sqlmodel import Session
 
 from guardrails.models import MonitorRow
-from guardrails.outcome import WindowState
+from guardrails.outcome import Finding, WindowState
 from guardrails.repository import (
     Monitor,
-    finding_from_json,
     finding_to_json,
     state_from_json,
     state_to_json,
@@ -29,11 +32,25 @@ _UPDATE_BUT_STATES = (
 )
 
 
+_SELECT = select(
+    *(column for column in _TABLE.columns if column.name not in {"states", "finding"}),
+    # as text: states are read at every check and rarely change
+    as_type(_TABLE.c.states, Text).label("states"),
+    as_type(_TABLE.c.finding, Text).label("finding"),
+).where(*(w for w, name in zip(_WHICH, _NAMES, strict=True) if name in {"experiment", "seed"}))
+_KEPT_STATES = 4096
+
+_finding = msgspec.json.Decoder(Finding, strict=False)
+
+
+@lru_cache(maxsize=_KEPT_STATES)
+def _states_of(text: str) -> Mapping[str, WindowState]:
+    return {key: state_from_json(body) for key, body in json.loads(text).items()}
+
+
 def load_monitors(session: Session, experiment: str, seed: int) -> list[Monitor]:
     """Return every monitor of an experiment under one seed, all attempts."""
-    rows = session.connection().execute(
-        select(_TABLE).where(_TABLE.c.experiment == experiment, _TABLE.c.seed == seed)
-    )
+    rows = session.connection().execute(_SELECT, {"its_experiment": experiment, "its_seed": seed})
     return [
         Monitor(
             treatment=row.treatment,
@@ -44,8 +61,8 @@ def load_monitors(session: Session, experiment: str, seed: int) -> list[Monitor]
             outcome=row.outcome,
             blind_since=row.blind_since,
             told=row.told,
-            states={key: state_from_json(body) for key, body in row.states.items()},
-            finding=finding_from_json(row.finding),
+            states=_states_of(row.states),
+            finding=_finding.decode(row.finding),
             blind_checks=row.blind_checks,
         )
         for row in rows

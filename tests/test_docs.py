@@ -145,19 +145,22 @@ def test_the_table_of_peeking_is_computed():
 
 
 def test_links_of_the_docs_lead_somewhere():
+    def headings_of(path):
+        return {
+            re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if line.startswith("#")
+        }
+
     broken = []
     for page in [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]:
         text = page.read_text(encoding="utf-8")
-        headings = {
-            re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
-            for line in text.splitlines()
-            if line.startswith("#")
-        }
         for target in re.findall(r"\]\(([^)]+)\)", text):
-            if target.startswith("#"):
-                if target[1:] not in headings:
-                    broken.append((page.name, target))
-            elif not target.startswith("http") and not (page.parent / target).exists():
+            if target.startswith("http"):
+                continue
+            file, _, heading = target.partition("#")
+            path = page.parent / file if file else page
+            if not path.exists() or (heading and heading not in headings_of(path)):
                 broken.append((page.name, target))
     assert broken == []
 

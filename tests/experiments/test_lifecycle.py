@@ -35,7 +35,7 @@ def test_every_move_is_legal_or_refused_with_what_is_possible_instead(state, ask
 def test_actions_on_treatments_and_steps_are_refused_where_nobody_is_exposed(state, action):
     makes_sense = {
         "approve": {State.RUNNING, State.PAUSED},
-        "roll_back": {State.RUNNING, State.PAUSED, State.OBSERVING},
+        "roll_back": {State.RUNNING, State.PAUSED, State.OBSERVING, State.FINISHED},
         "resume": {State.RUNNING, State.PAUSED},
     }
     if state in makes_sense[action]:
@@ -50,7 +50,8 @@ def test_what_is_possible_is_named_in_one_order_and_nothing_is_once_it_is_over()
     assert possible(State.RUNNING) == ("pause", "approve", "stop", "roll_back", "resume")
     assert possible(State.PAUSED) == ("continue", "approve", "stop", "roll_back", "resume")
     assert possible(State.OBSERVING) == ("stop", "roll_back")
-    assert possible(State.FINISHED) == possible(State.STOPPED) == ()
+    assert possible(State.FINISHED) == ("roll_back",)  # of what was shipped
+    assert possible(State.STOPPED) == ()
     assert {a for state in State for a in possible(state)} == set(ACTIONS)
 
 

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrails.judge import judge
+from guardrails.judge import RESTART_INFORMATION, judge, restart_rho
 from guardrails.levels import Comparison, WindowPlan
 from guardrails.outcome import Code, Outcome, WindowState
 from metrics.catalogue import Kind
 from metrics.cells import MICRO, Cell, Snapshot, Sums
+from metrics.stats.mixtures import normal_mixture_bound
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 AT = datetime(2026, 3, 2, tzinfo=UTC)
@@ -354,7 +355,7 @@ def test_late_harm_is_found_by_the_restarts_when_the_whole_run_does_not_see_it()
     assert window.outcome is Outcome.BREACH
     assert window.restart == 4
     assert window.z < window.boundary
-    assert window.e_value >= 2 / window.level
+    assert window.e_value >= 3 / window.level
     without = only(judge(seen, comparison(restarts=0), {}))
     assert without.outcome is not Outcome.BREACH
     assert math.isnan(without.e_value)
@@ -491,3 +492,14 @@ def test_no_cells_whatever_make_it_fail_or_invent_a_number(kind, side, absolute,
         assert finding.outcome in {Outcome.INCONCLUSIVE, Outcome.NO_DATA}
     if finding.outcome in {Outcome.PASS, Outcome.BREACH}:
         assert min(window.units) >= 100
+
+
+def test_the_e_process_of_all_restarts_is_sharpest_at_its_information():
+    level, watched = 0.05 / 3, 27
+    at_best = normal_mixture_bound(
+        RESTART_INFORMATION, level / watched, restart_rho(level, watched), one_sided=True
+    )
+    for other in (restart_rho(level, 1), restart_rho(level, 5000)):
+        assert at_best < normal_mixture_bound(
+            RESTART_INFORMATION, level / watched, other, one_sided=True
+        )

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from experiments.spec import Ends, ExperimentSpec, RampStep, VariantSpec
 from guardrails.levels import (
+    WHOLE_RUN,
     Comparison,
+    WindowPlan,
     cohort_length,
     expected_information,
     exposed_by,
@@ -164,3 +166,12 @@ def test_cohorts_and_restarts_follow_from_the_planned_end(ends, length, count):
     assert cohort_length(ends) == length
     assert restarts(ends) == count
     assert plan(regression(), ends=Ends(ends, DAY))[0].windows[0].restarts == count
+
+
+@pytest.mark.parametrize("watched", [0, 1, 27])
+@pytest.mark.parametrize("level", [0.05, 0.0125])
+def test_the_whole_run_and_the_restarts_share_a_level_and_nothing_is_left(watched, level):
+    plan = WindowPlan(HOUR, level, 1e4, watched)
+    assert plan.whole_level + plan.restart_level == pytest.approx(level)
+    assert plan.whole_level == pytest.approx(level * (WHOLE_RUN if watched else 1.0))
+    assert (plan.restart_level > 0.0) == (watched > 0)

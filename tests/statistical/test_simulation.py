@@ -57,7 +57,9 @@ def delays(row, repetitions, *, processes=1, **changes):
     """Return hours from the onset to the rollback through the command's own runs."""
     onset = timedelta(hours=row.onset)
     harms = (Asked(abs(row.effect), absolute=False, side="drop"),) if row.effect else ()
-    found = setup(RATED, 2.0 * row.units_a_day, Wanted(harms=harms, onset=onset))
+    # late harm is found in hours: with some of the checks alone it would wait for the next of them
+    wanted = Wanted(harms=harms, onset=onset, every_check=row.onset > 0)
+    found = setup(RATED, 2.0 * row.units_a_day, wanted)
     scenario = found.cases[0].harms[0].scenario if row.effect else found.family
     # the table's own level, windows and end
     run = replace(scenario.run, observe_for=timedelta(0))
