@@ -134,7 +134,8 @@ def _standing(guardrail: GuardrailView) -> str:
     text = f"{guardrail.outcome.value.replace('_', ' ')}, {guardrail.words.rstrip('.')}"
     if guardrail.outcome is Outcome.BREACH and guardrail.action == Action.ROLLBACK:
         return f"breach (see above), evidence {guardrail.evidence:.2f} of 1"
-    return f"{text} (evidence {guardrail.evidence:.2f} of 1)"
+    kept = "" if guardrail.decision is None else f", decision {guardrail.decision}"
+    return f"{text} (evidence {guardrail.evidence:.2f} of 1{kept})"
 
 
 def _effect_of(rollback: RollbackView) -> str:

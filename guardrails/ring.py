@@ -23,6 +23,7 @@ from guardrails.check import check
 from guardrails.consequences import ENGINE
 from guardrails.failpoints import Point, reached
 from guardrails.loaded import Loaded
+from guardrails.monitors import load_monitors
 from guardrails.present import transition_view
 from guardrails.questions import Answers, Heard, ask_all
 from guardrails.schedule import too_late
@@ -104,11 +105,12 @@ class Ring:
                 if tick is None or not loaded.queries:
                     return Heard()
                 treatments = load_treatments(session, key, record.seed)
+                monitors = load_monitors(session, key, record.seed)
         except Exception:  # the check meets the same defect, and reports it
             logger.exception("%s: Prometheus could not be asked", key)
             return Heard()
         source = self._settings.prometheus
-        return ask_all(loaded, record, treatments, source, answers, at=tick.at)
+        return ask_all(loaded, record, treatments, source, answers, at=tick.at, monitors=monitors)
 
     def guarded(self, key: str, now: datetime, heard: Heard) -> CheckReport | None:
         """Run what is due: a defect in one experiment's check must not blind the others."""

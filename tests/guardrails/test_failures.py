@@ -12,7 +12,9 @@ from guardrails.decide import decide
 from guardrails.facts import Rule, Spell
 from guardrails.models import EvaluationRow
 from guardrails.outcome import Code, Outcome
+from guardrails.questions import rests
 from guardrails.rules.failures import Consequence, Open, Policies, Then
+from guardrails.settings import QueryError
 from guardrails.spec_file import load_spec
 from guardrails.telemetry import EngineMetrics, Intake, StateCollector
 from metrics.store import StoreError
@@ -21,6 +23,8 @@ from tests.evidence_world import KEY as EVENT_KEY
 from tests.evidence_world import SPEC as EVENT_SPEC
 from tests.evidence_world import EventWorld
 from tests.guardrails.test_decide import RULES, finding, standing
+from tests.guardrails.test_promql import Planted
+from tests.guardrails.test_promql import World as PromWorld
 
 MINUTE = timedelta(minutes=1)
 RULE = "  - {kpi: flow_failure_rate, max_rise: 10%}\n"
@@ -585,3 +589,32 @@ def test_the_cooldown_is_a_setting(world):
         w.minutes(10)
     w.engine.resume("cancel-page", "treatment", reason="at once", actor="Ann")
     assert w.state_of("treatment") == "live"
+
+
+# a source that fails is asked again with backoff
+
+
+@pytest.mark.parametrize(
+    ("every", "asked"),
+    [
+        (MINUTE, [0, 1, 2, 4, 6, 8, 12, 15, 20, 25]),
+        (2 * MINUTE, [0, 1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24]),
+        (HOUR, list(range(26))),
+    ],
+)
+def test_source_error_is_retried_with_backoff_and_at_least_every_five_minutes(every, asked):
+    assert [checks for checks in range(26) if not rests(checks, every)] == asked
+
+
+def test_a_source_that_rests_keeps_its_error_and_is_seen_again_soon():
+    source = Planted(treatment=0.1, other=0.1)
+    source.broken = QueryError("Prometheus cannot be reached (ConnectError)")
+    w = PromWorld(source)
+    w.minutes(20)
+    assert len(source.asked) < 2 * 20
+    assert "Prometheus cannot be reached" in w.guardrail().words
+    assert [m.kind for m in w.channel.told if "refund_p99" in m.title][:1] == ["blind"]
+    source.broken = None
+    w.minutes(5)
+    assert w.guardrail().outcome is Outcome.PASS
+    w.control.close()
