@@ -208,7 +208,10 @@ class Lifecycle(RuleBasedStateMachine):
         control = ControlPlane(f"sqlite:///{self.file}")
         self.controls.append(control)
         settings = EngineSettings(
-            channels={"log": Recording()}, show_core=False, holdout=self.holdout
+            cooldown=timedelta(0),
+            channels={"log": Recording()},
+            show_core=False,
+            holdout=self.holdout,
         )
         return Engine(control=control, store=self.store, clock=self.clock, settings=settings)
 

@@ -104,7 +104,8 @@ class EmailChannel:
             ) from None
         except (OSError, smtplib.SMTPException) as error:
             took = f"did not answer within {self.timeout.total_seconds():g} s"
-            slow = late.is_set() or isinstance(error, TimeoutError)
+            # smtplib tells a timeout while it reads as a lost connection
+            slow = late.is_set() or TimeoutError in (type(error), type(error.__context__))
             words = took if slow else f"cannot be reached ({type(error).__name__})"
             raise DeliveryError(
                 f"{where} {words}", retryable=True, hint="is it up, on this port?"

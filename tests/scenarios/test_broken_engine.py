@@ -5,6 +5,7 @@ that somebody could make; the scenario named beside it is the one that would tel
 """
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from guardrails import actions, conclude, decide, engine, judge, look, watches
 from guardrails.outcome import Code, Outcome, WindowState
 from guardrails.scenarios import load_scenario_file, play
+from guardrails.settings import EngineSettings
 from metrics.intake import Intake
 
 FOLDER = Path(__file__).parent
@@ -54,6 +56,9 @@ def the_ramp_advances_blindly(patch):
     patch.setattr(decide, "_objection", lambda *_: None)
 
 
+AT_ONCE = EngineSettings(cooldown=timedelta(0))
+
+
 def applying_a_file_opens_the_latch(patch):
     real = engine.apply_file
 
@@ -62,7 +67,7 @@ def applying_a_file_opens_the_latch(patch):
         if before is not None:
             who = actions.Asked(actor="a bug", reason="applied again", at=asked.now)
             record = actions_record(session, loaded.key)
-            actions.resume(session, record, loaded, "treatment", who)
+            actions.resume(session, record, loaded, "treatment", who, settings=AT_ONCE)
         return view
 
     patch.setattr(engine, "apply_file", reopening)
