@@ -43,6 +43,7 @@ from metrics.asgi import (
     Scope,
     Send,
     header,
+    on_the_wire,
     read_body,
     respond,
 )
@@ -278,7 +279,7 @@ async def _other_method(scope: Scope, send: Send, allowed: str) -> None:
 
 async def _refuse(send: Send, error: AccessError, key: str | None) -> None:
     details = f"{error.message}; {error.hint}"
-    more = tuple((k.lower().encode(), v.encode()) for k, v in error.headers().items())
+    more = on_the_wire(error.headers())
     await respond(send, error.status, failure(key, GENERAL, details), (*ANSWER, *more))
 
 

@@ -21,7 +21,7 @@ from experiments.ofrep import Served, entity_tag, tag_matches
 from experiments.streaming import Streams
 from metrics.access import Access, AccessError
 from metrics.api import Door, EventsEndpoint, RequestError
-from metrics.asgi import CORS, JSON, PREFLIGHT, Receive, Scope, Send, header, respond
+from metrics.asgi import CORS, JSON, PREFLIGHT, Receive, Scope, Send, header, on_the_wire, respond
 from metrics.events import decode_events
 from metrics.intake import Intake, Sorted, TooManyEventsError
 
@@ -103,7 +103,7 @@ class _Reading:
         try:
             self._keys.require_public(scope["path_params"]["client_key"])
         except AccessError as error:
-            more = tuple((k.lower().encode(), v.encode()) for k, v in error.headers().items())
+            more = on_the_wire(error.headers())
             await _refuse(send, error.status, f"{error.message}; {error.hint}", more)
             return
         await self.answer(scope, receive, send)

@@ -26,6 +26,7 @@ from metrics.asgi import (
     Scope,
     Send,
     header,
+    on_the_wire,
     read_body,
     respond,
     unpack,
@@ -259,7 +260,7 @@ def _answer(done: Appended, rejected: Sequence[Rejection], watermark: int) -> by
 
 def _extra(error: RequestError | AccessError) -> Headers:
     if isinstance(error, AccessError):
-        return tuple((k.lower().encode(), v.encode()) for k, v in error.headers().items())
+        return on_the_wire(error.headers())
     if error.retry_after:
         return ((b"retry-after", b"%d" % error.retry_after),)
     return ((b"allow", b"POST, OPTIONS"),) if error.status == 405 else ()  # noqa: PLR2004 - an HTTP status

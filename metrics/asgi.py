@@ -4,7 +4,7 @@ A framework's routing and request objects cost several times what an evaluation 
 """
 
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -32,6 +32,11 @@ PREFLIGHT: Headers = (
     ),
     (b"access-control-max-age", b"86400"),
 )
+
+
+def on_the_wire(headers: Mapping[str, str]) -> Headers:
+    """Return headers as ASGI sends them: small names, bytes."""
+    return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
 
 
 MEMBERS = 100
