@@ -238,11 +238,13 @@ DESCRIBED: dict[str, Any] = {
 """The routes as OpenAPI describes them."""
 
 
-def growthbook_routes(payloads: Payloads, feed: ChangeFeed, track: TrackEndpoint) -> list[Route]:
+def growthbook_routes(
+    payloads: Payloads, subscription: Subscription, track: TrackEndpoint
+) -> list[Route]:
     """Return the routes of GrowthBook's SDKs."""
     keys = track.door.keys
     return [
         Route(f"{FEATURES}/{{client_key}}", FeaturesEndpoint(payloads, keys)),
-        Route(f"{SUBSCRIBE}/{{client_key}}", Subscription(payloads, feed, keys)),
+        Route(f"{SUBSCRIBE}/{{client_key}}", subscription),
         Route(TRACK, track),
     ]
