@@ -109,6 +109,7 @@ def test_help_lists_every_command():
             "resume",
             "roll-back",
             "stop",
+            "extend",
             "note",
             "suspend",
             "events",
