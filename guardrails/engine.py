@@ -237,8 +237,8 @@ class Engine(Reading):
             if report.result != STARTED:
                 for hook in self._hooks:
                     hook.on_check(report)
-        if reports:
-            self._tell()
+        # without a check, too: one that died after its commit has left a message to be told
+        self._tell()
         return reports
 
     def _run_one(self, key: str, now: datetime, answers: Answers) -> CheckReport | None:

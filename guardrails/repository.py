@@ -10,19 +10,38 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import delete, func
+from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
 from experiments.models import ExperimentRow, TransitionRow
 from experiments.repository import ExperimentRecord
 from guardrails.models import (
+    AuditRow,
     EvaluationRow,
     FindingRow,
     MonitorRow,
     OutboxRow,
     SnapshotRow,
+    SuspensionRow,
 )
 from guardrails.outcome import Finding, WindowState
 from metrics.cells import Snapshot
+
+
+def activity(session: Session) -> str:
+    """Return a token that is another one after every check and every change of state."""
+    row = session.connection().execute(_ACTIVITY).one()
+    return "-".join(str(part) for part in row)
+
+
+_ACTIVITY = columns(
+    func.count(),
+    func.coalesce(func.sum(col(ExperimentRow.version)), 0),
+    func.coalesce(func.sum(col(ExperimentRow.checks)), 0),
+    columns(func.coalesce(func.max(col(TransitionRow.id)), 0)).scalar_subquery(),
+    columns(func.coalesce(func.max(col(SuspensionRow.id)), 0)).scalar_subquery(),
+    columns(func.coalesce(func.max(col(AuditRow.id)), 0)).scalar_subquery(),
+).select_from(ExperimentRow)
 
 
 @dataclass(frozen=True, slots=True)

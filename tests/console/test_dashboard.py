@@ -335,11 +335,11 @@ def test_a_page_keeps_itself_current_and_fits_a_phone():
             page.on("console", lambda message: complaints.append(message.text))
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.goto(f"{it.url}/experiments/{KEY}")
-            page.locator("details summary").first.click()
+            page.locator("details[data-chart] summary").first.click()
             page.get_by_text("Not enough looks yet").last.wait_for()
             it.act("roll_back", variant="treatment")
             page.get_by_role("heading", name="treatment was turned back by api.").wait_for()
-            assert page.locator("details[open] .drawn").first.inner_text() != ""
+            assert page.locator("details[data-chart][open] .drawn").first.inner_text() != ""
             assert page.evaluate("document.documentElement.scrollWidth") == 360
             assert complaints == []
         finally:
