@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from console.arguments import Data, Experiment, Json, Key, Reason, Url, Variant, client_of, example
-from console.numbers import whole
+from console.arguments import (
+    AnExperiment,
+    Data,
+    Experiment,
+    Json,
+    Key,
+    Reason,
+    Url,
+    Variant,
+    client_of,
+    example,
+)
+from console.numbers import number, whole
 from console.output import DEFAULT_URL, ExitCode, reported
 
 if TYPE_CHECKING:
@@ -82,7 +93,14 @@ _ACTIONS: Final = (
 def add_to(app: typer.Typer) -> None:
     """Add the commands, in the order in which help lists them."""
     told = (
-        (status, ("turnback status", "turnback status three-step-cancel")),
+        (
+            status,
+            (
+                "turnback status",
+                "turnback status three-step-cancel",
+                "turnback status --watch",
+            ),
+        ),
         (
             explain,
             (
@@ -123,13 +141,23 @@ def add_to(app: typer.Typer) -> None:
 
 def status(
     *,
-    experiment: Annotated[
-        str | None, typer.Argument(metavar="KEY", help="One experiment in full.")
-    ] = None,
+    experiment: AnExperiment = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C; in a pipe: when it changes.")
+    ] = False,
+    every: Annotated[
+        float,
+        typer.Option(parser=number(0.1, 3600), metavar="SECONDS", help="With --watch: how often."),
+    ] = 2.0,
     client: "ServiceClient",
     as_json: bool,
 ) -> None:
     """Show all experiments, or one of them in full."""
+    if watch:
+        from console.commands.live import watch as follow
+
+        follow(experiment, every=every, client=client, as_json=as_json)
+        return
     from console.commands.watch import status as run
 
     run(experiment, client=client, as_json=as_json)
