@@ -324,6 +324,18 @@ def test_exposures_are_counted_by_variant_and_time(store):
     assert store.exposure_counts("x", 1, since=at(0), until=at(9)) == {"control": 2, "treatment": 1}
 
 
+def test_exposures_are_told_apart_by_who_says_so(store):
+    public = replace(exposed(2, "o2", "treatment"), trusted=False)
+    recorded = exposure("x", 1, "order_id", "o4", "control", at(3))
+    put(store, exposed(1), public, recorded, exposed(9, "o5"))
+    assert store.exposure_kinds("x", 1, since=at(0), until=at(9)) == {
+        ("control", "server"): 1,
+        ("treatment", "client"): 1,
+        ("control", "evaluated"): 1,
+    }
+    assert store.exposure_kinds("x", 2, since=at(0), until=at(9)) == {}
+
+
 def test_exposed_units_fill_the_first_seen_set(store):
     put(store, exposed(1), exposed(2, "o2", "treatment"), exposed(3, "o3", seed=2))
     assert store.exposed_units("x", 1) == {"o1": "control", "o2": "treatment"}
