@@ -17,6 +17,7 @@ import experiments.api as ofrep
 import experiments.growthbook_api as growthbook
 import guardrails.api as admin
 import metrics.api as events
+from experiments import growthbook_described, ofrep_described
 from experiments.changes import ChangeFeed
 from experiments.exposures import ExposureBuffer, screen_exposure
 from experiments.streaming import Streams
@@ -42,6 +43,7 @@ from guardrails.telemetry import (
 )
 from guardrails.telemetry_doors import DoorCollector
 from metrics.catalogue import Catalogue
+from metrics.events_described import DESCRIBED as EVENTS_DESCRIBED
 from metrics.ingest import Ingest, settle
 from metrics.intake import EventCounts
 from metrics.intake import Intake as EventIntake
@@ -309,7 +311,10 @@ def create_app(
     admin.install_errors(app)
     _wrap(app)
     # the hot routes are no routes of FastAPI's: their description is our own
-    app.openapi()["paths"].update({**ofrep.DESCRIBED, **growthbook.DESCRIBED, **events.DESCRIBED})
+    hot = {**ofrep_described.DESCRIBED, **growthbook_described.DESCRIBED, **EVENTS_DESCRIBED}
+    schemes = {"token": ofrep_described.TOKEN, "client_key": growthbook_described.CLIENT_KEY}
+    catalogue = None if services is None else services.catalogue
+    admin.complete(app.openapi(), hot, schemes, catalogue)
     return app
 
 
