@@ -70,7 +70,7 @@ SPEC_BODY: dict[str, Any] = {
 ANY_BODY: dict[str, Any] = {
     "requestBody": {
         "description": f"Any text, at most {LARGEST_SPEC:,} bytes of UTF-8.",
-        "content": {"application/yaml": {"schema": {"type": "string"}, "example": examples.SPEC}},
+        "content": {"application/yaml": {"schema": {}, "example": examples.SPEC}},
     }
 }
 
@@ -89,19 +89,45 @@ class ActionName(StrEnum):
 
 OF_A_TREATMENT = frozenset({ActionName.ROLL_BACK, ActionName.RESUME})
 
+SOME: dict[str, Any] = {"pattern": r"\S"}
+"""Text that says something; what does not is refused in words of its own."""
+
+SAID_WHY: dict[str, Any] = {"required": ["action", "reason"]}
+WHOM: dict[str, Any] = {
+    "oneOf": [
+        {
+            "properties": {
+                "action": {"enum": sorted(OF_A_TREATMENT)},
+                "variant": {"type": "string", "minLength": 1},
+            },
+            "required": ["variant"],
+        },
+        {
+            "properties": {
+                "action": {"enum": sorted(set(ActionName) - OF_A_TREATMENT)},
+                "variant": {"type": "null"},
+            },
+        },
+    ]
+}
+"""A treatment is named where one is meant."""
+
 
 class Action(BaseModel):
     """What to do, to which arm, and why: the reason is kept."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [*examples.ACTIONS.values()]}
+        extra="forbid",
+        json_schema_extra={"examples": [*examples.ACTIONS.values()], **WHOM, **SAID_WHY},
     )
 
     action: ActionName
     variant: Text | None = Field(
         None, description="The treatment; for `roll_back` and `resume` alone."
     )
-    reason: Text = Field("", max_length=LONGEST_REASON, description="Why; it is kept.")
+    reason: Text = Field(
+        "", max_length=LONGEST_REASON, description="Why; it is kept.", json_schema_extra=SOME
+    )
 
 
 class Note(BaseModel):
@@ -109,7 +135,9 @@ class Note(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.NOTE]})
 
-    text: Text = Field(max_length=LONGEST_REASON, description="It is kept, and shown.")
+    text: Text = Field(
+        max_length=LONGEST_REASON, description="It is kept, and shown.", json_schema_extra=SOME
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +184,7 @@ class SpecSet(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.SPEC_SET]})
 
-    files: list[SpecText] = Field(max_length=MOST_SPECS)
+    files: list[SpecText] = Field(max_length=MOST_SPECS, json_schema_extra={"uniqueItems": True})
 
     @field_validator("files")
     @classmethod
