@@ -217,11 +217,13 @@ async def _refuse(
     await respond(send, status, body, (*JSON, *CORS, *headers))
 
 
-def growthbook_routes(payloads: Payloads, feed: ChangeFeed, track: TrackEndpoint) -> list[Route]:
+def growthbook_routes(
+    payloads: Payloads, subscription: Subscription, track: TrackEndpoint
+) -> list[Route]:
     """Return the routes of GrowthBook's SDKs."""
     keys = track.door.keys
     return [
         Route(f"{FEATURES}/{{client_key}}", FeaturesEndpoint(payloads, keys)),
-        Route(f"{SUBSCRIBE}/{{client_key}}", Subscription(payloads, feed, keys)),
+        Route(f"{SUBSCRIBE}/{{client_key}}", subscription),
         Route(TRACK, track),
     ]

@@ -37,21 +37,39 @@ class Found:
     operations: set = field(default_factory=set)
 
 
-def run(url, *, examples, steps=6, phases=("examples", "coverage", "fuzzing", "stateful"), seed=7,
-        include=None, operations=()):
+def run(
+    url,
+    *,
+    examples,
+    steps=6,
+    phases=("examples", "coverage", "fuzzing", "stateful"),
+    seed=7,
+    include=None,
+    operations=(),
+):
     """Return what schemathesis finds at a service, with every check that it has."""
-    config = SchemathesisConfig.from_dict({
-        "seed": seed,
-        "base-url": url,
-        "headers": {"Authorization": f"Bearer {KEY}"},
-        "parameters": {"client_key": CLIENT},
-        "request-timeout": 30,
-        "max-stream-events": 1,
-        "continue-on-failure": True,
-        "generation": {"max-examples": examples, "deterministic": False, "no-shrink": True, "database": "none"},
-        "phases": {name: {"enabled": name in phases} for name in ("examples", "coverage", "fuzzing", "stateful")},
-        "operations": [*operations],
-    })
+    config = SchemathesisConfig.from_dict(
+        {
+            "seed": seed,
+            "base-url": url,
+            "headers": {"Authorization": f"Bearer {KEY}"},
+            "parameters": {"client_key": CLIENT},
+            "request-timeout": 30,
+            "max-stream-events": 1,
+            "continue-on-failure": True,
+            "generation": {
+                "max-examples": examples,
+                "deterministic": False,
+                "no-shrink": True,
+                "database": "none",
+            },
+            "phases": {
+                name: {"enabled": name in phases}
+                for name in ("examples", "coverage", "fuzzing", "stateful")
+            },
+            "operations": [*operations],
+        }
+    )
     config.output.sanitization.enabled = False
     schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
     if include:
@@ -91,4 +109,11 @@ def _note(event, found):
                 if check.failure_info is not None:
                     failure = check.failure_info.failure
                     words = f"{failure.operation}: {failure.title}: {failure.message}"
-                    found.failures.setdefault((failure.operation, failure.title, failure.message[-90:]), words + "\n" + check.failure_info.code_sample + "\n" + recorder.interactions[key].response.text[:400])
+                    found.failures.setdefault(
+                        (failure.operation, failure.title, failure.message[-90:]),
+                        words
+                        + "\n"
+                        + check.failure_info.code_sample
+                        + "\n"
+                        + recorder.interactions[key].response.text[:400],
+                    )

@@ -1,6 +1,7 @@
 """Experiments over HTTP, for people and the command line. In demo mode also the stepped clock."""
 
 from guardrails.api.access import Guard, UnknownParameterError, known_parameters
+from guardrails.api.alerts import alerts_router
 from guardrails.api.answers import encoded, to_json
 from guardrails.api.channels import channels_router
 from guardrails.api.copies import copies_router
@@ -27,6 +28,7 @@ __all__ = [
     "Ready",
     "UnknownParameterError",
     "address_of",
+    "alerts_router",
     "channels_router",
     "complete",
     "copies_router",

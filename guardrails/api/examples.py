@@ -28,6 +28,7 @@ ACTIONS: Final[dict[str, Any]] = {
     "pause": {"action": "pause", "reason": "a sale begins"},
     "continue": {"action": "continue", "reason": "the sale is over"},
     "approve": {"action": "approve", "reason": "the first step looks well"},
+    "extend": {"action": "extend", "by": "7d", "reason": "a holiday fell into it"},
     "stop": {"action": "stop", "reason": "the page is being replaced"},
     "roll_back": {"action": "roll_back", "variant": "treatment", "reason": "people complain"},
     "resume": {"action": "resume", "variant": "treatment", "reason": "the defect is mended"},

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
@@ -11,8 +10,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from experiments.errors import InvalidRequestError, Problem, Severity, SpecError
-from experiments.lifecycle import Move
 from guardrails.api import examples
+from guardrails.api.acting import LONGEST_REASON, SOME, Action, Text, act
 from guardrails.api.answers import described, refusals, to_json
 from guardrails.api.description import SPEC_FILE
 from guardrails.engine import Engine
@@ -20,7 +19,7 @@ from guardrails.planning.measured import Measured
 from guardrails.problems import told
 from guardrails.rehearsal import Rehearsed
 from guardrails.spec_paths import LARGEST_SPEC
-from guardrails.texts import header_text, unicode
+from guardrails.texts import header_text
 from guardrails.views import (
     ApplyView,
     ExperimentView,
@@ -30,16 +29,12 @@ from guardrails.views import (
 )
 from metrics.asgi import read_body
 
-LONGEST_REASON = 2_000
-"""Characters of a reason: it is kept, shown and sent to channels."""
-
 MOST_SPECS = 1_000
 """Files of one rehearsal."""
 
 LONGEST_NAME = 200
 """Characters of a name in a path: what is longer is none."""
 
-Text = Annotated[str, AfterValidator(unicode)]
 Key = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME, description="The experiment.")]
 Actor = Annotated[
     str,
@@ -73,61 +68,6 @@ ANY_BODY: dict[str, Any] = {
         "content": {"application/yaml": {"schema": {}, "example": examples.SPEC}},
     }
 }
-
-
-class ActionName(StrEnum):
-    """What a person may do to an experiment."""
-
-    START = "start"
-    PAUSE = "pause"
-    CONTINUE = "continue"
-    APPROVE = "approve"
-    STOP = "stop"
-    ROLL_BACK = "roll_back"
-    RESUME = "resume"
-
-
-OF_A_TREATMENT = frozenset({ActionName.ROLL_BACK, ActionName.RESUME})
-
-SOME: dict[str, Any] = {"pattern": r"\S"}
-"""Text that says something; what does not is refused in words of its own."""
-
-SAID_WHY: dict[str, Any] = {"required": ["action", "reason"]}
-WHOM: dict[str, Any] = {
-    "oneOf": [
-        {
-            "properties": {
-                "action": {"enum": sorted(OF_A_TREATMENT)},
-                "variant": {"type": "string", "minLength": 1},
-            },
-            "required": ["variant"],
-        },
-        {
-            "properties": {
-                "action": {"enum": sorted(set(ActionName) - OF_A_TREATMENT)},
-                "variant": {"type": "null"},
-            },
-        },
-    ]
-}
-"""A treatment is named where one is meant."""
-
-
-class Action(BaseModel):
-    """What to do, to which arm, and why: the reason is kept."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [*examples.ACTIONS.values()], **WHOM, **SAID_WHY},
-    )
-
-    action: ActionName
-    variant: Text | None = Field(
-        None, description="The treatment; for `roll_back` and `resume` alone."
-    )
-    reason: Text = Field(
-        "", max_length=LONGEST_REASON, description="Why; it is kept.", json_schema_extra=SOME
-    )
 
 
 class Note(BaseModel):
@@ -263,7 +203,7 @@ def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> 
 
     @api.post(
         "/{key}/actions",
-        summary="Start, pause, continue, approve, stop, roll back or resume",
+        summary="Start, pause, continue, approve, extend, stop, roll back or resume",
         openapi_extra={
             "requestBody": {"content": {"application/json": {"examples": examples.NAMED_ACTIONS}}}
         },
@@ -272,8 +212,8 @@ def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> 
             **refusals(examples.ILLEGAL),
         },
     )
-    def act(key: Key, action: Action, actor: Actor = "api") -> Response:
-        return to_json(_act(engine(), key, action, actor))
+    def decide(key: Key, action: Action, actor: Actor = "api") -> Response:
+        return to_json(act(engine(), key, action, actor))
 
     @api.post(
         "/{key}/notes",
@@ -283,7 +223,7 @@ def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> 
     def note(key: Key, noted: Note, actor: Actor = "api") -> Response:
         return to_json(engine().note(key, noted.text, actor=actor))
 
-    _ = (apply, act, note)
+    _ = (apply, decide, note)
     return api
 
 
@@ -400,23 +340,3 @@ async def _text(request: Request) -> str:
         raise InvalidRequestError(
             f"the file is no UTF-8 (byte {error.start})", hint="save it as UTF-8"
         ) from None
-
-
-def _act(engine: Engine, key: str, asked: Action, actor: str) -> TransitionView:
-    name, reason = asked.action, asked.reason
-    if name in OF_A_TREATMENT:
-        if not asked.variant:
-            raise InvalidRequestError(
-                f"'{name.value}' needs a variant", hint="name the treatment", path="variant"
-            )
-        do = engine.roll_back if name is ActionName.ROLL_BACK else engine.resume
-        return do(key, asked.variant, reason=reason, actor=actor)
-    if asked.variant:
-        raise InvalidRequestError(
-            f"'{name.value}' is about the whole experiment",
-            hint="leave the variant out",
-            path="variant",
-        )
-    if name is ActionName.APPROVE:
-        return engine.approve(key, reason=reason, actor=actor)
-    return engine.move(key, Move(name.value), reason=reason, actor=actor)

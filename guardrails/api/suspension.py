@@ -6,8 +6,9 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from guardrails.api import examples
+from guardrails.api.acting import LONGEST_REASON, SOME, Text
 from guardrails.api.answers import described, refusals, to_json
-from guardrails.api.experiments import LONGEST_REASON, SOME, Actor, Text
+from guardrails.api.experiments import Actor
 from guardrails.engine import Engine
 from guardrails.suspension import SuspensionView
 
