@@ -28,6 +28,11 @@ ABOUT: Final = (
     "GrowthBook's SDKs get errors as their protocols have them. An unknown query parameter is a "
     "400. A 503 and a 429 always have `Retry-After`."
 )
+ALL: Final = "/api/v1/experiments"
+ONE: Final = f"{ALL}/{{key}}"
+FLAG: Final = "/ofrep/v1/evaluate/flags/{key}"
+REPLAY: Final = "/api/v1/decisions/{decision}/replay"
+
 SPEC_FILE: Final = "SpecFile"
 """What a spec file may hold; as `turnback schema` prints it, with this service's KPIs."""
 
@@ -96,6 +101,28 @@ def complete(
         for method, about in methods.items():
             _completed(path, method, about)
     document["paths"].update(hot)
+    _link(document["paths"])
+
+
+def _link(paths: dict[str, Part]) -> None:
+    """Say where an answer leads: from an applied file to all that is asked of its experiment."""
+    known = {"key": "$response.body#/key"}
+    of_one = {
+        about["operationId"]: {"operationId": about["operationId"], "parameters": known}
+        for path, methods in paths.items()
+        for about in methods.values()
+        if path.startswith(ONE) or path == FLAG
+    }
+    applied = paths[ALL]["post"]["responses"]
+    for status in ("200", "201"):
+        applied[status]["links"] = of_one
+    replay = paths[REPLAY]["get"]["operationId"]
+    paths[f"{ONE}/transitions"]["get"]["responses"]["200"]["links"] = {
+        replay: {
+            "operationId": replay,
+            "parameters": {"decision": "t{$response.body#/transitions/0/id}"},
+        }
+    }
 
 
 def _completed(path: str, method: str, about: Part) -> None:
