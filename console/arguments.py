@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from console.completion import experiment_keys
 from console.numbers import number
 
 if TYPE_CHECKING:
@@ -18,7 +19,14 @@ Key = Annotated[
     str | None,
     typer.Option(envvar="TURNBACK_ADMIN_KEY", help="Admin key, where the service asks for one."),
 ]
-Experiment = Annotated[str, typer.Argument(metavar="KEY", help="Key of the experiment.")]
+Experiment = Annotated[
+    str,
+    typer.Argument(metavar="KEY", help="Key of the experiment.", autocompletion=experiment_keys),
+]
+AnExperiment = Annotated[
+    str | None,
+    typer.Argument(metavar="KEY", help="One experiment in full.", autocompletion=experiment_keys),
+]
 Variant = Annotated[
     str | None,
     typer.Argument(metavar="VARIANT", help="Treatment; may be left out when there is one."),
@@ -39,7 +47,7 @@ Data = Annotated[
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="Spec file.")]
 SpecPaths = Annotated[
     list[Path],
-    typer.Argument(metavar="PATH...", help="Spec files, or folders: every *.yaml and *.yml in it."),
+    typer.Argument(metavar="PATH", help="Spec files, or folders: every *.yaml and *.yml in it."),
 ]
 UnitsPerDay = Annotated[
     float | None,
@@ -51,7 +59,11 @@ Baselines = Annotated[
 ]
 Measured = Annotated[
     str | None,
-    typer.Option(metavar="KEY", help="Take traffic and control from this experiment."),
+    typer.Option(
+        metavar="KEY",
+        help="Take traffic and control from this experiment.",
+        autocompletion=experiment_keys,
+    ),
 ]
 
 

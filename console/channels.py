@@ -8,8 +8,11 @@ import typer
 
 from console.arguments import Json, Key, Url, client_of, example
 from console.output import DEFAULT_URL, ExitCode, reported
+from console.usage import Listed
 
-channels = typer.Typer(help="Where messages go, and whether they arrive.", no_args_is_help=True)
+channels = typer.Typer(
+    cls=Listed, help="Where messages go, and whether they arrive.", no_args_is_help=True
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,7 +33,7 @@ def listed(*, url: Url = DEFAULT_URL, key: Key = None, as_json: Json = False) ->
 def try_out(
     *,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One channel; all without.")
+        str | None, typer.Argument(metavar="NAME", help="One channel; all without.")
     ] = None,
     url: Url = DEFAULT_URL,
     key: Key = None,

@@ -2,6 +2,7 @@
 
 # ruff: noqa: PLC0415 - that is what the late imports of this module are for
 
+import os
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -34,18 +35,21 @@ from console.arguments import (
 )
 from console.numbers import whole
 from console.output import DEFAULT_URL, ExitCode, reported, say
-from console.usage import Commands
+from console.usage import EXIT_CODES, Commands, Listed
 
 app = typer.Typer(
     name="turnback",
     cls=Commands,
-    help="Run A/B tests and turn a harmful variant back by itself.",
-    no_args_is_help=True,
-    add_completion=False,
+    help="Run A/B tests and turn a harmful variant back by itself.\n\n"
+    "Without a command it says how things stand here, and what to do next.",
+    epilog=EXIT_CODES,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-importers = typer.Typer(help="Write a public data set as an event file.", no_args_is_help=True)
+importers = typer.Typer(
+    cls=Listed, help="Write a public data set as an event file.", no_args_is_help=True
+)
 app.add_typer(importers, name="import")
 
 DATA = Path("turnback-data")
@@ -69,7 +73,7 @@ Port = Annotated[int, typer.Option(parser=_PORT, metavar="PORT", help="TCP port 
 
 def main() -> None:
     """Run the command line."""
-    app()
+    app(prog_name="turnback")
 
 
 def _version(*, asked: bool) -> None:
@@ -86,6 +90,7 @@ def _version(*, asked: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     *,
     version: Annotated[
         bool,
@@ -96,9 +101,18 @@ def options(
             help="Print the version and end.",
         ),
     ] = False,
+    as_json: Json = False,
 ) -> None:
-    """Run A/B tests and turn a harmful variant back by itself."""
+    """Read what stands before a command; without one, say what to do next."""
     _ = version
+    if context.invoked_subcommand is not None:
+        return
+    from console.commands.next_steps import run
+
+    data = Path(os.environ.get("TURNBACK_DATA") or DATA)
+    url, key = os.environ.get("TURNBACK_URL"), os.environ.get("TURNBACK_ADMIN_KEY")
+    with reported(as_json=as_json), client_of(url or DEFAULT_URL, key) as client:
+        run(client, data, as_json=as_json)
 
 
 @app.command(epilog=example("turnback demo", "turnback demo --scenario late-harm --seed 7"))
@@ -182,7 +196,7 @@ def validate(
     *,
     specs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Spec files, or folders of them."),
+        typer.Argument(metavar="PATH", help="Spec files, or folders of them."),
     ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say what every key and default means.")
@@ -232,7 +246,7 @@ def kpis(
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """List every KPI, or one in full: what it counts, over which windows, by which formula.
+    """List every KPI, or one in full with its formula.
 
     Without a service it lists the built-in KPIs and those of a catalogue file.
     """

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import re
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +12,8 @@ import httpx
 
 from console.output import DEFAULT_URL, CommandError, ExitCode
 from guardrails.problems import and_more
+
+_ERRNO = re.compile(r"^\[Errno -?[0-9]+\] ")
 
 
 class BusyError(CommandError):
@@ -172,11 +175,15 @@ def _no_address(url: str) -> CommandError:
 
 def _unreachable(url: str, error: httpx.HTTPError) -> CommandError:
     return CommandError(
-        f"no service answers at {url} ({str(error) or type(error).__name__})",
+        f"no service answers at {url} ({_ERRNO.sub('', str(error)).lower() or _silent(error)})",
         hint="start one with `turnback serve`, or say where it is with --url or TURNBACK_URL",
         code="unreachable",
         exit_code=ExitCode.UNREACHABLE,
     )
+
+
+def _silent(error: httpx.HTTPError) -> str:
+    return "it took too long" if isinstance(error, httpx.TimeoutException) else "it went away"
 
 
 def _line(text: str, url: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def load(
     *,
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Event files *.parquet and *.jsonl, or folders."),
+        typer.Argument(metavar="PATH", help="Event files *.parquet and *.jsonl, or folders."),
     ],
     data: Data = None,
     url: Url = DEFAULT_URL,

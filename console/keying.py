@@ -10,8 +10,11 @@ import typer
 
 from console.arguments import Json, example
 from console.output import reported
+from console.usage import Listed
 
-keys = typer.Typer(help="Make, list and revoke keys of a service.", no_args_is_help=True)
+keys = typer.Typer(
+    cls=Listed, help="Make, list and revoke keys of a service.", no_args_is_help=True
+)
 
 Folder = Annotated[
     Path,

@@ -1,13 +1,14 @@
 """How commands speak: results on stdout, errors on stderr with what to do, exit codes."""
 
+import os
 import sys
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 import msgspec
 import typer
@@ -21,12 +22,25 @@ DEFAULT_URL = "http://127.0.0.1:8300"
 
 
 class ExitCode(IntEnum):
-    """What a command's exit code means."""
+    """What a command's exit code means; docs/command-line.md says more of each."""
 
-    OK = 0
+    OK = 0  # done, and nothing is amiss
     PROBLEM = 1  # something was found or refused
-    USAGE = 2  # the command line makes no sense
+    USAGE = 2  # the command line, or a setting, makes no sense
     UNREACHABLE = 3  # no service answers
+    INTERRUPTED = 130  # Ctrl-C
+
+
+class Tone(StrEnum):
+    """What a colour means; without colours the words say it all."""
+
+    GOOD = "good"
+    WARN = "warn"
+    BAD = "bad"
+    QUIET = "quiet"
+
+
+_COLOURS = {Tone.GOOD: "32", Tone.WARN: "33", Tone.BAD: "31", Tone.QUIET: "2"}
 
 
 class CommandError(Exception):
@@ -81,15 +95,28 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def say(text: str = "") -> None:
+def coloured(stream: TextIO) -> bool:
+    """Return whether a stream may be coloured: a terminal, where nobody asked for none."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in {"", "dumb"}
+    return stream.isatty() and not plain
+
+
+def toned(text: str, tone: Tone | None, stream: TextIO) -> str:
+    """Return a text in a colour, where the stream may be coloured."""
+    if tone is None or not coloured(stream):
+        return text
+    return f"\x1b[{_COLOURS[tone]}m{text}\x1b[0m"
+
+
+def say(text: str = "", *, tone: Tone | None = None) -> None:
     """Print a line of plain text on stdout; whatever would steer the terminal is shown."""
-    sys.stdout.write(visible(text) + "\n")
+    sys.stdout.write(toned(visible(text), tone, sys.stdout) + "\n")
     sys.stdout.flush()
 
 
-def warn(text: str) -> None:
+def warn(text: str, *, tone: Tone | None = None) -> None:
     """Print a line on stderr; whatever would steer the terminal is shown."""
-    sys.stderr.write(visible(text) + "\n")
+    sys.stderr.write(toned(visible(text), tone, sys.stderr) + "\n")
     sys.stderr.flush()
 
 
@@ -112,7 +139,7 @@ def reported(*, as_json: bool) -> Generator[None]:
         raise  # the reader of stdout went away: click ends quietly
     except KeyboardInterrupt:
         warn("interrupted")
-        raise typer.Exit(130) from None
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told in the one shape
         told_as = _translated(error)
         report(told_as, as_json=as_json)
@@ -163,6 +190,6 @@ def report(error: CommandError, *, as_json: bool) -> None:
         warn(msgspec.json.encode(error.to_json()).decode())
         return
     for line in error.problems or (f"turnback: {error.message}",):
-        warn(line)
+        warn(line, tone=Tone.BAD)
     if error.hint:
         warn(f"  {error.hint}")

@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from console.arguments import Data, Experiment, Json, Key, Reason, Url, Variant, client_of, example
-from console.numbers import whole
+from console.arguments import (
+    AnExperiment,
+    Data,
+    Experiment,
+    Json,
+    Key,
+    Reason,
+    Url,
+    Variant,
+    client_of,
+    example,
+)
+from console.numbers import number, whole
 from console.output import DEFAULT_URL, ExitCode, reported
 
 if TYPE_CHECKING:
@@ -82,7 +93,14 @@ _ACTIONS: Final = (
 def add_to(app: typer.Typer) -> None:
     """Add the commands, in the order in which help lists them."""
     told = (
-        (status, ("turnback status", "turnback status three-step-cancel")),
+        (
+            status,
+            (
+                "turnback status",
+                "turnback status three-step-cancel",
+                "turnback status --watch",
+            ),
+        ),
         (
             explain,
             (
@@ -112,6 +130,12 @@ def add_to(app: typer.Typer) -> None:
     for action in _ACTIONS:
         command = _asking(_deciding(action))
         app.command(action.name, help=action.help, epilog=example(*action.examples))(command)
+    longer = example(
+        'turnback extend three-step-cancel --by 7d --reason "a holiday fell into it"',
+        "turnback extend three-step-cancel --until 2026-12-01T09:00Z "
+        '--reason "the sale ends later"',
+    )
+    app.command("extend", epilog=longer)(_asking(extend))
     written = example('turnback note three-step-cancel "version 3.2 reaches everybody"')
     app.command("note", epilog=written)(_asking(note))
     suspending = example(
@@ -123,13 +147,23 @@ def add_to(app: typer.Typer) -> None:
 
 def status(
     *,
-    experiment: Annotated[
-        str | None, typer.Argument(metavar="KEY", help="One experiment in full.")
-    ] = None,
+    experiment: AnExperiment = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C; in a pipe: when it changes.")
+    ] = False,
+    every: Annotated[
+        float,
+        typer.Option(parser=number(0.1, 3600), metavar="SECONDS", help="With --watch: how often."),
+    ] = 2.0,
     client: "ServiceClient",
     as_json: bool,
 ) -> None:
     """Show all experiments, or one of them in full."""
+    if watch:
+        from console.commands.live import watch as follow
+
+        follow(experiment, every=every, client=client, as_json=as_json)
+        return
     from console.commands.watch import status as run
 
     run(experiment, client=client, as_json=as_json)
@@ -162,6 +196,30 @@ def note(
     from console.commands.suspending import note as run
 
     run(experiment, text, client=client, as_json=as_json)
+
+
+def extend(
+    *,
+    experiment: Experiment,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When the last unit enters: 2026-12-01T09:00Z."),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="LENGTH", help="How much later than so far: 7d.")
+    ] = None,
+    reason: Reason,
+    client: "ServiceClient",
+    as_json: bool,
+) -> None:
+    """Let a running experiment take units in for longer than planned.
+
+    The guarantee stays: levels, windows and the horizon of looks are those of the file. Later, or
+    for another plan, raise `seed` in the file and apply it.
+    """
+    from console.commands.extending import extend as run
+
+    run(experiment, until=until, by=by, reason=reason, client=client, as_json=as_json)
 
 
 def suspend(

@@ -26,7 +26,7 @@ def scenario(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", help="Scenario files, or folders: every *.yaml and *.yml in it."
+            metavar="FILE", help="Scenario files, or folders: every *.yaml and *.yml in it."
         ),
     ],
     story: Annotated[

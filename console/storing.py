@@ -8,8 +8,9 @@ import typer
 
 from console.arguments import Data, Json, Key, Url, client_of, example
 from console.output import DEFAULT_URL, ExitCode, reported
+from console.usage import Listed
 
-store = typer.Typer(help="Look after the metric store.", no_args_is_help=True)
+store = typer.Typer(cls=Listed, help="Look after the metric store.", no_args_is_help=True)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -2,17 +2,20 @@
 
 import os
 import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from console.output import Tone, say
 from experiments.language.scalars import visible
 
 _GAP = 2  # between two columns
 _ENDLESS = 1_000_000
 _NARROWEST = 20
+_STYLES = {Tone.GOOD: "green", Tone.WARN: "yellow", Tone.BAD: "red", Tone.QUIET: "dim", None: ""}
 
 
 def table_console() -> Console:
@@ -60,6 +63,7 @@ class Rows:
         right: Those that hold numbers.
         whole: Those whose cells stay on one line.
         drop: Those that are left out where the terminal is too narrow, the first first.
+        tones: Colours of cells that hold exactly this, on a terminal.
         cells: Its rows.
     """
 
@@ -67,7 +71,12 @@ class Rows:
     right: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
+    tones: Mapping[str, Tone] = field(default_factory=dict[str, Tone])
     cells: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+
+
+Block = str | Rows
+"""A line, or a table."""
 
 
 def table(
@@ -75,9 +84,10 @@ def table(
     right: tuple[str, ...] = (),
     whole: tuple[str, ...] = (),
     drop: tuple[str, ...] = (),
+    tones: Mapping[str, Tone] | None = None,
 ) -> Rows:
     """Return an empty table without lines; see ``Rows``."""
-    return Rows(columns, right, whole, drop)
+    return Rows(columns, right, whole, drop, tones or {})
 
 
 def add(to: Rows, *cells: str) -> None:
@@ -88,19 +98,47 @@ def add(to: Rows, *cells: str) -> None:
 def show(rows: Rows) -> None:
     """Print a table on stdout as wide as its terminal; cells are folded, never cut."""
     console = table_console()
-    shown, widths = _fitted(rows, console.width)
+    console.print(drawn(rows, console.width))
+
+
+def show_blocks(blocks: Sequence[Block]) -> None:
+    """Print lines, folded where the terminal ends, and tables."""
+    for block in blocks:
+        if isinstance(block, Rows):
+            show(block)
+        else:
+            say(folded(block), tone=Tone.WARN if block.startswith("! ") else None)
+
+
+def drawn_blocks(blocks: Sequence[Block], width: int) -> Group:
+    """Return the same for a live view."""
+    return Group(
+        *(
+            drawn(block, width)
+            if isinstance(block, Rows)
+            else Text(
+                visible(folded(block)), style="yellow" if block.startswith("! ") else "", end="\n"
+            )
+            for block in blocks
+        )
+    )
+
+
+def drawn(rows: Rows, width: int) -> Table:
+    """Return a table that is as wide as this at most."""
+    shown, widths = _fitted(rows, width)
     made = Table(box=None, pad_edge=False)
-    for index, width in zip(shown, widths, strict=True):
+    for index, wide in zip(shown, widths, strict=True):
         heading = rows.headings[index]
         made.add_column(
             Text(heading),
             justify="right" if heading in rows.right else "left",
             overflow="fold",
-            width=width,
+            width=wide,
         )
     for row in rows.cells:
-        made.add_row(*(Text(row[index]) for index in shown))
-    console.print(made)
+        made.add_row(*(Text(row[i], style=_STYLES.get(rows.tones.get(row[i]), "")) for i in shown))
+    return made
 
 
 def _fitted(rows: Rows, width: int) -> tuple[list[int], list[int]]:

@@ -22,7 +22,7 @@ from guardrails.present import Known, experiment_view, revision_view, transition
 from guardrails.present_explained import explanation
 from guardrails.replay import Replayed
 from guardrails.replaying import Replayer
-from guardrails.repository import missed_checks
+from guardrails.repository import activity, missed_checks
 from guardrails.ring import Ring
 from guardrails.settings import EngineSettings
 from guardrails.shelf import Shelf
@@ -154,6 +154,11 @@ class Reading:
         """
         with self._control.reading() as session:
             return newest_of_runs(session)
+
+    def activity(self) -> str:
+        """Return a token that is another one after every check and every change of state."""
+        with self._control.reading() as session:
+            return activity(session)
 
     def missed(self, key: str) -> int:
         """Return how many checks of an experiment nobody ran: its blind time in ticks."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from console.commands.specs import catalogue_and_warnings, read_text
 from console.output import CommandError, ExitCode, print_json, say, warn
+from console.progress import working
 from console.tables import add, show, table
 from experiments.database import ControlPlane
 from guardrails.backtest import BacktestResult, backtest
@@ -46,20 +47,22 @@ def run(
     planted = _plant(plant)
     text = read_text(spec)
     known, _ = catalogue_and_warnings(catalogue)
-    recorded, rejected = load_events(events, known.events)
+    with working(f"reading {events.name}", as_json=as_json):
+        recorded, rejected = load_events(events, known.events)
     stores = _kept(data) if data is not None else {}
     logging.getLogger("turnback").addHandler(logging.NullHandler())  # the timeline tells it
     try:
-        result = backtest(
-            text,
-            recorded,
-            every=interval,
-            seed=seed,
-            plant=planted,
-            source=str(spec),
-            catalogue=known,
-            **stores,
-        )
+        with working("playing it through the engine", as_json=as_json):
+            result = backtest(
+                text,
+                recorded,
+                every=interval,
+                seed=seed,
+                plant=planted,
+                source=str(spec),
+                catalogue=known,
+                **stores,
+            )
     except StoreError as error:
         raise CommandError(str(error), code="store") from error
     if as_json:

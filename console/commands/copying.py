@@ -10,6 +10,7 @@ import msgspec
 
 from console.client import ServiceClient
 from console.output import CommandError, print_json, say
+from console.progress import working
 from console.store_errors import store_told
 from experiments.database import ControlPlane
 from guardrails.clock import SystemClock
@@ -28,18 +29,21 @@ def back_up(folder: Path, *, data: Path | None, url: str, key: str | None, as_js
         CommandError: The service, or the files, refuse.
     """
     to = folder.absolute()
-    if data is None:
-        with ServiceClient(url, key, timeout=_LONG) as client:
-            done = client.post("/api/v1/backup", json={"to": str(to)})
-    else:
-        with _opened(data) as copies:
-            done = _plain(copies.back_up(to))
+    with working("copying both files", as_json=as_json):
+        if data is None:
+            with ServiceClient(url, key, timeout=_LONG) as client:
+                done = client.post("/api/v1/backup", json={"to": str(to)})
+        else:
+            with _opened(data) as copies:
+                done = _plain(copies.back_up(to))
     _say_backup(done, as_json=as_json)
 
 
 def check(folder: Path, *, as_json: bool) -> None:
     """Say whether a backup is whole."""
-    _say_backup(_plain(check_backup(folder)), as_json=as_json)
+    with working("reading the copy", as_json=as_json):
+        done = _plain(check_backup(folder))
+    _say_backup(done, as_json=as_json)
 
 
 def export(
@@ -58,13 +62,14 @@ def export(
         CommandError: The service, or the files, refuse.
     """
     to = folder.absolute()
-    if data is None:
-        days = {name: f"{day}" for name, day in (("since", since), ("until", until)) if day}
-        with ServiceClient(url, key, timeout=_LONG) as client:
-            done = client.post("/api/v1/export", json={"to": str(to), **days})
-    else:
-        with _opened(data) as copies:
-            done = _plain(copies.export(to, since=since, until=until))
+    days = {name: f"{day}" for name, day in (("since", since), ("until", until)) if day}
+    with working("writing days of events", as_json=as_json):
+        if data is None:
+            with ServiceClient(url, key, timeout=_LONG) as client:
+                done = client.post("/api/v1/export", json={"to": str(to), **days})
+        else:
+            with _opened(data) as copies:
+                done = _plain(copies.export(to, since=since, until=until))
     if as_json:
         print_json(done)
     else:

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from console.output import CommandError, ExitCode, print_json, say
+from console.progress import working
 from metrics.importers.files import EventFileError, check_suffix, write_events
 from metrics.importers.online_retail import SourceError, Summary, read
 
@@ -16,8 +17,9 @@ def online_retail(folder: Path, out: Path, *, as_json: bool) -> None:
     except EventFileError as error:
         raise CommandError(str(error), code="event_file", exit_code=ExitCode.USAGE) from error
     try:
-        imported = read(folder)
-        write_events(imported.events, out)
+        with working("reading a year of orders", as_json=as_json):
+            imported = read(folder)
+            write_events(imported.events, out)
     except SourceError as error:
         raise CommandError(str(error), code="source") from error
     except EventFileError as error:

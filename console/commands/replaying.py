@@ -8,6 +8,7 @@ import msgspec
 from console.client import ServiceClient
 from console.offline import opened
 from console.output import CommandError, instant, print_json, say
+from console.progress import working
 from console.tables import folded
 from guardrails.api import to_json
 from guardrails.evidence_rows import reference
@@ -22,7 +23,9 @@ def replay(decision: str, *, from_start: bool, client: ServiceClient, as_json: b
     """Have the service compute a decision again; returns whether it is equal."""
     path = f"/api/v1/decisions/{reference(decision)}/replay"
     path += "?from_start=true" if from_start else ""
-    return _show(client.get(path, timeout=PATIENCE), as_json=as_json)
+    with working("counting again from the log", as_json=as_json):
+        replayed = client.get(path, timeout=PATIENCE)
+    return _show(replayed, as_json=as_json)
 
 
 def replay_files(decision: str, data: Path, *, from_start: bool, as_json: bool) -> bool:
@@ -34,7 +37,8 @@ def replay_files(decision: str, data: Path, *, from_start: bool, as_json: bool) 
                 hint="both files of a service are needed: decisions are in control.db",
                 code="no_control_plane",
             )
-        replayed = files.engine.replay(decision, from_start=from_start)
+        with working("counting again from the log", as_json=as_json):
+            replayed = files.engine.replay(decision, from_start=from_start)
     return _show(msgspec.json.decode(bytes(to_json(replayed).body)), as_json=as_json)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from console.client import ServiceClient, experiment_path
-from console.output import CommandError, ExitCode, instant, print_json, say
-from console.tables import Rows, add, folded, show, table
+from console.output import CommandError, ExitCode, Tone, instant, print_json, say
+from console.tables import Block, Rows, add, folded, show_blocks, table
 from experiments.language.amounts import format_duration
 from experiments.language.instants import INSTANT_EXAMPLE, format_instant, parse_instant
 from experiments.lifecycle import CHECKED, State
@@ -17,23 +17,44 @@ from guardrails.specs_view import SpecsView
 from guardrails.words import percent
 
 _WIDTH = 88
+_NEWEST = 5
+_TONES = {
+    "breach": Tone.BAD,
+    "rolled back": Tone.BAD,
+    "no data": Tone.WARN,
+    "error": Tone.WARN,
+    "pass": Tone.GOOD,
+    "live": Tone.GOOD,
+    "running": Tone.GOOD,
+}
 
 
 def status(key: str | None, *, client: ServiceClient, as_json: bool) -> None:
     """Print all experiments in a line each, or one of them in full."""
-    if key is None:
-        views = client.get("/api/v1/experiments")
-        if as_json:
-            print_json(views)
-        else:
-            _overview(_listed(views))
-            _folder(msgspec.convert(client.get("/api/v1/specs"), SpecsView))
-        return
-    view = client.get(experiment_path(key))
     if as_json:
-        print_json(view)
+        print_json(client.get("/api/v1/experiments" if key is None else experiment_path(key)))
     else:
-        _one(view)
+        show_blocks(current(key, client)[1])
+
+
+def current(
+    key: str | None, client: ServiceClient, *, brief: bool = False
+) -> tuple[Any, list[Block]]:
+    """Return what ``status`` shows now, as the API answered and as it is printed.
+
+    Args:
+        key: One experiment; all without.
+        client: Of the service.
+        brief: Leave out what would not fit a screen.
+
+    Raises:
+        CommandError: Nobody answers, or the service refuses.
+    """
+    if key is not None:
+        view = client.get(experiment_path(key))
+        return view, _one(view, brief=brief)
+    views = client.get("/api/v1/experiments")
+    return views, _overview(_listed(views)) + _folder(client)
 
 
 def explain(key: str, at: str | None, *, client: ServiceClient, as_json: bool) -> None:
@@ -67,12 +88,11 @@ def _listed(views: Any) -> list[dict[str, Any]]:
     return views["experiments"] if isinstance(views, dict) else views
 
 
-def _overview(views: list[dict[str, Any]]) -> None:
+def _overview(views: list[dict[str, Any]]) -> list[Block]:
     if not views:
-        say("no experiments yet; `turnback apply FILE` starts one")
-        return
+        return ["no experiments yet; `turnback apply FILE` starts one"]
     headings = ("experiment", "state", "traffic", "variants", "closest guardrail", "last check")
-    rows = table(*headings, right=("traffic",), drop=("last check",))
+    rows = table(*headings, right=("traffic",), drop=("last check",), tones=_TONES)
     for view in views:
         add(
             rows,
@@ -83,24 +103,19 @@ def _overview(views: list[dict[str, Any]]) -> None:
             _closest(view),
             instant(view["last_check_at"]),
         )
-    show(rows)
     said = [line for view in views for line in _matters(view, view["key"] + ": ")]
-    if said:
-        say()
-    for line in said:
-        say(folded(line))
+    return [rows, *(["", *said] if said else [])]
 
 
-def _folder(view: SpecsView) -> None:
-    """Print how the folder of spec files stands that the service follows, if it follows one."""
+def _folder(client: ServiceClient) -> list[Block]:
+    """Return how the folder of spec files stands that the service follows, if it follows one."""
+    view = msgspec.convert(client.get("/api/v1/specs"), SpecsView)
     if view.dir is None:
-        return
-    say()
-    if not view.attention:
-        count = len(view.files)
-        say(f"follows {view.dir}: {count:,} file{'s' if count != 1 else ''}, all in force")
-    for words in view.attention:
-        say(f"! {words}")
+        return []
+    if view.attention:
+        return ["", *(f"! {words}" for words in view.attention)]
+    count = len(view.files)
+    return ["", f"follows {view.dir}: {count:,} file{'s' if count != 1 else ''}, all in force"]
 
 
 def _matters(view: dict[str, Any], head: str = "") -> list[str]:
@@ -148,29 +163,27 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _one(view: dict[str, Any]) -> None:
-    say(f"{view['key']}: {view['title']}")
+def _one(view: dict[str, Any], *, brief: bool = False) -> list[Block]:
     traffic = f"{view['traffic']:.0%} of" if view["state"] == "running" else "no"
     stands = (
         f"{_state(view)}, {traffic} traffic, seed {view['seed']}, "
         f"revision {view['revision']}, {view['checks']:,} checks, "
         f"last {instant(view['last_check_at'])}"
     )
-    for line in [stands, *_facts(view), *_matters(view)]:
-        say(folded(line))
-    say()
-    show(_variants(view))
+    blocks: list[Block] = [f"{view['key']}: {view['title']}", stands]
+    blocks += [*(() if brief else _facts(view)), *_matters(view), "", _variants(view)]
     if view.get("ramp") and view["state"] not in {"observing", "stopped", "finished"}:
-        say()
-        show(_ramp(view["ramp"]))
-    say()
-    show(_guardrails(view["guardrails"]))
+        blocks += ["", _ramp(view["ramp"])]
+    blocks += ["", _guardrails(view["guardrails"])]
+    if not brief:
+        blocks += _in_words(view["guardrails"])
     if view["transitions"]:
-        say()
-    for t in view["transitions"]:
+        blocks.append("")
+    for t in view["transitions"][-_NEWEST:] if brief else view["transitions"]:
         who = t["variant"] or view["key"]
         number = f"t{t['id']}  " if "id" in t else ""
-        say(folded(f"{instant(t['at'])}  {number}{who}: {moved(t)}, {t['reason']}"))
+        blocks.append(f"{instant(t['at'])}  {number}{who}: {moved(t)}, {t['reason']}")
+    return blocks
 
 
 def moved(transition: dict[str, Any]) -> str:
@@ -180,6 +193,9 @@ def moved(transition: dict[str, Any]) -> str:
         return after
     if after == NOTE:
         return f"note by {transition['actor']}"
+    if all(word.startswith("ends ") for word in (before, after)):
+        was, now = (instant(end.removeprefix("ends ")) for end in (before, after))
+        return f"ends {now}, not {was}"
     parts = [word.partition("traffic ") for word in (before, after)]
     if all(traffic and not head for head, traffic, _ in parts):
         was, now = (percent(float(share), digits=2) for _, _, share in parts)
@@ -210,7 +226,9 @@ def _facts(view: dict[str, Any]) -> list[str]:
 
 
 def _variants(view: dict[str, Any]) -> Rows:
-    rows = table("variant", "state", "share", "exposed", right=("share", "exposed"))
+    rows = table(
+        *("variant", "state", "share", "exposed"), right=("share", "exposed"), tones=_TONES
+    )
     for v in view["variants"]:
         add(rows, v["name"], _stands(v, view["state"]), f"{v['share']:.1%}", f"{v['exposed']:,}")
     return rows
@@ -244,11 +262,21 @@ def _length(text: str | None) -> str:
 
 
 def _guardrails(guardrails: list[dict[str, Any]]) -> Rows:
-    names = ("guardrail", "treatment", "outcome", "evidence", "decision", "in words")
-    rows = table(*names, right=("evidence",), drop=("decision",))
+    names = ("guardrail", "treatment", "outcome", "evidence", "decision")
+    rows = table(*names, right=("evidence",), whole=("outcome",), drop=("decision",), tones=_TONES)
     for g in guardrails:
         evidence = f"{g['evidence'] or 0.0:.0%}"
         outcome = _words(g["outcome"] or "not yet") + (" (dry run)" if g.get("dry_run") else "")
-        decision = g.get("decision") or ""
-        add(rows, g["limit"], g["treatment"], outcome, evidence, decision, g["words"])
+        add(rows, g["limit"], g["treatment"], outcome, evidence, g.get("decision") or "")
     return rows
+
+
+def _in_words(guardrails: list[dict[str, Any]]) -> list[Block]:
+    """Return what each finding says, below the table: sentences fit no column."""
+    several = len({g["treatment"] for g in guardrails}) > 1
+    said = [
+        f"{g['guardrail']}{' of ' + g['treatment'] if several else ''}: {g['words']}"
+        for g in guardrails
+        if g["words"]
+    ]
+    return ["", *said] if said else []

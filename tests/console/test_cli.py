@@ -12,10 +12,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from console import cli, client
 from console.client import ServiceClient
+from console.usage import SECTIONS, first_sentence
 
 ROOT = Path(__file__).parents[2]
 GOOD = str(ROOT / "examples" / "three-step-cancel.yaml")
@@ -93,30 +95,17 @@ def service(monkeypatch):
     return asked, answers
 
 
-def test_help_lists_every_command():
-    result = turnback("--help")
+def test_help_lists_every_command_in_a_section_with_its_whole_first_sentence():
+    result = turnback("--help", COLUMNS="80")
     assert result.exit_code == 0
-    listed = [line.split()[0] for line in result.stdout.split("Commands:")[1].splitlines() if line]
-    assert listed == [
-        *["demo", "serve", "validate", "kpis", "schema", "apply", "plan"],
-        *["simulate", "backtest", "status", "explain"],
-        *[
-            "revisions",
-            "replay",
-            "start",
-            "approve",
-            "pause",
-            "resume",
-            "roll-back",
-            "stop",
-            "note",
-            "suspend",
-            "events",
-            "load",
-        ],
-        *["quarantine", "forget", "scenario", "backup", "export", "import"],
-        *["store", "channels", "keys"],
-    ]
+    commands = get_command(cli.app).commands
+    listed = {name for _, names in SECTIONS for name in names}
+    assert [name for name in commands if name not in listed] == []
+    whole = " ".join(result.stdout.split())
+    for name, command in commands.items():
+        assert f" {name} {first_sentence(command)}" in whole
+    assert "More:" not in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
 
 
 def test_help_is_fast_because_work_is_imported_late():
@@ -253,7 +242,7 @@ def test_whatever_is_given_is_refused_in_the_one_shape(command, exit_code, words
     ("command", "words", "asks"),
     [
         (["status", "--nope"], "--nope", "turnback status"),
-        (["apply"], "PATH...", "turnback apply"),
+        (["apply"], "PATH is missing", "turnback apply"),
         (["plan", GOOD, "--paths", "many"], "--paths", "turnback plan"),
         (["demo", "--scenario", "flood"], "'flood'", "turnback demo"),
         (["import", "online-retail", "data"], "--out", "turnback import online-retail"),
@@ -265,14 +254,17 @@ def test_whatever_is_given_is_refused_in_the_one_shape(command, exit_code, words
 def test_a_wrong_command_line_is_told_in_json_where_json_is_asked_for(command, words, asks):
     plain, told = turnback(*command), turnback(*command, "--json")
     assert (plain.exit_code, told.exit_code) == (2, 2)
-    assert plain.stderr.startswith("Usage: ")
+    assert plain.stdout == ""
+    said, hint = plain.stderr.splitlines()
+    assert said.startswith("turnback: ")
+    assert hint == f"  `{asks} --help` says what it takes"
     error = json.loads(told.stderr)["error"]
     assert (told.stdout, error["code"]) == ("", "usage")
     assert error.keys() == {"code", "message", "hint"}
     assert words in error["message"]
-    assert error["hint"].endswith(f"{asks.removeprefix('turnback')} --help` says what it takes")
+    assert error["hint"] == hint.strip()
     # an argument that is called like the option asks for nothing
-    assert turnback("status", "a", "--", "--json").stderr.startswith("Usage: ")
+    assert turnback("status", "a", "--", "--json").stderr.startswith("turnback: ")
 
 
 def test_the_version_is_that_of_the_package():
@@ -390,8 +382,6 @@ def test_a_refused_key_says_where_to_give_it(service):
 
 
 def test_every_command_has_an_example_that_it_accepts():
-    from typer.main import get_command
-
     commands = dict(get_command(cli.app).commands)
     for group in ("import", "store", "channels", "keys"):
         commands |= {f"{group} {n}": c for n, c in commands.pop(group).commands.items()}
