@@ -257,7 +257,7 @@ def _effect(shown: Shown, style: Style) -> list[Any] | None:
     label = "datum.value == 0 ? '0%' : format(datum.value, '+.0%')"
     if reach < 0.03:  # noqa: PLR2004 - whole percents would repeat on the axis
         label = label.replace("+.0%", "+.1%")
-    axes = {
+    axes: dict[str, Any] = {
         "scale": alt.Scale(domain=[-reach, reach], nice=False, clamp=True),
         "axis": alt.Axis(title=title, tickCount=5, labelExpr=label),
     }

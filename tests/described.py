@@ -87,7 +87,7 @@ def _note(event, found):
             found.operations.add(label)
             if made.response is not None:
                 found.statuses[label, made.response.status_code] += 1
-        for key, checks in recorder.checks.items():
+        for checks in recorder.checks.values():
             for check in checks:
                 if check.failure_info is not None:
                     failure = check.failure_info.failure

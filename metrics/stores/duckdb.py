@@ -198,7 +198,7 @@ class DuckDBMetricStore:
     ) -> Mapping[tuple[str, ExposureKind], int]:
         """Return what ``exposure_counts`` does by (variant, kind of client)."""
         self._mend()
-        exposures = self._log.exposures(to_micros(since), to_micros(until))
+        exposures = self._log.exposures(experiment, to_micros(since), to_micros(until))
         return kinds_of(_variants(exposures, experiment, seed))
 
     def exposed_units(self, experiment: str, seed: int) -> Mapping[str, str]:
