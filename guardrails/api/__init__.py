@@ -1,6 +1,7 @@
 """Experiments over HTTP, for people and the command line. In demo mode also the stepped clock."""
 
 from guardrails.api.access import Guard, UnknownParameterError, known_parameters
+from guardrails.api.acting import Action, act
 from guardrails.api.answers import encoded, to_json
 from guardrails.api.channels import channels_router
 from guardrails.api.copies import copies_router
@@ -19,12 +20,14 @@ from guardrails.spec_paths import LARGEST_SPEC
 __all__ = [
     "LARGEST_SPEC",
     "LONGEST_REASON",
+    "Action",
     "AddressError",
     "Envelope",
     "Guard",
     "QuietServer",
     "Ready",
     "UnknownParameterError",
+    "act",
     "address_of",
     "channels_router",
     "copies_router",
