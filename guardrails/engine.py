@@ -19,6 +19,7 @@ from experiments.repository import (
     served_facts,
 )
 from guardrails.actions import Asked, approve, change_state, resume, roll_back, write_note
+from guardrails.alerts import Inbox
 from guardrails.apply import apply_file
 from guardrails.applying import Applying
 from guardrails.channel_views import ChannelTest, ChannelView, channel_views, try_channel
@@ -101,6 +102,7 @@ class Engine(Reading):
             show_core=self.settings.show_core,
             queries=self.settings.queries,
         )
+        self.inbox = Inbox(control, self._shelf, clock, self._lock)
         self._ring = Ring(control, store, self._shelf, self.settings, self._follow)
         control.create()
         with control.transaction() as session:

@@ -277,8 +277,10 @@ ACTIONS = f"/api/v1/experiments/{KEY}/actions"
             "POST",
             ACTIONS,
             '{"action": "dance"}',
-            "must be one of start, pause, continue, approve, extend, stop, roll_back, resume, "
-            'got "dance"',
+            (
+                "must be one of start, pause, continue, approve, extend, stop, roll_back, resume, "
+                'got "dance"'
+            ),
             "action",
         ),
         ("POST", ACTIONS, '{"action": "stop", "why": 1}', "is no known key here, got 1", "why"),

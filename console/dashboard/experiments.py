@@ -6,7 +6,7 @@ from fastapi import Request, Response
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 
-from console.dashboard.charts import effect_chart, evidence_chart
+from console.charts import KINDS, Shown, svg
 from console.dashboard.lines import GuardrailLine, KpiText
 from console.dashboard.shell import Page, Shell, json_of
 from console.dashboard.views import ExperimentPage, Overview, experiment_page, overview
@@ -94,7 +94,6 @@ class _UnknownGuardrailError(TurnbackError):
 
 
 def _charts(line: GuardrailLine) -> tuple[Markup, ...]:
-    evidence = evidence_chart(line.history, proof=line.proof)
-    drawn = (evidence, effect_chart(line.history, line.margin))
+    shown = Shown(tuple(line.history), proof=line.proof, margin=line.margin)
     # drawn by us from numbers and fixed words alone
-    return tuple(Markup(svg) for svg in drawn if svg)  # noqa: S704 - see above
+    return tuple(Markup(drawn) for kind in KINDS if (drawn := svg(kind, shown)))  # noqa: S704 - see above

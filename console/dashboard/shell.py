@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
@@ -159,7 +159,7 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(_=gettext, ngettext=ngettext, _html=_html)
+    cast("dict[str, Any]", made.globals).update(_=gettext, ngettext=ngettext, _html=_html)
     return made
 
 

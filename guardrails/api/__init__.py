@@ -2,10 +2,12 @@
 
 from guardrails.api.access import Guard, UnknownParameterError, known_parameters
 from guardrails.api.acting import Action, act
+from guardrails.api.alerts import alerts_router
 from guardrails.api.answers import encoded, to_json
 from guardrails.api.channels import channels_router
 from guardrails.api.copies import copies_router
 from guardrails.api.decisions import decisions_router
+from guardrails.api.description import complete
 from guardrails.api.envelope import Envelope
 from guardrails.api.errors import install_errors
 from guardrails.api.experiments import LONGEST_REASON, router, validation_router
@@ -29,7 +31,9 @@ __all__ = [
     "UnknownParameterError",
     "act",
     "address_of",
+    "alerts_router",
     "channels_router",
+    "complete",
     "copies_router",
     "decisions_router",
     "demo_router",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 from starlette.concurrency import run_in_threadpool
 
@@ -13,6 +13,7 @@ from experiments.errors import InvalidRequestError, Problem, Severity, SpecError
 from guardrails.api import examples
 from guardrails.api.acting import LONGEST_REASON, Action, Text, act
 from guardrails.api.answers import described, refusals, to_json
+from guardrails.api.description import SPEC_FILE
 from guardrails.engine import Engine
 from guardrails.planning.measured import Measured
 from guardrails.problems import told
@@ -31,6 +32,10 @@ from metrics.asgi import read_body
 MOST_SPECS = 1_000
 """Files of one rehearsal."""
 
+LONGEST_NAME = 200
+"""Characters of a name in a path: what is longer is none."""
+
+Key = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME, description="The experiment.")]
 Actor = Annotated[
     str,
     Header(
@@ -48,6 +53,18 @@ SPEC_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": f"The text of a spec file, at most {LARGEST_SPEC:,} bytes of UTF-8.",
+        "content": {
+            "application/yaml": {
+                "schema": {"$ref": f"#/components/schemas/{SPEC_FILE}"},
+                "example": examples.SPEC,
+            }
+        },
+    }
+}
+
+ANY_BODY: dict[str, Any] = {
+    "requestBody": {
+        "description": f"Any text, at most {LARGEST_SPEC:,} bytes of UTF-8.",
         "content": {"application/yaml": {"schema": {"type": "string"}, "example": examples.SPEC}},
     }
 }
@@ -193,7 +210,7 @@ def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> 
             **refusals(examples.ILLEGAL),
         },
     )
-    def decide(key: str, action: Action, actor: Actor = "api") -> Response:
+    def decide(key: Key, action: Action, actor: Actor = "api") -> Response:
         return to_json(act(engine(), key, action, actor))
 
     @api.post(
@@ -201,7 +218,7 @@ def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> 
         summary="Write on the timeline; nothing else changes",
         responses=described(TransitionView, examples.NOTED),
     )
-    def note(key: str, noted: Note, actor: Actor = "api") -> Response:
+    def note(key: Key, noted: Note, actor: Actor = "api") -> Response:
         return to_json(engine().note(key, noted.text, actor=actor))
 
     _ = (apply, decide, note)
@@ -222,7 +239,7 @@ def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
         summary="Everything shown of one experiment",
         responses={200: {"model": ExperimentView, "description": "Done"}},
     )
-    def experiment(key: str) -> Response:
+    def experiment(key: Key) -> Response:
         return to_json(engine().experiment(key))
 
     @api.get(
@@ -230,7 +247,7 @@ def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
         summary="Every applied file, oldest first",
         responses=described(Revisions, {"revisions": [examples.REVISION]}),
     )
-    def revisions(key: str) -> Response:
+    def revisions(key: Key) -> Response:
         return to_json(Revisions(engine().revisions(key)))
 
     @api.get(
@@ -238,7 +255,7 @@ def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
         summary="Every change of state, oldest first",
         responses=described(Transitions, {"transitions": [examples.TRANSITION]}),
     )
-    def transitions(key: str) -> Response:
+    def transitions(key: Key) -> Response:
         return to_json(Transitions(engine().transitions(key)))
 
     @api.get(
@@ -247,7 +264,7 @@ def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
         responses=described(Explanation, examples.EXPLANATION),
     )
     def explain(
-        key: str,
+        key: Key,
         at: Annotated[
             AwareDatetime | None, Query(description="As of this instant; now by default.")
         ] = None,
@@ -259,7 +276,7 @@ def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
         summary="What is known of control's KPIs and the traffic, for planning another run",
         responses={200: {"model": Measured, "description": "Done"}},
     )
-    def baselines(key: str) -> Response:
+    def baselines(key: Key) -> Response:
         return to_json(engine().measured(key))
 
     _ = (experiments, experiment, revisions, transitions, explain, baselines)
@@ -276,7 +293,7 @@ def validation_router(engine: Callable[[], Engine]) -> APIRouter:
     @api.post(
         "/validate",
         summary="Check a spec file against this service, and what runs on it",
-        openapi_extra=SPEC_BODY,
+        openapi_extra=ANY_BODY,
         responses=described(Validation, examples.VALIDATION, what="Its problems, or none"),
     )
     async def validate(request: Request, source: Source = "<request>") -> Response:

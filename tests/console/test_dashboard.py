@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from console.dashboard import charts, words
+from console.dashboard import words
 from console.dashboard.lines import KpiText, transition_line
 from console.dashboard.views import experiment_page, headline, overview
 from guardrails.outcome import Code, Outcome, WindowFinding
@@ -264,30 +264,6 @@ def test_an_absolute_margin_is_drawn_relative_to_control():
     unknown = replace(rise, windows=())
     assert page_of(guardrails=(unknown,)).guardrails[0].margin is None
     assert page_of().guardrails[0].margin == -0.03
-
-
-def points(*evidences):
-    return tuple(
-        (T + timedelta(hours=i), e, -0.01 * i, -0.01 * i - 0.02, None)
-        for i, e in enumerate(evidences, start=1)
-    )
-
-
-def test_charts_follow_the_colours_of_the_page_and_show_the_boundary():
-    drawn = charts.evidence_chart(points(0.1, 0.6, 1.1))
-    assert drawn.startswith("<svg")
-    assert "harm is proven" in drawn
-    assert 'stroke="var(--bad)"' in drawn
-    assert charts.evidence_chart(points(0.1, 0.6, 1.1)) is drawn, "drawn once per content"
-    effect = charts.effect_chart(points(0.1, 0.6, 1.1), -0.03)
-    assert "margin" in effect
-    assert "margin" not in charts.effect_chart(points(0.1, 0.6, 1.1), None)
-
-
-@pytest.mark.parametrize("looks", [(), (0.3,)])
-def test_a_line_needs_two_looks(looks):
-    assert charts.evidence_chart(points(*looks)) == ""
-    assert charts.effect_chart(points(*looks), -0.03) == ""
 
 
 @pytest.mark.parametrize(

@@ -341,6 +341,14 @@ def test_exposed_units_fill_the_first_seen_set(store):
     assert store.exposed_units("x", 1) == {"o1": "control", "o2": "treatment"}
 
 
+@pytest.mark.parametrize("key", ["x", "xy", 'x"', "x\\", "%", "ü\u2028", 'a","experiment":"x'])
+def test_exposures_of_a_name_are_not_those_of_another_that_looks_like_it(store, key):
+    names = ["x", "xy", 'x"', "x\\", "%", "_", "ü\u2028", 'a","experiment":"x']
+    put(store, *(exposed(1, f"o{n}", experiment=name) for n, name in enumerate(names)))
+    assert store.exposed_units(key, 1) == {f"o{names.index(key)}": "control"}
+    assert store.exposure_counts(key, 1, since=at(0), until=at(9)) == {"control": 1}
+
+
 def test_as_of_answers_as_if_later_events_were_unknown(store):
     put(store, exposed(0))
     put(store, event("f", "flow_failed", 0.5))
