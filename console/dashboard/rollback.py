@@ -96,6 +96,7 @@ class RollbackPage:
     later: tuple[TransitionLine, ...]
     history: tuple[Point, ...]
     margin: float | None
+    past: float | None
     proof: bool
     flow: str
 
@@ -141,6 +142,7 @@ def rollback_page(
         later=tuple(map(transition_line, story.later)),
         history=line.history if line is not None else (),
         margin=margin,
+        past=_past(margin, view),
         proof=is_proof(view) if view is not None else True,
         flow=_flow(story.variants, story.control),
     )
@@ -219,6 +221,13 @@ def _stands(story: RollbackStory) -> str:
 def _resumed_at(story: RollbackStory) -> datetime:
     live = [t.at for t in story.later if t.after == "live"]
     return live[-1] if live else story.transition.at
+
+
+def _past(margin: float | None, view: GuardrailView | None) -> float | None:
+    """Return the effect that had to be exceeded with proof, signed like the margin."""
+    if margin is None or view is None or view.prove_past is None:
+        return None
+    return margin * view.prove_past
 
 
 def _margin_words(margin: float | None, view: GuardrailView | None) -> str:

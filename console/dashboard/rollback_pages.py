@@ -8,7 +8,7 @@ from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
-from console.dashboard.charts import effect_chart, evidence_chart
+from console.charts import KINDS, Shown, svg
 from console.dashboard.replayed import ReplayPage, replay_page
 from console.dashboard.rollback import RollbackPage, rollback_page
 from console.dashboard.shell import Page, Shell, json_of
@@ -90,9 +90,12 @@ class _Rollbacks:
 
 
 def _drawn(page: RollbackPage) -> tuple[Markup, ...]:
-    charts = (
-        evidence_chart(page.history, proof=page.proof),
-        effect_chart(page.history, page.margin),
+    shown = Shown(
+        page.history,
+        proof=page.proof,
+        margin=page.margin,
+        past=page.past,
+        turned_back_at=page.at,
     )
     # drawn by us from numbers and fixed words alone
-    return tuple(Markup(svg) for svg in charts if svg)  # noqa: S704 - see above
+    return tuple(Markup(drawn) for kind in KINDS if (drawn := svg(kind, shown)))  # noqa: S704 - see above
