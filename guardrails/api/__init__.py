@@ -1,6 +1,7 @@
 """Experiments over HTTP, for people and the command line. In demo mode also the stepped clock."""
 
 from guardrails.api.access import Guard, UnknownParameterError, known_parameters
+from guardrails.api.acting import Action, act
 from guardrails.api.alerts import alerts_router
 from guardrails.api.answers import encoded, to_json
 from guardrails.api.channels import channels_router
@@ -21,12 +22,14 @@ from guardrails.spec_paths import LARGEST_SPEC
 __all__ = [
     "LARGEST_SPEC",
     "LONGEST_REASON",
+    "Action",
     "AddressError",
     "Envelope",
     "Guard",
     "QuietServer",
     "Ready",
     "UnknownParameterError",
+    "act",
     "address_of",
     "alerts_router",
     "channels_router",
