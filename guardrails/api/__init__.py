@@ -6,7 +6,7 @@ from guardrails.api.answers import encoded, to_json
 from guardrails.api.channels import channels_router
 from guardrails.api.copies import copies_router
 from guardrails.api.decisions import decisions_router
-from guardrails.api.description import complete
+from guardrails.api.description import complete, document_router
 from guardrails.api.envelope import Envelope
 from guardrails.api.errors import install_errors
 from guardrails.api.experiments import LONGEST_REASON, router, validation_router
@@ -34,6 +34,7 @@ __all__ = [
     "copies_router",
     "decisions_router",
     "demo_router",
+    "document_router",
     "encoded",
     "health_router",
     "install_errors",

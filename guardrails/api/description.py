@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
 from guardrails.spec_file import json_schema
 from metrics.catalogue import Catalogue
 from metrics.events_described import ERROR
@@ -43,6 +46,18 @@ _REFUSED = content(
     {"error": {"code": "conflict", "message": "not as things are", "hint": None, "path": None}},
 )
 _ALWAYS: Final = (401, 429, 503)
+
+
+def document_router() -> APIRouter:
+    """Return the route of the document."""
+    api = APIRouter()
+
+    @api.get("/openapi.json", include_in_schema=False)
+    def document(request: Request) -> Response:
+        return JSONResponse(request.app.openapi())
+
+    _ = document
+    return api
 
 
 def complete(
@@ -105,7 +120,12 @@ def _completed(path: str, method: str, about: Part) -> None:
     for spare in ("422", "5XX"):
         responses.pop(spare, None)
     refused = "Refused, and why"
-    responses.setdefault("4XX", answer(refused, _REFUSED))
+    told = responses.setdefault("4XX", answer(refused, _REFUSED))
+    # an error is JSON, whatever the route answers otherwise
+    whole: Part = {}
+    for body in told["content"].values():
+        whole |= body
+    told["content"] = {"application/json": whole}
     for status in _ALWAYS:
         if status != 401 or about["security"]:  # noqa: PLR2004 - an HTTP status
             responses.setdefault(str(status), refusal(status, _REFUSED))
