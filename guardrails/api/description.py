@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, cast
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
 
 from guardrails.spec_file import json_schema
 from metrics.catalogue import Catalogue
@@ -74,6 +75,18 @@ def describe(
     app.openapi = described
 
 
+def document_router() -> APIRouter:
+    """Return the route of the document."""
+    api = APIRouter()
+
+    @api.get("/openapi.json", include_in_schema=False)
+    def document(request: Request) -> Response:
+        return JSONResponse(request.app.openapi())
+
+    _ = document
+    return api
+
+
 def complete(
     document: dict[str, Any],
     hot: Mapping[str, Part],
@@ -134,7 +147,12 @@ def _completed(path: str, method: str, about: Part) -> None:
     for spare in ("422", "5XX"):
         responses.pop(spare, None)
     refused = "Refused, and why"
-    responses.setdefault("4XX", answer(refused, _REFUSED))
+    told = responses.setdefault("4XX", answer(refused, _REFUSED))
+    # an error is JSON, whatever the route answers otherwise
+    whole: Part = {}
+    for body in told["content"].values():
+        whole |= body
+    told["content"] = {"application/json": whole}
     for status in _ALWAYS:
         if status != 401 or about["security"]:  # noqa: PLR2004 - an HTTP status
             responses.setdefault(str(status), refusal(status, _REFUSED))
