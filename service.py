@@ -17,8 +17,10 @@ import experiments.api as ofrep
 import experiments.growthbook_api as growthbook
 import guardrails.api as admin
 import metrics.api as events
+from experiments import growthbook_described, ofrep_described
 from experiments.changes import ChangeFeed
 from experiments.exposures import ExposureBuffer, screen_exposure
+from experiments.streaming import Streams
 from guardrails.admission import LOOK_EVERY, Admission
 from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
@@ -39,7 +41,9 @@ from guardrails.telemetry import (
     StateCollector,
     exposition,
 )
+from guardrails.telemetry_doors import DoorCollector
 from metrics.catalogue import Catalogue
+from metrics.events_described import DESCRIBED as EVENTS_DESCRIBED
 from metrics.ingest import Ingest, settle
 from metrics.intake import EventCounts
 from metrics.intake import Intake as EventIntake
@@ -81,6 +85,7 @@ class Services:
     flush: Callable[[], None]
     counts: EventCounts = field(default_factory=EventCounts)
     applied_valid: bool = True
+    streams: dict[str, Streams] = field(default_factory=dict)
 
     @property
     def engine(self) -> Engine:
@@ -220,6 +225,9 @@ def _fill(exposures: ExposureBuffer, served: ServedConfig, store: MetricStore) -
 def _measure(services: Services) -> None:
     services.registry.register(services.guarding.measured)
     services.registry.register(
+        DoorCollector(lambda: services.engine.inbox.counts, lambda: services.streams)
+    )
+    services.registry.register(
         StateCollector(
             experiments=services.engine.experiments,
             intake=services.intake,
@@ -241,9 +249,12 @@ def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
     door = events.Door(ring, settings.max_body_bytes, settings.max_batch_events)
     serving, wall = services.engine.serving, SystemClock()
     track = growthbook.TrackEndpoint(services.events, door, serving, settings.default_unit)
+    payloads, changes = growthbook.Payloads(serving, wall.now), ofrep.ChangeStream(feed, ring)
+    subscription = growthbook.Subscription(payloads, feed, ring)
+    services.streams = {"ofrep": changes.streams, "growthbook": subscription.streams}
     return [
-        *ofrep.routes(services.evaluations, ofrep.ChangeStream(feed, ring)),
-        *growthbook.growthbook_routes(growthbook.Payloads(serving, wall.now), feed, track),
+        *ofrep.routes(services.evaluations, changes),
+        *growthbook.growthbook_routes(payloads, subscription, track),
         *events.routes(services.events, door),
     ]
 
@@ -300,7 +311,9 @@ def create_app(
     admin.install_errors(app)
     _wrap(app)
     # the hot routes are no routes of FastAPI's: their description is our own
-    app.openapi()["paths"].update({**ofrep.DESCRIBED, **growthbook.DESCRIBED, **events.DESCRIBED})
+    hot = {**ofrep_described.DESCRIBED, **growthbook_described.DESCRIBED, **EVENTS_DESCRIBED}
+    schemes = {"token": ofrep_described.TOKEN, "client_key": growthbook_described.CLIENT_KEY}
+    admin.describe(app, hot, schemes, None if services is None else services.catalogue)
     return app
 
 
@@ -356,6 +369,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
 
     app.include_router(admin.validation_router(engine), dependencies=[Depends(may_read)])
     app.include_router(admin.channels_router(engine, lambda: running().guard))
+    app.include_router(admin.alerts_router(engine, lambda: running().guard, settings))
     health = admin.health_router(engine, lambda: running().store, settings.instance)
     app.include_router(health)
 

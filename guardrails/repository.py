@@ -9,20 +9,48 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func
+from sqlalchemy import bindparam, delete, func, insert, update
+from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
 from experiments.models import ExperimentRow, TransitionRow
 from experiments.repository import ExperimentRecord
 from guardrails.models import (
+    AuditRow,
     EvaluationRow,
     FindingRow,
     MonitorRow,
     OutboxRow,
     SnapshotRow,
+    SuspensionRow,
 )
 from guardrails.outcome import Finding, WindowState
 from metrics.cells import Snapshot
+
+_SNAPSHOT = SnapshotRow.metadata.tables["snapshot"]
+_INSERT_EVALUATION = insert(EvaluationRow.metadata.tables["evaluation"])
+_INSERT_SNAPSHOT = insert(_SNAPSHOT)
+_UPDATE_SNAPSHOT = (
+    update(_SNAPSHOT)
+    .where(_SNAPSHOT.c.experiment == bindparam("its_experiment"))
+    .values(at=bindparam("at"), body=bindparam("body"))
+)
+
+
+def activity(session: Session) -> str:
+    """Return a token that is another one after every check and every change of state."""
+    row = session.connection().execute(_ACTIVITY).one()
+    return "-".join(str(part) for part in row)
+
+
+_ACTIVITY = columns(
+    func.count(),
+    func.coalesce(func.sum(col(ExperimentRow.version)), 0),
+    func.coalesce(func.sum(col(ExperimentRow.checks)), 0),
+    columns(func.coalesce(func.max(col(TransitionRow.id)), 0)).scalar_subquery(),
+    columns(func.coalesce(func.max(col(SuspensionRow.id)), 0)).scalar_subquery(),
+    columns(func.coalesce(func.max(col(AuditRow.id)), 0)).scalar_subquery(),
+).select_from(ExperimentRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +158,22 @@ def insert_evaluation(
     Raises:
         sqlalchemy.exc.IntegrityError: The tick was recorded by somebody else.
     """
-    row = EvaluationRow(
-        experiment=experiment,
-        seed=seed,
-        at=at,
-        watermark=watermark,
-        missed=missed,
-        result=result,
-        decision=decision,
+    done = session.connection().execute(
+        _INSERT_EVALUATION,
+        {
+            "experiment": experiment,
+            "seed": seed,
+            "at": at,
+            "watermark": watermark,
+            "missed": missed,
+            "result": result,
+            "decision": decision,
+        },
     )
-    session.add(row)
-    session.flush()
-    if row.id is None:
+    key = done.inserted_primary_key
+    if key is None or key[0] is None:
         raise RuntimeError("the database gave the evaluation no id")
-    return row.id
+    return key[0]
 
 
 def missed_checks(session: Session, experiment: str) -> int:
@@ -266,7 +296,11 @@ def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
 
 def save_snapshot(session: Session, experiment: str, at: datetime, body: dict[str, Any]) -> None:
     """Replace what the newest check saw."""
-    session.merge(SnapshotRow(experiment=experiment, at=at, body=body))
+    values = {"at": at, "body": body}
+    connection = session.connection()
+    done = connection.execute(_UPDATE_SNAPSHOT, {"its_experiment": experiment, **values})
+    if done.rowcount == 0:
+        connection.execute(_INSERT_SNAPSHOT, {"experiment": experiment, **values})
 
 
 def forget_snapshot(session: Session, experiment: str) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from guardrails.judge_alert import AlertWatch
 from guardrails.judge_query import QueryWatch
 from guardrails.levels import (
     AnyComparison,
@@ -51,7 +52,7 @@ __all__ = [
     "value_words",
 ]
 
-Judged = AnyComparison | QueryWatch | Watch
+Judged = AnyComparison | QueryWatch | AlertWatch | Watch
 """Whatever a guardrail of a treatment judges."""
 
 
@@ -80,7 +81,7 @@ def margin_words(comparison: Comparison, *, part: float = 1.0) -> str:
 
 def limit_words(comparison: Judged, title: str) -> str:
     """Return what a guardrail promises, in one sentence without its full stop."""
-    if isinstance(comparison, Watch):
+    if isinstance(comparison, Watch | AlertWatch):
         return watch_promise(comparison, title)
     if isinstance(comparison, QueryWatch):
         return (
@@ -119,7 +120,7 @@ def main_window(finding: Finding) -> WindowFinding | None:
 
 def breach_words(finding: Finding, comparison: Judged, title: str) -> str:
     """Return why a guardrail is breached: effect, interval, units, look, budget."""
-    if isinstance(comparison, Watch):
+    if isinstance(comparison, Watch | AlertWatch):
         return watch_words(finding, comparison, title)
     if isinstance(comparison, QueryWatch):
         return _query_breach(finding, comparison)
@@ -229,7 +230,7 @@ def outcome_words(finding: Finding, comparison: Judged, title: str) -> str:
     """Return what a check found, in one sentence."""
     if finding.outcome is Outcome.BREACH:
         return breach_words(finding, comparison, title)
-    if isinstance(comparison, Watch):
+    if isinstance(comparison, Watch | AlertWatch):
         return watch_words(finding, comparison, title)
     if isinstance(comparison, QueryWatch):
         return _query_words(finding, comparison)

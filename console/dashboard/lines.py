@@ -10,7 +10,7 @@ import msgspec
 
 from console.dashboard import words
 from guardrails.outcome import Outcome, WindowFinding
-from guardrails.rules import WATCH_RULES, Catastrophe, Limit, PromQL
+from guardrails.rules import WATCH_RULES, Alert, Catastrophe, Limit, PromQL
 from guardrails.views import (
     ExperimentView,
     GuardrailView,
@@ -217,12 +217,14 @@ def guardrail_line(view: GuardrailView) -> GuardrailLine:
 
 def is_proof(view: GuardrailView) -> bool:
     """Return whether a guardrail compares KPIs; others prove no harm."""
-    return view.rule != PromQL.rule and view.rule not in WATCH_RULES
+    return view.rule not in {PromQL.rule, Alert.rule, *WATCH_RULES}
 
 
 def _outcome_words(view: GuardrailView, outcome: str) -> str:
     if view.rule in WATCH_RULES:
         return words.WATCH_WORDS.get(outcome, "Not checked yet")
+    if view.rule == Alert.rule:
+        return words.ALERT_WORDS.get(outcome, "Not checked yet")
     known = words.OUTCOME_WORDS if is_proof(view) else words.QUERY_WORDS
     return known.get(outcome, "Not checked yet")
 
@@ -246,6 +248,8 @@ def _unproven_words(view: GuardrailView) -> str:
     """Return what there is in the place of evidence: samples, or what the data show."""
     if view.rule == PromQL.rule:
         return f"{words.share(view.evidence)} of its samples are beyond the limit"
+    if view.rule == Alert.rule:
+        return "an alert fires" if view.evidence >= 1 else "no alert counts now"
     return "nothing is amiss" if view.evidence < 1 else "the data need a look"
 
 

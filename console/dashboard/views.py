@@ -26,7 +26,7 @@ from console.dashboard.lines import (
 from console.dashboard.ramp import StepLine, step_lines
 from experiments.lifecycle import State
 from guardrails.outcome import Code, Outcome
-from guardrails.rules import WATCH_RULES, Catastrophe, Regression
+from guardrails.rules import WATCH_RULES, Alert, Catastrophe, Regression
 from guardrails.views import ExperimentView, GuardrailView, TransitionView
 
 ENGINE = "turnback"
@@ -268,6 +268,8 @@ def _beyond(guardrail: GuardrailView) -> str:
     title = _lower_first(guardrail.title)
     if guardrail.rule == Catastrophe.rule:
         return f"{title} is more times control's than is tolerated"
+    if guardrail.rule == Alert.rule:
+        return f"the alert {guardrail.title} fires"
     return f"{title} is beyond its limit"
 
 

@@ -34,6 +34,11 @@ QUERY_WORDS = {
     "inconclusive": "Beyond at times",
     "error": "Cannot see",
 }
+ALERT_WORDS = {
+    "pass": "Resolved",
+    "breach": "Firing",
+    "inconclusive": "Nothing counts",
+}
 WATCH_WORDS = {
     "pass": "As it should be",
     "breach": "Not as it should be",

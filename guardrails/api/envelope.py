@@ -17,7 +17,7 @@ from guardrails.logs import request_id
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 ADMIN = "/api/v1/"
-HOT = ("/ofrep/", "/api/v1/events", "/track", "/sub/", "/api/features/", "/api/v1/alerts")
+HOT = ("/ofrep/", "/api/v1/events", "/track", "/sub/", "/api/features/")
 """Evaluations, events and streams have checks, limits and headers of their own."""
 
 UNADMITTED = frozenset({401, 403, 404, 405, 429})

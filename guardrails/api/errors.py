@@ -7,6 +7,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from experiments.errors import SpecError, TurnbackError, UnavailableError
 from guardrails.api.invalid import told as invalid_words
@@ -43,12 +44,13 @@ def install_errors(app: FastAPI) -> None:
     async def store(_request: Request, error: Exception) -> Response:
         return _refusal(503, "store_unavailable", str(error), headers={"Retry-After": "1"})
 
-    async def http(_request: Request, error: Exception) -> Response:
+    async def http(request: Request, error: Exception) -> Response:
         error = cast("HTTPException", error)
         code = HTTPStatus(error.status_code).name.lower()
-        return _refusal(
-            error.status_code, code, str(error.detail), headers=dict(error.headers or {})
-        )
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(sorted(_allowed(app, request)))
+        return _refusal(error.status_code, code, str(error.detail), headers=headers)
 
     async def invalid(_request: Request, error: Exception) -> Response:
         error = cast("RequestValidationError", error)
@@ -65,6 +67,12 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unforeseen)
+
+
+def _allowed(app: FastAPI, request: Request) -> set[str]:
+    """Return the methods of all routes of an address: each knows only its own."""
+    routes = [r for r in app.routes if r.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in routes for method in getattr(route, "methods", None) or ()}
 
 
 def _shape(error: TurnbackError) -> dict[str, Any]:

@@ -5,6 +5,7 @@ against what ``judge_catastrophe`` asks for there.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from guardrails.levels import CatastropheComparison, WindowPlan
 from guardrails.planning.baselines import Baseline, baseline_of
+from guardrails.planning.bisection import nearest
 from guardrails.planning.guardrail import (
     POWER,
     Setting,
@@ -34,7 +36,6 @@ Array = npt.NDArray[np.float64]
 _CHECKS = 200
 _SEARCHED = 500
 _PATHS = 1_000
-_STEPS = 14
 _KNOTS = 60  # counts of control at which what the treatment must reach is known exactly
 
 
@@ -153,13 +154,10 @@ def _needed(comparison: CatastropheComparison, level: float, control: float) -> 
         found = catastrophe_log_e(treated, control, part, alpha=level, worse=times)
         return found >= -math.log(level)
 
-    low, high = 0.0, 16.0
+    low, high = 0, 16
     while not proven(high):
-        low, high = high, 2.0 * high
-    while high - low > 1.0:
-        middle = math.floor(0.5 * (low + high))
-        low, high = (low, middle) if proven(middle) else (middle, high)
-    return high
+        low, high = high, 2 * high
+    return float(bisect_left(range(high), True, lo=low + 1, key=proven))
 
 
 def _times(windows: Sequence[_Window], rate: float, setting: Setting, *, paths: int) -> Array:
@@ -197,10 +195,5 @@ def _smallest(
     def enough(rate: float) -> bool:
         return float(np.isfinite(_times(windows, rate, setting, paths=few)).mean()) >= POWER
 
-    low, high = comparison.max_times * min(w.rate for w in windows), 1.0
-    if not enough(high):
-        return None
-    for _ in range(_STEPS):
-        middle = 0.5 * (low + high)
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return _value(comparison, high)
+    tolerated = comparison.max_times * min(w.rate for w in windows)
+    return _value(comparison, nearest(enough, tolerated, 1.0)) if enough(1.0) else None

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from experiments.spec import ExperimentSpec
 from guardrails.levels import AnyComparison, Comparison, WindowPlan
 from guardrails.planning.baselines import Baseline, Baselines, baseline_of
+from guardrails.planning.bisection import nearest
 from guardrails.planning.calendar import Calendar
 from guardrails.planning.paths import Schedule, Walks, found_at, schedule, walks
 from guardrails.planning.scores import Arms, Score, possible, same_units, score_under
@@ -285,15 +286,7 @@ def _smallest(known: _Known, walked: Walks) -> float | None:
     low, high = _bracket(known, enough)
     if high is None:
         return None
-    for _ in range(_STEPS):
-        if high - low <= 0.005 * high:  # half a percent of the harm is exact enough
-            break
-        middle = 0.5 * (low + high)
-        if enough(middle):
-            high = middle
-        else:
-            low = middle
-    return high
+    return nearest(enough, low, high, steps=_STEPS, within=0.005)
 
 
 def _bracket(known: _Known, enough: Enough) -> tuple[float, float | None]:

@@ -7,6 +7,7 @@ worse than control is left out: where it alone is beyond the limit, that hardly 
 
 import itertools
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ import numpy.typing as npt
 
 from guardrails.levels import LimitComparison, WindowPlan
 from guardrails.planning.baselines import Baseline, baseline_of
+from guardrails.planning.bisection import nearest
 from guardrails.planning.guardrail import (
     POWER,
     Setting,
@@ -46,7 +48,6 @@ Array = npt.NDArray[np.float64]
 
 _CHECKS = 300
 _SEARCHED = 1_000
-_STEPS = 14
 _LARGEST = 64.0  # distances of the limit from control: beyond, nothing is looked for
 
 
@@ -170,14 +171,9 @@ def _events(units: float, limit: float, level: float) -> float:
     needed = -math.log(level)
     if rate_log_e(units, units, limit, level) < needed:
         return math.inf
-    low, high = math.floor(units * limit), int(units)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if rate_log_e(middle, units, limit, level) >= needed:
-            high = middle
-        else:
-            low = middle
-    return float(high)
+    counts = range(math.floor(units * limit) + 1, int(units))
+    reached = bisect_left(counts, needed, key=lambda n: rate_log_e(n, units, limit, level))
+    return float(counts.start + reached)
 
 
 def _walked(comparison: LimitComparison, windows: Sequence[_Window], setting: Setting) -> Walks:
@@ -268,13 +264,4 @@ def _smallest(
     most = comparison.limit + _LARGEST * (_far(comparison, windows) - comparison.limit)
     if comparison.kind is Kind.PROPORTION:
         most = 1.0 - 1e-9 if sign > 0.0 else 1e-9
-    near, far = comparison.limit, most
-    if not enough(far):
-        return None
-    for _ in range(_STEPS):
-        middle = 0.5 * (near + far)
-        if enough(middle):
-            far = middle
-        else:
-            near = middle
-    return far
+    return nearest(enough, comparison.limit, most) if enough(most) else None

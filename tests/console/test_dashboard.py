@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from console.dashboard import charts, words
+from console.dashboard import words
 from console.dashboard.lines import KpiText, transition_line
 from console.dashboard.views import experiment_page, headline, overview
 from guardrails.outcome import Code, Outcome, WindowFinding
@@ -266,30 +266,6 @@ def test_an_absolute_margin_is_drawn_relative_to_control():
     assert page_of().guardrails[0].margin == -0.03
 
 
-def points(*evidences):
-    return tuple(
-        (T + timedelta(hours=i), e, -0.01 * i, -0.01 * i - 0.02, None)
-        for i, e in enumerate(evidences, start=1)
-    )
-
-
-def test_charts_follow_the_colours_of_the_page_and_show_the_boundary():
-    drawn = charts.evidence_chart(points(0.1, 0.6, 1.1))
-    assert drawn.startswith("<svg")
-    assert "harm is proven" in drawn
-    assert 'stroke="var(--bad)"' in drawn
-    assert charts.evidence_chart(points(0.1, 0.6, 1.1)) is drawn, "drawn once per content"
-    effect = charts.effect_chart(points(0.1, 0.6, 1.1), -0.03)
-    assert "margin" in effect
-    assert "margin" not in charts.effect_chart(points(0.1, 0.6, 1.1), None)
-
-
-@pytest.mark.parametrize("looks", [(), (0.3,)])
-def test_a_line_needs_two_looks(looks):
-    assert charts.evidence_chart(points(*looks)) == ""
-    assert charts.effect_chart(points(*looks), -0.03) == ""
-
-
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
@@ -335,11 +311,11 @@ def test_a_page_keeps_itself_current_and_fits_a_phone():
             page.on("console", lambda message: complaints.append(message.text))
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.goto(f"{it.url}/experiments/{KEY}")
-            page.locator("details summary").first.click()
+            page.locator("details[data-chart] summary").first.click()
             page.get_by_text("Not enough looks yet").last.wait_for()
             it.act("roll_back", variant="treatment")
             page.get_by_role("heading", name="treatment was turned back by api.").wait_for()
-            assert page.locator("details[open] .drawn").first.inner_text() != ""
+            assert page.locator("details[data-chart][open] .drawn").first.inner_text() != ""
             assert page.evaluate("document.documentElement.scrollWidth") == 360
             assert complaints == []
         finally:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from console.dashboard import charts
+from console import charts
 from console.dashboard.lines import guardrail_line
 from console.dashboard.views import experiment_page, headline, tone_of
 from guardrails.outcome import Code, Outcome, WindowFinding
@@ -95,10 +95,9 @@ def test_a_limit_is_measured_also_where_control_has_no_events_at_all():
 def test_the_page_of_an_experiment_with_limits_and_queries_is_made():
     page = experiment_page(view(guardrails=(query(), limit())), {})
     assert [g.guardrail for g in page.guardrails] == ["refund_p99", "flow_failure_rate-limit"]
-    drawn = charts.evidence_chart(query().history, proof=False)
-    assert "always beyond" in drawn
-    assert "harm is proven" not in drawn
-    assert charts.effect_chart(query().history, None) == "", "a query has no effect"
+    shown = page.guardrails[0].shown
+    assert not shown.proof
+    assert charts.svg("effect", shown) == "", "a query has no effect"
 
 
 def test_the_headline_names_the_limit_that_was_crossed():

@@ -453,4 +453,7 @@ def test_a_store_newer_than_its_control_plane_is_served(tmp_path):
             control.create()
             require_match(control, store)
         fill(store, 12, first=12)
-    service.build(service.Settings(data=data, demo=True)).close()
+        newest = store.watermark()
+    with closing(service.build(service.Settings(data=data, demo=True))) as services:
+        assert services.store.watermark() == newest > 12
+        assert services.config_valid

@@ -8,9 +8,11 @@ import pytest
 from experiments.database import ControlPlane
 from guardrails.channels import DeliveryError
 from guardrails.channels.webhook import WebhookChannel
+from guardrails.failpoints import Point, watched
 from guardrails.outbox import LAST_TRY, backoff, deliver_due
 from guardrails.outbox_rows import tallies, waiting_messages
 from guardrails.rollback import message
+from tests.engine_world import World
 
 T = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -97,6 +99,36 @@ def test_a_defect_of_one_channel_does_not_stop_the_next_message(control):
     put(control, key="first")
     put(control, key="second")
     assert deliver(control, channel) == ["retry", "delivered"]
+
+
+class Killed(BaseException):
+    """Ends a check where it is, as ``kill -9`` would."""
+
+
+def killed_at(point):
+    queued = []
+
+    def met(step):
+        queued.extend([step] if step is Point.MESSAGE else [])
+        if queued and step is point:
+            raise Killed
+
+    return watched(met)
+
+
+@pytest.mark.parametrize(
+    ("point", "times"),
+    [(Point.COMMITTED, 1), (Point.SERVED, 1), (Point.BEFORE_DELIVERY, 1), (Point.DELIVERED, 2)],
+)
+def test_what_a_killed_engine_left_is_told_by_the_next_at_once_with_the_same_key(point, times):
+    w = World(treatment=0.9)
+    with killed_at(point), pytest.raises(Killed):
+        w.hours(48)
+    later = w.new_engine()
+    assert later.run_due() == (), "the check of this hour was committed"
+    keys = [each.key for each in w.channel.told]
+    assert keys == ["rolled_back:cancel-page/treatment/1/1"] * times
+    w.control.close()
 
 
 def test_waiting_doubles_up_to_half_an_hour_and_ends():
