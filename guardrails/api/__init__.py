@@ -1,12 +1,13 @@
 """Experiments over HTTP, for people and the command line. In demo mode also the stepped clock."""
 
 from guardrails.api.access import Guard, UnknownParameterError, known_parameters
+from guardrails.api.acting import Action, act
 from guardrails.api.alerts import alerts_router
 from guardrails.api.answers import encoded, to_json
 from guardrails.api.channels import channels_router
 from guardrails.api.copies import copies_router
 from guardrails.api.decisions import decisions_router
-from guardrails.api.description import complete
+from guardrails.api.description import describe, document_router
 from guardrails.api.envelope import Envelope
 from guardrails.api.errors import install_errors
 from guardrails.api.experiments import LONGEST_REASON, router, validation_router
@@ -21,19 +22,22 @@ from guardrails.spec_paths import LARGEST_SPEC
 __all__ = [
     "LARGEST_SPEC",
     "LONGEST_REASON",
+    "Action",
     "AddressError",
     "Envelope",
     "Guard",
     "QuietServer",
     "Ready",
     "UnknownParameterError",
+    "act",
     "address_of",
     "alerts_router",
     "channels_router",
-    "complete",
     "copies_router",
     "decisions_router",
     "demo_router",
+    "describe",
+    "document_router",
     "encoded",
     "health_router",
     "install_errors",
