@@ -21,7 +21,7 @@ from guardrails.outcome import Finding, Outcome
 from guardrails.present_guardrails import guardrail_views
 from guardrails.present_run import advice_of, layer_view, ramp_views, waiting_words, wanted
 from guardrails.repository import Monitor
-from guardrails.rules import WATCH_RULES
+from guardrails.rules import WATCH_RULES, Alert
 from guardrails.rules.failures import Open
 from guardrails.standing import paused_since, pointless, standing_of, winner_of
 from guardrails.views import (
@@ -314,15 +314,19 @@ def _rollbacks(treatments: Mapping[str, TreatmentRecord]) -> tuple[RollbackView,
     )
 
 
+_LOOKED_AT = {*WATCH_RULES, Alert.rule}
+"""Rules whose breach a person should look at, though it proves no harm."""
+
+
 def _watched(known: Known, guardrails: Sequence[GuardrailView]) -> tuple[str, ...]:
-    """Return what is not as it should be about the data of the treatments that are live."""
+    """Return what is amiss beside the KPIs of the treatments that are live."""
     live = {v for v, t in known.treatments.items() if t.state == "live"}
     if State(known.record.state) in OVER:
         return ()
     return tuple(
         f"{g.guardrail} of {g.treatment}: {g.words.rstrip('.')}"
         for g in guardrails
-        if g.rule in WATCH_RULES and g.outcome is Outcome.BREACH and g.treatment in live
+        if g.rule in _LOOKED_AT and g.outcome is Outcome.BREACH and g.treatment in live
     )
 
 
