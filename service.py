@@ -314,8 +314,7 @@ def create_app(
     # the hot routes are no routes of FastAPI's: their description is our own
     hot = {**ofrep_described.DESCRIBED, **growthbook_described.DESCRIBED, **EVENTS_DESCRIBED}
     schemes = {"token": ofrep_described.TOKEN, "client_key": growthbook_described.CLIENT_KEY}
-    catalogue = None if services is None else services.catalogue
-    admin.complete(app.openapi(), hot, schemes, catalogue)
+    admin.describe(app, hot, schemes, None if services is None else services.catalogue)
     return app
 
 

@@ -24,6 +24,8 @@ from guardrails.replay import Replayed
 from guardrails.replaying import Replayer
 from guardrails.repository import activity, missed_checks
 from guardrails.ring import Ring
+from guardrails.rollback_reading import rollback_story
+from guardrails.rollback_views import RollbackStory
 from guardrails.settings import EngineSettings
 from guardrails.shelf import Shelf
 from guardrails.suspension import SuspensionView, view_of
@@ -146,6 +148,30 @@ class Reading:
         """
         replayer = Replayer(self._control, self._store, self._shelf, version=self.settings.version)
         return replayer.replay(decision, from_start=from_start)
+
+    def rollback(self, key: str, asked: str) -> RollbackStory:
+        """Return everything kept of one rollback, however long ago it was.
+
+        Args:
+            key: The experiment.
+            asked: Id of the rollback (``t3``), of its check (``c12``) or its finding (``f7``).
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+            InvalidRequestError: It is no id.
+            UnknownDecisionError: Nothing of this experiment has this id.
+            NoRollbackError: It turned nobody back.
+        """
+        with self._control.reading() as session:
+            return rollback_story(
+                session,
+                self._shelf,
+                self._store,
+                self.settings,
+                key=key,
+                asked=asked,
+                now=self._clock.now(),
+            )
 
     def newest_decisions(self) -> tuple[tuple[str, int], ...]:
         """Return the newest kept check of every run, and how many checks are kept of it.

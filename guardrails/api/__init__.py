@@ -1,13 +1,14 @@
 """Experiments over HTTP, for people and the command line. In demo mode also the stepped clock."""
 
 from guardrails.api.access import Guard, UnknownParameterError, known_parameters
+from guardrails.api.acting import Action, act
 from guardrails.api.alerts import alerts_router
 from guardrails.api.answers import encoded, to_json
 from guardrails.api.channels import channels_router
 from guardrails.api.connection import Limits
 from guardrails.api.copies import copies_router
 from guardrails.api.decisions import decisions_router
-from guardrails.api.description import complete, document_router
+from guardrails.api.description import describe, document_router
 from guardrails.api.envelope import Envelope
 from guardrails.api.errors import install_errors
 from guardrails.api.experiments import LONGEST_REASON, router, validation_router
@@ -22,6 +23,7 @@ from guardrails.spec_paths import LARGEST_SPEC
 __all__ = [
     "LARGEST_SPEC",
     "LONGEST_REASON",
+    "Action",
     "AddressError",
     "Envelope",
     "Guard",
@@ -29,13 +31,14 @@ __all__ = [
     "QuietServer",
     "Ready",
     "UnknownParameterError",
+    "act",
     "address_of",
     "alerts_router",
     "channels_router",
-    "complete",
     "copies_router",
     "decisions_router",
     "demo_router",
+    "describe",
     "document_router",
     "encoded",
     "health_router",

@@ -1,9 +1,11 @@
 """The OpenAPI document: made by the framework, completed here, so that it says all that holds."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, cast
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
 from guardrails.spec_file import json_schema
@@ -46,6 +48,31 @@ _REFUSED = content(
     {"error": {"code": "conflict", "message": "not as things are", "hint": None, "path": None}},
 )
 _ALWAYS: Final = (401, 429, 503)
+
+
+def describe(
+    app: FastAPI,
+    hot: Mapping[str, Part],
+    schemes: Mapping[str, Part],
+    catalogue: Catalogue | None = None,
+) -> None:
+    """Let an application's document be made when it is first asked for: no start waits for it.
+
+    Args:
+        app: Has all its routes; what comes later, such as pages, is not described.
+        hot: The paths of the routes that are not the framework's.
+        schemes: Ways to say who one is beside a key in a header, by name.
+        catalogue: The KPIs that a spec file may name; the built-in ones by default.
+    """
+    routes = list(app.routes)
+
+    @cache
+    def described() -> dict[str, Any]:
+        document = get_openapi(title=app.title, version=app.version, routes=routes)
+        complete(document, hot, schemes, catalogue)
+        return document
+
+    app.openapi = described
 
 
 def document_router() -> APIRouter:
