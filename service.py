@@ -310,7 +310,7 @@ def create_app(
     )
     _admin_routes(app, settings)
     admin.install_errors(app)
-    _wrap(app)
+    _wrap(app, local=settings.local)
     # the hot routes are no routes of FastAPI's: their description is our own
     hot = {**ofrep_described.DESCRIBED, **growthbook_described.DESCRIBED, **EVENTS_DESCRIBED}
     schemes = {"token": ofrep_described.TOKEN, "client_key": growthbook_described.CLIENT_KEY}
@@ -318,14 +318,14 @@ def create_app(
     return app
 
 
-def _wrap(app: FastAPI) -> None:
+def _wrap(app: FastAPI, *, local: bool) -> None:
     def running() -> Services:
         return cast("Services", app.state.services)
 
     def now() -> datetime:
         return running().clock.now()
 
-    app.add_middleware(admin.Envelope, admission=lambda: running().admission, now=now)
+    app.add_middleware(admin.Envelope, admission=lambda: running().admission, now=now, local=local)
 
 
 def _admin_routes(app: FastAPI, settings: Settings) -> None:
@@ -384,7 +384,13 @@ def server(
 
     A stopping server finishes the requests it has, for at most ten seconds.
     """
-    return admin.QuietServer(app, settings.host, settings.port, ready=ready)
+    limits = admin.Limits(
+        connections=admin.room_for(settings.max_connections),
+        header_bytes=settings.max_header_bytes,
+        header_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds,
+    )
+    return admin.QuietServer(app, settings.host, settings.port, limits=limits, ready=ready)
 
 
 def serve(
