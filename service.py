@@ -302,6 +302,7 @@ def create_app(
     app = FastAPI(
         title="Turnback",
         version=build_version(),
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -313,8 +314,7 @@ def create_app(
     # the hot routes are no routes of FastAPI's: their description is our own
     hot = {**ofrep_described.DESCRIBED, **growthbook_described.DESCRIBED, **EVENTS_DESCRIBED}
     schemes = {"token": ofrep_described.TOKEN, "client_key": growthbook_described.CLIENT_KEY}
-    catalogue = None if services is None else services.catalogue
-    admin.complete(app.openapi(), hot, schemes, catalogue)
+    admin.describe(app, hot, schemes, None if services is None else services.catalogue)
     return app
 
 
@@ -365,14 +365,16 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
     for router in routers:
         app.include_router(router, dependencies=[Depends(guard)])
 
-    def may_read(request: Request) -> None:
-        running().guard.may_read(request)
-
-    app.include_router(admin.validation_router(engine), dependencies=[Depends(may_read)])
+    for router in (admin.validation_router(engine), admin.document_router()):
+        app.include_router(router, dependencies=[Depends(_may_read)])
     app.include_router(admin.channels_router(engine, lambda: running().guard))
     app.include_router(admin.alerts_router(engine, lambda: running().guard, settings))
     health = admin.health_router(engine, lambda: running().store, settings.instance)
     app.include_router(health)
+
+
+def _may_read(request: Request) -> None:
+    cast("Services", request.app.state.services).guard.may_read(request)
 
 
 def server(

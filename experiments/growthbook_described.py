@@ -55,6 +55,7 @@ _SENT = [
         "user_id": "u-1",
     }
 ]
+_EVENTS: Part = {"anyOf": [{"type": "array", "items": {}}, {"type": "object"}]}
 _TAG = says("Of the payload.")
 _UNTAKEN = content(
     ERROR,
@@ -121,8 +122,8 @@ DESCRIBED: dict[str, Any] = {
                 "required": True,
                 "description": "A JSON array of the plugins' events.",
                 "content": {
-                    **content({"type": "array", "items": {}}, _SENT),
-                    **content({"type": "string"}, media="text/plain"),
+                    **content(_EVENTS, _SENT),
+                    **content(_EVENTS, media="text/plain"),
                 },
             },
             "responses": {"200": TAKEN, **refusals(_UNTAKEN, 400, 401, 403, 413, 429, 503)},

@@ -10,11 +10,9 @@ _CONTEXT: Part = {
     "properties": {
         "context": {
             "type": "object",
-            "required": ["targetingKey"],
             "properties": {
                 "targetingKey": {
-                    "type": "string",
-                    "minLength": 1,
+                    "type": ["string", "null"],
                     "description": "Id of the unit; not needed where the context has an attribute "
                     "named like the experiment's unit.",
                 }

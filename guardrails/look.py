@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from experiments.repository import ExperimentRecord, TreatmentRecord
 from guardrails.decide import events_stopped, query_failed
-from guardrails.judge import judge
+from guardrails.judge import Asked, judge_each
 from guardrails.judge_alert import ToldAlert, judge_alert
 from guardrails.judge_query import Series, judge_query, not_yet, unanswered
 from guardrails.judge_sample_ratio import SplitWatch
@@ -124,28 +124,16 @@ def _compared(
     *,
     since: datetime,
 ) -> list[Finding]:
-    stopped = snapshot is not None and _stopped(snapshot, loaded.settle, since)
-    findings: list[Finding] = []
-    for comparison in loaded.comparisons:
-        treatment = live.get(comparison.treatment)
-        if treatment is None:
-            continue
-        if snapshot is None:
-            findings.append(
-                query_failed(comparison.guardrail, comparison.kpi, comparison.treatment, failure)
-            )
-            continue
+    comparisons = [each for each in loaded.comparisons if each.treatment in live]
+    if snapshot is None:
+        return [query_failed(c.guardrail, c.kpi, c.treatment, failure) for c in comparisons]
+    stopped, asked = _stopped(snapshot, loaded.settle, since), list[Asked]()
+    for comparison in comparisons:
+        treatment = live[comparison.treatment]
         monitor = monitors.get((comparison.guardrail, comparison.treatment, treatment.attempt))
-        findings.append(
-            judge(
-                snapshot,
-                comparison,
-                monitor.states if monitor is not None else {},
-                first_phase=treatment.first_phase,
-                events_stopped=stopped,
-            )
-        )
-    return findings
+        states = monitor.states if monitor is not None else {}
+        asked.append(Asked(comparison, states, treatment.first_phase))
+    return judge_each(snapshot, asked, events_stopped=stopped)
 
 
 def _queried(

@@ -123,7 +123,10 @@ DESCRIBED: dict[str, Any] = {
                 "required": True,
                 "description": "One object counts as an array of one.",
                 "content": {
-                    **content({"anyOf": [{"type": "array", "items": _ELEMENT}, EVENT]}, [_EXAMPLE]),
+                    **content(
+                        {"anyOf": [{"type": "array", "items": _ELEMENT}, {"type": "object"}]},
+                        [_EXAMPLE],
+                    ),
                     **content({"type": "string"}, media="application/x-ndjson"),
                 },
             },

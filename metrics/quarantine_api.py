@@ -14,6 +14,9 @@ from metrics.intake import Intake, Resubmitted
 from metrics.openapi import answer, content
 from metrics.store import StoreError
 
+LARGEST = 2**53 - 1
+"""The largest number that everybody who reads JSON counts exactly."""
+
 MOST = 1_000
 """Events listed or sent again by one request."""
 
@@ -71,10 +74,23 @@ class Again(BaseModel):
     """Which kept events to send again: these numbers, or the newest ones of a code."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"numbers": [17, 18]}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"numbers": [17, 18]}],
+            "oneOf": [
+                {
+                    "required": ["numbers"],
+                    "properties": {"numbers": {"type": "array"}, "code": {"type": "null"}},
+                },
+                {
+                    "required": ["code"],
+                    "properties": {"code": {"type": "string"}, "numbers": {"type": "null"}},
+                },
+            ],
+        },
     )
 
-    numbers: list[Annotated[int, Field(ge=1, lt=2**63)]] | None = Field(
+    numbers: list[Annotated[int, Field(ge=1, le=LARGEST)]] | None = Field(
         None, max_length=MOST, description="Numbers from the list."
     )
     code: str | None = Field(None, max_length=64, description="All of one reason, up to 1,000.")
@@ -99,10 +115,10 @@ def quarantine_router(intake: Callable[[], Intake]) -> APIRouter:
         responses={200: listing},
     )
     def listed(
-        limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
+        limit: Annotated[int, Query(ge=1, le=MOST, description="At most so many.")] = 100,
         code: Annotated[str | None, Query(max_length=64, description="Only this reason.")] = None,
         before: Annotated[
-            int | None, Query(ge=1, lt=2**63, description="Only smaller numbers: the next page.")
+            int | None, Query(ge=1, le=LARGEST, description="Only smaller numbers: the next page.")
         ] = None,
     ) -> Response:
         store = intake().store

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -92,24 +93,37 @@ class Bench:
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
 
-    def wait(self, name: str, process: subprocess.Popen[bytes], target: Target) -> Target:
-        """Wait until both arms were answered; a fixed answer counts as both."""
-        seen: set[str] = set()
-        until = time.monotonic() + 90
-        for number in range(10**6):
-            if process.poll() is not None or time.monotonic() > until:
-                said = self.log(name).read_text(errors="replace").strip()[-500:]
-                raise UnavailableError(f"it did not answer: {said or 'it said nothing'}")
+    def until(self, name: str, process: subprocess.Popen[bytes], holds: Callable[[], bool]) -> None:
+        """Ask until it holds; a server that does not answer yet is asked again.
+
+        Raises:
+            UnavailableError: The server ended, or it did not hold within two minutes.
+        """
+        until = time.monotonic() + 120
+        while process.poll() is None and time.monotonic() < until:
             try:
-                answer = target.ask(f"probe-{number}")
+                if holds():
+                    return
             except httpx.HTTPError:
-                time.sleep(0.05)
-                continue
-            if answer.is_success:
-                seen |= {arm for arm in ARMS if f'"{arm}"' in answer.text}
-            if len(seen) == len(ARMS) or (number > 50 and name == BARE):
-                break
-            time.sleep(0.01 if answer.is_success else 0.2)
+                pass
+            time.sleep(0.1)
+        said = self.log(name).read_text(errors="replace").strip()[-500:]
+        raise UnavailableError(f"it did not answer: {said or 'it said nothing'}")
+
+    def answering(
+        self, name: str, process: subprocess.Popen[bytes], target: Target, *, arms: tuple[str, ...]
+    ) -> Target:
+        """Return a target once it answered each of some arms."""
+        seen: set[str] = set()
+        units = (f"probe-{number}" for number in count())
+
+        def both() -> bool:
+            for _ in range(20):
+                text = target.ask(next(units)).raise_for_status().text
+                seen.update(arm for arm in arms if f'"{arm}"' in text)
+            return len(seen) == len(arms)
+
+        self.until(name, process, both)
         return target
 
 
@@ -124,16 +138,11 @@ def turnback(bench: Bench, peers: Mapping[str, Target]) -> Target:
     command = [sys.executable, "-m", "console.cli", "serve"]
     process = bench.run(OURS, command, cwd=ROOT, env={**os.environ, **data})
     url = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            httpx.get(f"{url}/readyz", timeout=1).raise_for_status()
-        except httpx.HTTPError:
-            time.sleep(0.05)
-        else:
-            break
+    bench.until(OURS, process, lambda: httpx.get(f"{url}/readyz", timeout=1).is_success)
     text = (ROOT / "examples" / f"{FLAG}.yaml").read_text(encoding="utf-8")
     httpx.post(f"{url}/api/v1/experiments", content=text, timeout=30).raise_for_status()
-    return bench.wait(OURS, process, Target(url + OFREP, OFREP_BODY, process.pid))
+    target = Target(url + OFREP, OFREP_BODY, process.pid)
+    return bench.answering(OURS, process, target, arms=ARMS)
 
 
 def bare(bench: Bench, peers: Mapping[str, Target]) -> Target:
@@ -141,7 +150,7 @@ def bare(bench: Bench, peers: Mapping[str, Target]) -> Target:
     port = free_port()
     process = bench.run(BARE, [sys.executable, SERVICES / "bare.py", str(port)])
     target = Target(f"http://127.0.0.1:{port}{OFREP}", OFREP_BODY, process.pid)
-    return bench.wait(BARE, process, target)
+    return bench.answering(BARE, process, target, arms=ARMS[:1])
 
 
 def fast_feature(bench: Bench, peers: Mapping[str, Target]) -> Target:
@@ -150,7 +159,7 @@ def fast_feature(bench: Bench, peers: Mapping[str, Target]) -> Target:
     command = [python_peers(), SERVICES / "fast_feature_ofrep.py", str(port)]
     process = bench.run(FAST, command)
     target = Target(f"http://127.0.0.1:{port}{OFREP}", OFREP_BODY, process.pid)
-    return bench.wait(FAST, process, target)
+    return bench.answering(FAST, process, target, arms=ARMS)
 
 
 def proxy_eval(bench: Bench, peers: Mapping[str, Target]) -> Target:
@@ -163,7 +172,7 @@ def proxy_eval(bench: Bench, peers: Mapping[str, Target]) -> Target:
     process = bench.run(EVAL, command, env={**os.environ, "NODE_ENV": "production"})
     body = f'{{"attributes": {{"order_id": "{UNIT}"}}}}'
     target = Target(f"http://127.0.0.1:{port}/api/eval", body, process.pid)
-    return bench.wait(EVAL, process, target)
+    return bench.answering(EVAL, process, target, arms=ARMS)
 
 
 def unleash(bench: Bench, peers: Mapping[str, Target]) -> Target:
@@ -176,7 +185,7 @@ def unleash(bench: Bench, peers: Mapping[str, Target]) -> Target:
     _unleash_flag(bench, process, url)
     body = f'{{"context": {{"userId": "{UNIT}"}}}}'
     target = Target(f"{url}/api/frontend", body, process.pid, {"Authorization": SECRET})
-    return bench.wait(UNLEASH, process, target)
+    return bench.answering(UNLEASH, process, target, arms=ARMS)
 
 
 def _unleash_flag(bench: Bench, process: subprocess.Popen[bytes], url: str) -> None:
@@ -190,15 +199,7 @@ def _unleash_flag(bench: Bench, process: subprocess.Popen[bytes], url: str) -> N
     rollout = {"rollout": "100", "stickiness": "default", "groupId": FLAG}
     strategy = {"name": "flexibleRollout", "parameters": rollout, "variants": arms}
     with httpx.Client(base_url=url, timeout=30) as http:
-        for _ in range(300):
-            try:
-                if http.get("/health").is_success:
-                    break
-            except httpx.HTTPError:
-                pass
-            if process.poll() is not None:
-                break
-            time.sleep(0.2)
+        bench.until(UNLEASH, process, lambda: http.get("/health").is_success)
         try:
             http.post(features, json={"name": FLAG, "type": "experiment"}).raise_for_status()
             http.post(f"{here}/strategies", json=strategy).raise_for_status()

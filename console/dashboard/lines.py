@@ -209,7 +209,8 @@ def guardrail_line(view: GuardrailView) -> GuardrailLine:
         words=view.words,
         acts=_acts(view),
         margin=_signed_margin(view, window),
-        history=view.history,
+        # an alert fires or does not: there is nothing to draw
+        history=() if view.rule == Alert.rule else view.history,
         proof=is_proof(view),
         decision=view.decision or "",
     )

@@ -161,7 +161,7 @@ def experiment_page(view: ExperimentView, kpis: Mapping[str, KpiText]) -> Experi
         facts=_facts(view),
         variants=tuple(variant_line(v, view) for v in view.variants),
         guardrails=lines,
-        leading=urgent[0] if urgent else None,
+        leading=next((line for line in urgent if line.proof or line.history), None),
         kpis=kpi_rows(view, kpis),
         transitions=tuple(transition_line(t) for t in reversed(view.transitions)),
         rollbacks=tuple(rollback_line(r) for r in view.rollbacks),
@@ -200,12 +200,21 @@ def headline(view: ExperimentView) -> str:
         if view.last_check_at is None:
             verb = "have" if len(view.variants) > 2 else "has"  # noqa: PLR2004 - control and one
             return f"{arms} {verb} just started; the first check is still to come."
-        amiss = [g for g in view.guardrails if g.rule in WATCH_RULES and g.evidence >= 1]
-        if amiss:
-            names = words.joined(tuple(dict.fromkeys(_lower_first(g.title) for g in amiss)))
-            return f"No harm is proven for {arms}, but the data need a look: {names}."
+        but = _amiss(view)
+        if but:
+            return f"No harm is proven for {arms}, but {but}."
         return f"No harm is proven for {arms}. {_nearest_words(view)}".rstrip()
     return _at_rest(view, arms)
+
+
+def _amiss(view: ExperimentView) -> str:
+    """Return what else is breached where no harm is proven; empty where nothing is."""
+    breached = [g for g in view.guardrails if g.evidence >= 1]
+    firing = dict.fromkeys(g.title for g in breached if g.rule == Alert.rule)
+    amiss = dict.fromkeys(_lower_first(g.title) for g in breached if g.rule in WATCH_RULES)
+    if firing:
+        return f"others are alarmed: {words.joined(tuple(firing))}"
+    return f"the data need a look: {words.joined(tuple(amiss))}" if amiss else ""
 
 
 def _at_rest(view: ExperimentView, arms: str) -> str:

@@ -7,7 +7,7 @@ from guardrails.api.answers import encoded, to_json
 from guardrails.api.channels import channels_router
 from guardrails.api.copies import copies_router
 from guardrails.api.decisions import decisions_router
-from guardrails.api.description import complete
+from guardrails.api.description import describe, document_router
 from guardrails.api.envelope import Envelope
 from guardrails.api.errors import install_errors
 from guardrails.api.experiments import LONGEST_REASON, router, validation_router
@@ -33,10 +33,11 @@ __all__ = [
     "address_of",
     "alerts_router",
     "channels_router",
-    "complete",
     "copies_router",
     "decisions_router",
     "demo_router",
+    "describe",
+    "document_router",
     "encoded",
     "health_router",
     "install_errors",

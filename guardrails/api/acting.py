@@ -1,8 +1,9 @@
 """What a person asks of an experiment, as it comes over HTTP and from the pages."""
 
+from collections.abc import Iterable
 from datetime import UTC, timedelta
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -35,25 +36,52 @@ class ActionName(StrEnum):
 
 OF_A_TREATMENT = frozenset({ActionName.ROLL_BACK, ActionName.RESUME})
 
+SOME: dict[str, Any] = {"pattern": r"\S"}
+"""Text that says something; what does not is refused in words of its own."""
+
+_NONE = {"type": "null"}
+_TEXT = {"type": "string", "minLength": 1}
+
+
+def _of(names: Iterable[ActionName], *required: str, **properties: Any) -> dict[str, Any]:
+    """Return which other keys actions take."""
+    action = {"enum": sorted(name.value for name in names)}
+    return {"properties": {"action": action, **properties}, "required": [*required]}
+
+
+_OTHERS = set(ActionName) - OF_A_TREATMENT - {ActionName.EXTEND}
+_TAKING: dict[str, Any] = {
+    "required": ["action", "reason"],
+    "oneOf": [
+        _of(OF_A_TREATMENT, "variant", variant=_TEXT, until=_NONE, by=_NONE),
+        _of([ActionName.EXTEND], "by", variant=_NONE, until=_NONE, by=_TEXT),
+        _of([ActionName.EXTEND], "until", variant=_NONE, until={"type": "string"}, by=_NONE),
+        _of(_OTHERS, variant=_NONE, until=_NONE, by=_NONE),
+    ],
+}
+
 
 class Action(BaseModel):
     """What to do, to which arm, and why: the reason is kept."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [*examples.ACTIONS.values()]}
+        extra="forbid", json_schema_extra={"examples": [*examples.ACTIONS.values()], **_TAKING}
     )
 
     action: ActionName
     variant: Text | None = Field(
         None, description="The treatment; for `roll_back` and `resume` alone."
     )
-    reason: Text = Field("", max_length=LONGEST_REASON, description="Why; it is kept.")
+    reason: Text = Field(
+        "", max_length=LONGEST_REASON, description="Why; it is kept.", json_schema_extra=SOME
+    )
     until: AwareDatetime | None = Field(
         None, description="When the last unit enters; for `extend` alone."
     )
     by: Text | None = Field(
         None,
         max_length=40,
+        json_schema_extra={"pattern": "^([1-9][0-9]{0,2}[dhm]){1,3}$"},
         description="How much later the last unit enters, for instance `7d`; for `extend` alone.",
     )
 

@@ -1,7 +1,12 @@
 """The OpenAPI document: made by the framework, completed here, so that it says all that holds."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, cast
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
 
 from guardrails.spec_file import json_schema
 from metrics.catalogue import Catalogue
@@ -24,6 +29,11 @@ ABOUT: Final = (
     "GrowthBook's SDKs get errors as their protocols have them. An unknown query parameter is a "
     "400. A 503 and a 429 always have `Retry-After`."
 )
+ALL: Final = "/api/v1/experiments"
+ONE: Final = f"{ALL}/{{key}}"
+FLAG: Final = "/ofrep/v1/evaluate/flags/{key}"
+REPLAY: Final = "/api/v1/decisions/{decision}/replay"
+
 SPEC_FILE: Final = "SpecFile"
 """What a spec file may hold; as `turnback schema` prints it, with this service's KPIs."""
 
@@ -38,6 +48,43 @@ _REFUSED = content(
     {"error": {"code": "conflict", "message": "not as things are", "hint": None, "path": None}},
 )
 _ALWAYS: Final = (401, 429, 503)
+
+
+def describe(
+    app: FastAPI,
+    hot: Mapping[str, Part],
+    schemes: Mapping[str, Part],
+    catalogue: Catalogue | None = None,
+) -> None:
+    """Let an application's document be made when it is first asked for: no start waits for it.
+
+    Args:
+        app: Has all its routes; what comes later, such as pages, is not described.
+        hot: The paths of the routes that are not the framework's.
+        schemes: Ways to say who one is beside a key in a header, by name.
+        catalogue: The KPIs that a spec file may name; the built-in ones by default.
+    """
+    routes = list(app.routes)
+
+    @cache
+    def described() -> dict[str, Any]:
+        document = get_openapi(title=app.title, version=app.version, routes=routes)
+        complete(document, hot, schemes, catalogue)
+        return document
+
+    app.openapi = described
+
+
+def document_router() -> APIRouter:
+    """Return the route of the document."""
+    api = APIRouter()
+
+    @api.get("/openapi.json", include_in_schema=False)
+    def document(request: Request) -> Response:
+        return JSONResponse(request.app.openapi())
+
+    _ = document
+    return api
 
 
 def complete(
@@ -67,6 +114,28 @@ def complete(
         for method, about in methods.items():
             _completed(path, method, about)
     document["paths"].update(hot)
+    _link(document["paths"])
+
+
+def _link(paths: dict[str, Part]) -> None:
+    """Say where an answer leads: from an applied file to all that is asked of its experiment."""
+    known = {"key": "$response.body#/key"}
+    of_one = {
+        about["operationId"]: {"operationId": about["operationId"], "parameters": known}
+        for path, methods in paths.items()
+        for about in methods.values()
+        if path.startswith(ONE) or path == FLAG
+    }
+    applied = paths[ALL]["post"]["responses"]
+    for status in ("200", "201"):
+        applied[status]["links"] = of_one
+    replay = paths[REPLAY]["get"]["operationId"]
+    paths[f"{ONE}/transitions"]["get"]["responses"]["200"]["links"] = {
+        replay: {
+            "operationId": replay,
+            "parameters": {"decision": "t{$response.body#/transitions/0/id}"},
+        }
+    }
 
 
 def _completed(path: str, method: str, about: Part) -> None:
@@ -78,7 +147,12 @@ def _completed(path: str, method: str, about: Part) -> None:
     for spare in ("422", "5XX"):
         responses.pop(spare, None)
     refused = "Refused, and why"
-    responses.setdefault("4XX", answer(refused, _REFUSED))
+    told = responses.setdefault("4XX", answer(refused, _REFUSED))
+    # an error is JSON, whatever the route answers otherwise
+    whole: Part = {}
+    for body in told["content"].values():
+        whole |= body
+    told["content"] = {"application/json": whole}
     for status in _ALWAYS:
         if status != 401 or about["security"]:  # noqa: PLR2004 - an HTTP status
             responses.setdefault(str(status), refusal(status, _REFUSED))

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from experiments.errors import InvalidRequestError, Problem, Severity, SpecError
 from guardrails.api import examples
-from guardrails.api.acting import LONGEST_REASON, Action, Text, act
+from guardrails.api.acting import LONGEST_REASON, SOME, Action, Text, act
 from guardrails.api.answers import described, refusals, to_json
 from guardrails.api.description import SPEC_FILE
 from guardrails.engine import Engine
@@ -65,7 +65,7 @@ SPEC_BODY: dict[str, Any] = {
 ANY_BODY: dict[str, Any] = {
     "requestBody": {
         "description": f"Any text, at most {LARGEST_SPEC:,} bytes of UTF-8.",
-        "content": {"application/yaml": {"schema": {"type": "string"}, "example": examples.SPEC}},
+        "content": {"application/yaml": {"schema": {}, "example": examples.SPEC}},
     }
 }
 
@@ -75,7 +75,9 @@ class Note(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.NOTE]})
 
-    text: Text = Field(max_length=LONGEST_REASON, description="It is kept, and shown.")
+    text: Text = Field(
+        max_length=LONGEST_REASON, description="It is kept, and shown.", json_schema_extra=SOME
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class SpecSet(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.SPEC_SET]})
 
-    files: list[SpecText] = Field(max_length=MOST_SPECS)
+    files: list[SpecText] = Field(max_length=MOST_SPECS, json_schema_extra={"uniqueItems": True})
 
     @field_validator("files")
     @classmethod
