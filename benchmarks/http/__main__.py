@@ -279,6 +279,8 @@ def main() -> None:
                 try:
                     peers[known] = start(bench, peers)
                 except Unavailable as error:
+                    if known == OURS:
+                        raise SystemExit(f"{OURS}: {error}") from None
                     missing[known] = str(error)
         rounds = measure(peers, missing, asked, Path(name))
         table(rounds, missing)
