@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from console.dashboard.charting import chart_pages
 from console.dashboard.experiments import experiment_pages
 from console.dashboard.live import Live
 from console.dashboard.routes import route_pages
 from console.dashboard.shell import Pages, Shell, static
 from service import Services
 
-PAGES: Sequence[Pages] = (experiment_pages,)
+PAGES: Sequence[Pages] = (chart_pages, experiment_pages)
 """Every module of pages; another one is one line here."""
 
 
