@@ -19,6 +19,7 @@ import guardrails.api as admin
 import metrics.api as events
 from experiments.changes import ChangeFeed
 from experiments.exposures import ExposureBuffer, screen_exposure
+from experiments.streaming import Streams
 from guardrails.admission import LOOK_EVERY, Admission
 from guardrails.api import Ready
 from guardrails.assembly import Assembly, assemble
@@ -34,11 +35,8 @@ from guardrails.keys import Made
 from guardrails.served import ServedConfig
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
 from guardrails.specs_view import SpecsView
-from guardrails.telemetry import (
-    Intake,
-    StateCollector,
-    exposition,
-)
+from guardrails.telemetry import Intake, StateCollector, exposition
+from guardrails.telemetry_doors import DoorCollector
 from metrics.catalogue import Catalogue
 from metrics.ingest import Ingest, settle
 from metrics.intake import EventCounts
@@ -81,6 +79,7 @@ class Services:
     flush: Callable[[], None]
     counts: EventCounts = field(default_factory=EventCounts)
     applied_valid: bool = True
+    streams: dict[str, Streams] = field(default_factory=dict)
 
     @property
     def engine(self) -> Engine:
@@ -220,6 +219,9 @@ def _fill(exposures: ExposureBuffer, served: ServedConfig, store: MetricStore) -
 def _measure(services: Services) -> None:
     services.registry.register(services.guarding.measured)
     services.registry.register(
+        DoorCollector(lambda: services.engine.inbox.counts, lambda: services.streams)
+    )
+    services.registry.register(
         StateCollector(
             experiments=services.engine.experiments,
             intake=services.intake,
@@ -241,9 +243,12 @@ def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
     door = events.Door(ring, settings.max_body_bytes, settings.max_batch_events)
     serving, wall = services.engine.serving, SystemClock()
     track = growthbook.TrackEndpoint(services.events, door, serving, settings.default_unit)
+    payloads, changes = growthbook.Payloads(serving, wall.now), ofrep.ChangeStream(feed, ring)
+    subscription = growthbook.Subscription(payloads, feed, ring)
+    services.streams = {"ofrep": changes.streams, "growthbook": subscription.streams}
     return [
-        *ofrep.routes(services.evaluations, ofrep.ChangeStream(feed, ring)),
-        *growthbook.growthbook_routes(growthbook.Payloads(serving, wall.now), feed, track),
+        *ofrep.routes(services.evaluations, changes),
+        *growthbook.growthbook_routes(payloads, subscription, track),
         *events.routes(services.events, door),
     ]
 
@@ -291,6 +296,7 @@ def create_app(
     app = FastAPI(
         title="Turnback",
         version=build_version(),
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -298,25 +304,23 @@ def create_app(
     )
     _admin_routes(app, settings)
     admin.install_errors(app)
-    _wrap(app)
-    # the hot routes are no routes of FastAPI's: their description is our own
-    app.openapi()["paths"].update({**ofrep.DESCRIBED, **growthbook.DESCRIBED, **events.DESCRIBED})
+    app.add_middleware(
+        admin.Envelope,
+        admission=lambda: _running(app).admission,
+        now=lambda: _running(app).clock.now(),  # noqa: PLW0108 - there later
+        local=settings.local,
+    )
+    admin.describe(app, None if services is None else services.catalogue)
     return app
 
 
-def _wrap(app: FastAPI) -> None:
-    def running() -> Services:
-        return cast("Services", app.state.services)
-
-    def now() -> datetime:
-        return running().clock.now()
-
-    app.add_middleware(admin.Envelope, admission=lambda: running().admission, now=now)
+def _running(app: FastAPI) -> Services:
+    return cast("Services", app.state.services)
 
 
 def _admin_routes(app: FastAPI, settings: Settings) -> None:
     def running() -> Services:
-        return cast("Services", app.state.services)
+        return _running(app)
 
     def note_valid(valid: bool) -> None:  # noqa: FBT001 - a callback of one fact
         running().applied_valid = valid
@@ -351,13 +355,16 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
     for router in routers:
         app.include_router(router, dependencies=[Depends(guard)])
 
-    def may_read(request: Request) -> None:
-        running().guard.may_read(request)
-
-    app.include_router(admin.validation_router(engine), dependencies=[Depends(may_read)])
+    for router in (admin.validation_router(engine), admin.document_router()):
+        app.include_router(router, dependencies=[Depends(_may_read)])
     app.include_router(admin.channels_router(engine, lambda: running().guard))
+    app.include_router(admin.alerts_router(engine, lambda: running().guard, settings))
     health = admin.health_router(engine, lambda: running().store, settings.instance)
     app.include_router(health)
+
+
+def _may_read(request: Request) -> None:
+    _running(request.app).guard.may_read(request)
 
 
 def server(
@@ -367,7 +374,13 @@ def server(
 
     A stopping server finishes the requests it has, for at most ten seconds.
     """
-    return admin.QuietServer(app, settings.host, settings.port, ready=ready)
+    limits = admin.Limits(
+        connections=admin.room_for(settings.max_connections),
+        header_bytes=settings.max_header_bytes,
+        header_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds,
+    )
+    return admin.QuietServer(app, settings.host, settings.port, limits=limits, ready=ready)
 
 
 def serve(

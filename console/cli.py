@@ -13,6 +13,7 @@ import typer
 from console import (
     channels,
     copies,
+    diagnosing,
     eventing,
     keying,
     running,
@@ -369,6 +370,7 @@ running.add_to(app)
 eventing.add_to(app)
 storing.add_to(app)
 channels.add_to(app)
+diagnosing.add_to(app)
 
 
 @importers.command(

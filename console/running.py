@@ -130,6 +130,12 @@ def add_to(app: typer.Typer) -> None:
     for action in _ACTIONS:
         command = _asking(_deciding(action))
         app.command(action.name, help=action.help, epilog=example(*action.examples))(command)
+    longer = example(
+        'turnback extend three-step-cancel --by 7d --reason "a holiday fell into it"',
+        "turnback extend three-step-cancel --until 2026-12-01T09:00Z "
+        '--reason "the sale ends later"',
+    )
+    app.command("extend", epilog=longer)(_asking(extend))
     written = example('turnback note three-step-cancel "version 3.2 reaches everybody"')
     app.command("note", epilog=written)(_asking(note))
     suspending = example(
@@ -190,6 +196,30 @@ def note(
     from console.commands.suspending import note as run
 
     run(experiment, text, client=client, as_json=as_json)
+
+
+def extend(
+    *,
+    experiment: Experiment,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When the last unit enters: 2026-12-01T09:00Z."),
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="LENGTH", help="How much later than so far: 7d.")
+    ] = None,
+    reason: Reason,
+    client: "ServiceClient",
+    as_json: bool,
+) -> None:
+    """Let a running experiment take units in for longer than planned.
+
+    The guarantee stays: levels, windows and the horizon of looks are those of the file. Later, or
+    for another plan, raise `seed` in the file and apply it.
+    """
+    from console.commands.extending import extend as run
+
+    run(experiment, until=until, by=by, reason=reason, client=client, as_json=as_json)
 
 
 def suspend(

@@ -7,8 +7,6 @@ several times that.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import parse_qsl
 
 from starlette.routing import Route
 
@@ -44,8 +42,10 @@ from metrics.asgi import (
     Send,
     header,
     on_the_wire,
+    query_of,
     read_body,
     respond,
+    stray,
 )
 
 logger = logging.getLogger("turnback.ofrep")
@@ -55,46 +55,6 @@ STREAM = "/ofrep/v1/stream"
 ANSWER = (*JSON, *CORS)
 HINTS = frozenset({"flagConfigEtag", "flagConfigLastModified"})
 """Query parameters of the bulk route: hints that a client's own cache is stale, no validators."""
-
-
-_CONTEXT_BODY: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "application/json": {
-            "schema": {
-                "type": "object",
-                "required": ["context"],
-                "properties": {"context": {"type": "object", "additionalProperties": True}},
-            },
-            "example": {"context": {"targetingKey": "order-1"}},
-        }
-    },
-}
-
-
-def _described(summary: str, *, key: bool = False) -> dict[str, Any]:
-    names = [{"name": "key", "in": "path", "required": True, "schema": {"type": "string"}}]
-    return {
-        "tags": ["OFREP"],
-        "summary": summary,
-        "parameters": names if key else [],
-        "requestBody": _CONTEXT_BODY,
-        "responses": {"200": {"description": "Evaluated"}, "400": {"description": "Bad context"}},
-    }
-
-
-DESCRIBED: dict[str, Any] = {
-    f"{FLAGS}/{{key}}": {"post": _described("Evaluate one flag; notes the exposure", key=True)},
-    FLAGS: {"post": _described("Evaluate all flags for one context; notes nothing")},
-    STREAM: {
-        "get": {
-            "tags": ["OFREP"],
-            "summary": "Server-sent events: evaluate again, something changed",
-            "responses": {"200": {"description": "text/event-stream"}},
-        }
-    },
-}
-"""The routes as OpenAPI describes them."""
 
 
 @dataclass(slots=True)
@@ -262,11 +222,9 @@ class ChangeStream:
 
 
 def _known_query(scope: Scope, known: frozenset[str]) -> dict[str, str]:
-    query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-    unknown = sorted(set(query) - known)
-    if unknown:
-        raise ContextError(INVALID_CONTEXT, f"unknown query parameter '{unknown[0]}'")
-    return query
+    if wrong := stray(scope, known):
+        raise ContextError(INVALID_CONTEXT, wrong)
+    return query_of(scope)
 
 
 async def _other_method(scope: Scope, send: Send, allowed: str) -> None:

@@ -7,8 +7,6 @@ payload a change answers any number of units.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
-from urllib.parse import parse_qsl
 
 import msgspec
 from starlette.routing import Route
@@ -21,7 +19,19 @@ from experiments.ofrep import Served, entity_tag, tag_matches
 from experiments.streaming import Streams
 from metrics.access import Access, AccessError
 from metrics.api import Door, EventsEndpoint, RequestError
-from metrics.asgi import CORS, JSON, PREFLIGHT, Receive, Scope, Send, header, on_the_wire, respond
+from metrics.asgi import (
+    CORS,
+    JSON,
+    PREFLIGHT,
+    Receive,
+    Scope,
+    Send,
+    header,
+    on_the_wire,
+    query_of,
+    respond,
+    stray,
+)
 from metrics.events import decode_events
 from metrics.intake import Intake, Sorted, TooManyEventsError
 
@@ -106,6 +116,9 @@ class _Reading:
             more = on_the_wire(error.headers())
             await _refuse(send, error.status, f"{error.message}; {error.hint}", more)
             return
+        if wrong := stray(scope):
+            await _refuse(send, 400, wrong)
+            return
         await self.answer(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,10 +186,9 @@ class TrackEndpoint(EventsEndpoint):
 
     def admit(self, scope: Scope) -> bool:
         """Let pass who names a public key; nobody here is trusted."""
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-        self.door.keys.require_public(query.pop("client_key", ""))
-        for name in query:
-            raise RequestError(400, "unknown_parameter", f"unknown query parameter '{name}'")
+        self.door.keys.require_public(query_of(scope).get("client_key", ""))
+        if wrong := stray(scope, {"client_key"}):
+            raise RequestError(400, "unknown_parameter", wrong, "known here: client_key")
         return False
 
     def read(self, body: bytes, *, ndjson: bool, trusted: bool) -> Sorted:
@@ -205,44 +217,13 @@ async def _refuse(
     await respond(send, status, body, (*JSON, *CORS, *headers))
 
 
-def _described(summary: str, kind: str) -> dict[str, Any]:
-    names = [{"name": "client_key", "in": "path", "required": True, "schema": {"type": "string"}}]
-    return {
-        "tags": ["GrowthBook SDKs"],
-        "summary": summary,
-        "parameters": names,
-        "responses": {"200": {"description": kind}, "401": {"description": "No such key"}},
-    }
-
-
-DESCRIBED: dict[str, Any] = {
-    f"{FEATURES}/{{client_key}}": {
-        "get": _described("Everything an SDK decides by", "The payload, application/json")
-    },
-    f"{SUBSCRIBE}/{{client_key}}": {
-        "get": _described("Server-sent events: the payload at every change", "text/event-stream")
-    },
-    TRACK: {
-        "post": {
-            "tags": ["GrowthBook SDKs"],
-            "summary": "Exposures and events of the SDKs' tracking plugins",
-            "parameters": [{"name": "client_key", "in": "query", "schema": {"type": "string"}}],
-            "requestBody": {
-                "required": True,
-                "content": {"text/plain": {"schema": {"type": "string"}}},
-            },
-            "responses": {"200": {"description": "What became of every event"}},
-        }
-    },
-}
-"""The routes as OpenAPI describes them."""
-
-
-def growthbook_routes(payloads: Payloads, feed: ChangeFeed, track: TrackEndpoint) -> list[Route]:
+def growthbook_routes(
+    payloads: Payloads, subscription: Subscription, track: TrackEndpoint
+) -> list[Route]:
     """Return the routes of GrowthBook's SDKs."""
     keys = track.door.keys
     return [
         Route(f"{FEATURES}/{{client_key}}", FeaturesEndpoint(payloads, keys)),
-        Route(f"{SUBSCRIBE}/{{client_key}}", Subscription(payloads, feed, keys)),
+        Route(f"{SUBSCRIBE}/{{client_key}}", subscription),
         Route(TRACK, track),
     ]

@@ -51,11 +51,12 @@ CHECKED = frozenset({State.RUNNING, State.PAUSED, State.OBSERVING})
 OVER = frozenset({State.FINISHED, State.STOPPED})
 """States that only a raised seed leaves: what was reserved for the experiment is free again."""
 
-ACTIONS = ("start", "pause", "continue", "approve", "stop", "roll_back", "resume")
+ACTIONS = ("start", "pause", "continue", "approve", "extend", "stop", "roll_back", "resume")
 """What a person may ask for by name."""
 
 _TREATED = {
     "approve": frozenset({State.RUNNING, State.PAUSED}),
+    "extend": frozenset({State.RUNNING, State.PAUSED}),
     "roll_back": CHECKED | {State.FINISHED},  # of what was shipped
     "resume": frozenset({State.RUNNING, State.PAUSED}),
 }

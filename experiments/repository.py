@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Select, delete, func, update
-from sqlalchemy import select as columns
+from sqlalchemy import bindparam, delete, func, update
 from sqlmodel import Session, col, select
 
 from experiments.models import (
@@ -16,6 +15,7 @@ from experiments.models import (
     TransitionRow,
     TreatmentRow,
 )
+from experiments.statements import columns
 
 NOT_APPROVED: Final = -1
 """``approved`` while nobody has allowed the current ramp step to be left."""
@@ -118,34 +118,30 @@ def experiment_keys(session: Session) -> list[str]:
     return [record.key for record in load_experiments(session)]
 
 
+_ITS = "experiment seed"
+_EXPERIMENT = ExperimentRecord.__dataclass_fields__
+_ALL_EXPERIMENTS = columns("experiment", _EXPERIMENT, order="started_at key")
+_ONE_EXPERIMENT = columns("experiment", _EXPERIMENT, order="key", where="key")
+_TREATMENT = TreatmentRecord.__dataclass_fields__
+_ITS_TREATMENTS = columns("treatment", _TREATMENT, order="attempt", where=_ITS)
+_ITS_PHASES = columns("phase", ["at"], order="number", where=_ITS)
+_FACTS = ["key", "revision", "seed", "state", "step", "layer_buckets", "holdout", "shipped"]
+_SERVED_EXPERIMENTS = columns("experiment", _FACTS, order="key")
+_LATCH = "experiment variant seed attempt"
+_SERVED_TREATMENTS = columns("treatment", [*_LATCH.split(), "state"], order=_LATCH)
+
+
 def load_experiments(session: Session) -> list[ExperimentRecord]:
     """Return where every experiment stands, oldest first."""
-    rows = session.exec(
-        select(ExperimentRow).order_by(col(ExperimentRow.started_at), col(ExperimentRow.key))
-    )
-    return [_record(ExperimentRecord, row) for row in rows]
-
-
-def _columns(table: str, names: str, order: str) -> Select[Any]:
-    of = ExperimentRow.metadata.tables[table].c
-    return columns(*(of[name] for name in names.split())).order_by(
-        *(of[name] for name in order.split())
-    )
-
-
-_EXPERIMENTS = _columns(
-    "experiment", "key revision seed state step layer_buckets holdout shipped", order="key"
-)
-_TREATMENTS = _columns(
-    "treatment", "experiment variant seed attempt state", order="experiment variant seed attempt"
-)
+    rows = session.connection().execute(_ALL_EXPERIMENTS)
+    return [ExperimentRecord(*row) for row in rows]
 
 
 def served_facts(session: Session) -> tuple[tuple[object, ...], ...]:
     """Return everything that decides what applications are answered, in a comparable form."""
-    connection = session.connection()  # columns, no rows that know their session: asked often
-    experiments = connection.execute(_EXPERIMENTS)
-    treatments = connection.execute(_TREATMENTS)
+    connection = session.connection()
+    experiments = connection.execute(_SERVED_EXPERIMENTS)
+    treatments = connection.execute(_SERVED_TREATMENTS)
     return (
         *((*facts[:5], repr(facts[5]), *facts[6:]) for facts in map(tuple, experiments)),
         *map(tuple, treatments),
@@ -154,8 +150,8 @@ def served_facts(session: Session) -> tuple[tuple[object, ...], ...]:
 
 def load_experiment(session: Session, key: str) -> ExperimentRecord | None:
     """Return where an experiment stands, ``None`` when it is not known."""
-    row = session.get(ExperimentRow, key, populate_existing=True)
-    return None if row is None else _record(ExperimentRecord, row)
+    row = session.connection().execute(_ONE_EXPERIMENT, {"its_key": key}).one_or_none()
+    return None if row is None else ExperimentRecord(*row)
 
 
 def insert_experiment(session: Session, record: ExperimentRecord) -> None:
@@ -189,17 +185,22 @@ def layer_members(
     return [_record(ExperimentRecord, row) for row in rows]
 
 
+_TABLE = ExperimentRow.metadata.tables["experiment"]
+_IF_UNCHANGED = update(_TABLE).where(
+    _TABLE.c.key == bindparam("its_key"), _TABLE.c.version == bindparam("its_version")
+)
+
+
 def update_experiment(session: Session, record: ExperimentRecord, **changes: Any) -> None:
     """Compare and set: apply ``changes`` if nobody changed the experiment since ``record``.
 
     Raises:
         ChangedMeanwhileError: The version is no longer the one read.
     """
-    done = session.exec(
-        update(ExperimentRow)
-        .where(col(ExperimentRow.key) == record.key, col(ExperimentRow.version) == record.version)
-        .values(version=record.version + 1, **changes)
-        .execution_options(synchronize_session=False)
+    session.flush()
+    done = session.connection().execute(
+        _IF_UNCHANGED.values(version=record.version + 1, **changes),
+        {"its_key": record.key, "its_version": record.version},
     )
     if done.rowcount != 1:
         raise ChangedMeanwhileError(record.key)
@@ -261,12 +262,9 @@ def insert_revision(
 
 def load_treatments(session: Session, key: str, seed: int) -> dict[str, TreatmentRecord]:
     """Return the newest attempt of every treatment under ``seed``, by variant."""
-    rows = session.exec(
-        select(TreatmentRow)
-        .where(TreatmentRow.experiment == key, TreatmentRow.seed == seed)
-        .order_by(col(TreatmentRow.attempt))
-    )
-    return {row.variant: _record(TreatmentRecord, row) for row in rows}
+    its = {"its_experiment": key, "its_seed": seed}
+    rows = session.connection().execute(_ITS_TREATMENTS, its)
+    return {row.variant: TreatmentRecord(*row) for row in rows}
 
 
 def highest_seed(session: Session, key: str, *, besides: int) -> int | None:
@@ -364,12 +362,8 @@ def save_verification(
 
 def load_phases(session: Session, key: str, seed: int) -> tuple[datetime, ...]:
     """Return the instants at which a new phase began, ascending."""
-    rows = session.exec(
-        select(PhaseRow)
-        .where(PhaseRow.experiment == key, PhaseRow.seed == seed)
-        .order_by(col(PhaseRow.number))
-    )
-    return tuple(row.at for row in rows)
+    its = {"its_experiment": key, "its_seed": seed}
+    return tuple(session.connection().execute(_ITS_PHASES, its).scalars())
 
 
 def insert_phase(

@@ -33,7 +33,7 @@ class Streams:
 
     Args:
         feed: Says when to look.
-        event: Returns the event that tells the version served now.
+        event: Returns the event that tells the version served now; asked once a change.
         paced: Whether clients ask for something once they are told, see `ChangeFeed.listening`.
         keep_alive: Seconds without an event after which a comment is sent.
         patience: Seconds a client may take to read before it is cut off.
@@ -61,6 +61,7 @@ class Streams:
         self._patience = patience
         self._most = most
         self._begun = 0
+        self._held = ("", b"")
         self.open = 0
         self.dropped = 0
 
@@ -100,12 +101,18 @@ class Streams:
                         part = b"" if await _woken(wake, self._keep_alive) else b": still here\n\n"
                     wake.clear()
                     if known != self._feed.current:
-                        known, part = self._feed.current, self._event()
+                        known, part = self._newest()
                 if not gone.done():
                     async with asyncio.timeout(self._patience):
                         await send({"type": "http.response.body", "body": b""})
             finally:
                 gone.cancel()
+
+    def _newest(self) -> tuple[str, bytes]:
+        """Return the version served now and its event: all streams send the same bytes."""
+        if self._held[0] != self._feed.current:
+            self._held = (self._feed.current, self._event())
+        return self._held
 
     async def _write(self, send: Send, part: bytes) -> None:
         if part:

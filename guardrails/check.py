@@ -14,6 +14,7 @@ from experiments.repository import (
     load_phases,
     load_treatments,
 )
+from guardrails.alert_rows import alerts_told
 from guardrails.conclude import Inputs, conclude
 from guardrails.decide import Decision
 from guardrails.failpoints import Point, reached
@@ -103,6 +104,7 @@ def _look(
         known = load_monitors(session, record.key, record.seed)
         suspended = is_suspended(session, by_setting=settings.suspended)
         since = running_since(session, record) if loaded.ends_it else None
+        alerts = alerts_told(session, record.key, loaded.alerts)
     reached(Point.BEFORE_CELLS)
     snapshot, failure = read_cells(store, loaded.frame(record, phases), at=at)
     reached(Point.AFTER_CELLS)
@@ -118,6 +120,7 @@ def _look(
         at=at,
         now=now,
         running_since=since,
+        alerts=alerts,
     )
     findings, decision = conclude(loaded, inputs)
     reached(Point.JUDGED)

@@ -11,6 +11,7 @@ from experiments.lifecycle import State
 from experiments.repository import ExperimentRecord, TreatmentRecord
 from guardrails.advice import advice_to_json, advise, shipped
 from guardrails.decide import Decision, decide
+from guardrails.judge_alert import ToldAlert
 from guardrails.judge_query import Series
 from guardrails.loaded import Loaded
 from guardrails.look import judge_all
@@ -41,6 +42,7 @@ class Inputs:
             that did not is replayed without.
         running_since: When the experiment was last started or continued; ``None`` where no
             deadline of its file asks for it.
+        alerts: What Alertmanager told so far and some guardrail asks about.
     """
 
     record: ExperimentRecord
@@ -55,6 +57,7 @@ class Inputs:
     now: datetime
     data_quality: bool = True
     running_since: datetime | None = None
+    alerts: tuple[ToldAlert, ...] = ()
 
 
 def conclude(loaded: Loaded, inputs: Inputs) -> tuple[tuple[Finding, ...], Decision]:
@@ -69,6 +72,7 @@ def conclude(loaded: Loaded, inputs: Inputs) -> tuple[tuple[Finding, ...], Decis
         record=record,
         answers=inputs.answers,
         at=at,
+        alerts=inputs.alerts,
         data_quality=inputs.data_quality,
     )
     reach = snapshot.reach if snapshot is not None else {}

@@ -31,7 +31,7 @@ def require_cool(
     ]
     if backs and backs[-1].evaluation is not None:
         raise ConflictError(
-            f"{variant} of {record.key} was turned back at {instant(at)} for proven harm, and a "
+            f"{variant} of {record.key} was turned back at {instant(at)} by a guardrail, and a "
             f"cooldown of {duration(cooldown)} holds",
             hint=f"resume it after {instant(at + cooldown)}, when its cause is known: turnback "
             f"explain {record.key}",

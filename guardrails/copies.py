@@ -247,10 +247,16 @@ def _writing(to: Path) -> Generator[None]:
 
 
 def _require_absolute(to: Path) -> None:
-    if not to.is_absolute() or not to.name:
+    if not to.is_absolute() or not to.name or ".." in to.parts:
         raise InvalidRequestError(
             f"{to} is no absolute path",
             hint="give the whole path of a folder, on the service's machine",
+            path="to",
+        )
+    if not str(to).isprintable():
+        raise InvalidRequestError(
+            f"{str(to)!r} holds characters that cannot be seen",
+            hint="give a path that can be read and typed",
             path="to",
         )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from guardrails.facts import Rule, Spell, Standing, Step, holds_the_ramp, is_blind
+from guardrails.facts import Rule, Spell, Standing, Step, about, holds_the_ramp, is_blind
 from guardrails.outcome import Code, Finding, Outcome
 from guardrails.rules.failures import ENDING, Then
 from guardrails.schedule import Frozen
@@ -139,7 +139,7 @@ def _anew_words(spell: Spell, now: datetime) -> str:
 
 def _may(finding: Finding, action: str, standing: Standing) -> bool:
     """Return whether a breach does what it is meant to: while nobody is exposed, none stops."""
-    rule = standing.rules[finding.guardrail]
+    rule = about(standing.rules[finding.guardrail], finding)
     if action == "stop" and standing.state == "observing":
         return False
     return standing.acting and rule.action == action and not rule.dry_run
@@ -260,7 +260,8 @@ def frozen_words(frozen: Frozen) -> str:
 
 def _objection(findings: Sequence[Finding], standing: Standing, now: datetime) -> str | None:
     for finding in findings:
-        rule, spell = standing.rules[finding.guardrail], standing.spells.get(_pair(finding))
+        rule = about(standing.rules[finding.guardrail], finding)
+        spell = standing.spells.get(_pair(finding))
         if not holds_the_ramp(rule) or (is_blind(finding) and not _waits(rule, finding)):
             continue
         if spell is not None and is_blind(finding) and spell.freezes(now):
@@ -293,7 +294,8 @@ def unproven(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> tuple[Fi
 
 def _unproven(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | None:
     for finding in findings:
-        if holds_the_ramp(rules[finding.guardrail]) and finding.outcome is not Outcome.PASS:
+        open_ = finding.outcome is not Outcome.PASS and finding.code is not Code.NO_ALERT
+        if open_ and holds_the_ramp(rules[finding.guardrail]):
             return f"{finding.guardrail} of {finding.treatment} is not proven safe yet"
     return None
 

@@ -1,26 +1,25 @@
 """The engine: what can be asked of running experiments, from any thread."""
 
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from threading import RLock
 
 from sqlmodel import Session
 
 from experiments.database import ControlPlane
-from experiments.errors import InvalidRequestError, Problem, StaleWriteError
+from experiments.errors import InvalidRequestError, Problem
 from experiments.lifecycle import Move
 from experiments.repository import (
-    ChangedMeanwhileError,
     ExperimentRecord,
     TransitionRecord,
     load_experiment,
     served_facts,
 )
 from guardrails.actions import Asked, approve, change_state, resume, roll_back, write_note
+from guardrails.alerts import Inbox
 from guardrails.apply import apply_file
 from guardrails.applying import Applying
 from guardrails.channel_views import ChannelTest, ChannelView, channel_views, try_channel
@@ -28,8 +27,10 @@ from guardrails.channels import Channel
 from guardrails.channels.log import LogChannel
 from guardrails.clock import Clock
 from guardrails.engine_reading import Reading
+from guardrails.extending import extend
 from guardrails.loaded import Loaded
 from guardrails.meanings import adopt_meanings
+from guardrails.meanwhile import compare_and_set
 from guardrails.outbox import deliver_due
 from guardrails.present import transition_view
 from guardrails.questions import Answers
@@ -101,6 +102,7 @@ class Engine(Reading):
             show_core=self.settings.show_core,
             queries=self.settings.queries,
         )
+        self.inbox = Inbox(control, self._shelf, clock, self._lock)
         self._ring = Ring(control, store, self._shelf, self.settings, self._follow)
         control.create()
         with control.transaction() as session:
@@ -163,7 +165,7 @@ class Engine(Reading):
         if loaded.spec.experiment.force:
             self._flush()  # what was exposed must be known: overrides never move a unit
         with self._lock:
-            with _compare_and_set(), self._control.transaction() as session:
+            with compare_and_set(), self._control.transaction() as session:
                 asked = self._applying(source, actor, self._shelf.loader(session))
                 before = load_experiment(session, loaded.key)
                 view = apply_file(session, loaded, before=before, asked=asked)
@@ -206,7 +208,7 @@ class Engine(Reading):
         drafts = [self._draft(source, text) for source, text in files.items()]
         if any(draft.forces for draft in drafts):
             self._flush()
-        with self._lock, _compare_and_set(), self._control.transaction(keep=False) as session:
+        with self._lock, compare_and_set(), self._control.transaction(keep=False) as session:
             return rehearse(
                 session,
                 drafts,
@@ -300,13 +302,26 @@ class Engine(Reading):
         asked = Asked(actor=actor, reason=reason, at=self._clock.now())
         return self._act(key, lambda s, r, x: approve(s, r, x, asked))
 
+    def extend(
+        self,
+        key: str,
+        *,
+        until: datetime | None = None,
+        by: timedelta | None = None,
+        reason: str,
+        actor: str,
+    ) -> TransitionView:
+        """Let units come in for longer (``guardrails.extending``)."""
+        asked = Asked(actor=actor, reason=reason, at=self._clock.now())
+        return self._act(key, lambda s, r, x: extend(s, r, x, asked, until=until, by=by))
+
     def _act(
         self,
         key: str,
         action: Callable[[Session, ExperimentRecord, Loaded], TransitionRecord],
     ) -> TransitionView:
         with self._lock:
-            with _compare_and_set(), self._control.transaction() as session:
+            with compare_and_set(), self._control.transaction() as session:
                 record, loaded = self._shelf.known(session, key)
                 done = action(session, record, loaded)
             self._follow()
@@ -399,14 +414,3 @@ class Engine(Reading):
 
 def _nobody() -> None:
     """Tell nobody: nobody asked yet."""
-
-
-@contextmanager
-def _compare_and_set() -> Generator[None]:
-    """Say in words that somebody else wrote first."""
-    try:
-        yield
-    except ChangedMeanwhileError as error:
-        raise StaleWriteError(
-            f"{error} was changed by somebody else meanwhile", hint="look again, then retry"
-        ) from error

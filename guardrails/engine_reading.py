@@ -12,8 +12,10 @@ from experiments.repository import (
     load_transitions,
     newest_revisions,
 )
+from guardrails.audit_reading import Entry, Sort, entries
 from guardrails.clock import Clock
 from guardrails.evidence_rows import newest_of_runs
+from guardrails.health_reading import ExperimentSight, UntoldMessage, sights, untold_messages
 from guardrails.known import Known
 from guardrails.meanings import ListedKpi, listed
 from guardrails.past import past_explanation
@@ -25,6 +27,8 @@ from guardrails.replay import Replayed
 from guardrails.replaying import Replayer
 from guardrails.repository import activity, missed_checks
 from guardrails.ring import Ring
+from guardrails.rollback_reading import rollback_story
+from guardrails.rollback_views import RollbackStory
 from guardrails.settings import EngineSettings
 from guardrails.shelf import Shelf
 from guardrails.suspension import SuspensionView, view_of
@@ -148,6 +152,30 @@ class Reading:
         replayer = Replayer(self._control, self._store, self._shelf, version=self.settings.version)
         return replayer.replay(decision, from_start=from_start)
 
+    def rollback(self, key: str, asked: str) -> RollbackStory:
+        """Return everything kept of one rollback, however long ago it was.
+
+        Args:
+            key: The experiment.
+            asked: Id of the rollback (``t3``), of its check (``c12``) or its finding (``f7``).
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+            InvalidRequestError: It is no id.
+            UnknownDecisionError: Nothing of this experiment has this id.
+            NoRollbackError: It turned nobody back.
+        """
+        with self._control.reading() as session:
+            return rollback_story(
+                session,
+                self._shelf,
+                self._store,
+                self.settings,
+                key=key,
+                asked=asked,
+                now=self._clock.now(),
+            )
+
     def newest_decisions(self) -> tuple[tuple[str, int], ...]:
         """Return the newest kept check of every run, and how many checks are kept of it.
 
@@ -165,6 +193,28 @@ class Reading:
         """Return how many checks of an experiment nobody ran: its blind time in ticks."""
         with self._control.reading() as session:
             return missed_checks(session, key)
+
+    def sights(self) -> tuple[ExperimentSight, ...]:
+        """Return how well every experiment was seen: checks missed and failed, blind time."""
+        with self._control.reading() as session:
+            return sights(session, self._shelf, now=self._clock.now())
+
+    def untold(self, *, most: int = 50) -> tuple[UntoldMessage, ...]:
+        """Return messages that wait or were given up, also of experiments that are over."""
+        with self._control.reading() as session:
+            return untold_messages(session, most=most)
+
+    def audit(
+        self,
+        *,
+        most: int,
+        before: datetime | None = None,
+        sort: Sort | None = None,
+        actor: str = "",
+    ) -> tuple[Entry, ...]:
+        """Return who did what, newest first (``guardrails.audit_reading``)."""
+        with self._control.reading() as session:
+            return entries(session, most=most, before=before, sort=sort, actor=actor)
 
     def suspension(self) -> SuspensionView:
         """Return whether the engine acts on nothing, since when and why."""

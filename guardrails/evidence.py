@@ -18,6 +18,7 @@ from experiments.repository import ExperimentRecord, TransitionRecord, Treatment
 from guardrails.advice_reading import advised_windows
 from guardrails.conclude import Inputs
 from guardrails.decide import Decision
+from guardrails.judge_alert import ToldAlert
 from guardrails.judge_query import Series
 from guardrails.loaded import Loaded
 from guardrails.outcome import Code, Finding, Outcome, WindowState
@@ -165,6 +166,7 @@ def account_of(
         "snapshot": _snapshot(sight.loaded, inputs.snapshot, parts, whole=whole),
         "failure": inputs.failure,
         "answers": [[g, v, _answer(answer)] for (g, v), answer in inputs.answers.items()],
+        "alerts": [_plain(alert) for alert in inputs.alerts],
         "findings": [_found(f, sight, parts, kept=f in kept) for f in sight.findings],
         "decision": decision_to_json(sight.decision),
         "transitions": [transition_to_json(t) for t in transitions],
@@ -304,6 +306,7 @@ def inputs_of(account: Mapping[str, Any], parts: Mapping[str, str]) -> Inputs:
         now=datetime.fromisoformat(account["check"]["now"]),
         data_quality=account.get("data_quality", False),
         running_since=msgspec.convert(account.get("running_since"), datetime | None),
+        alerts=msgspec.convert(account.get("alerts", ()), tuple[ToldAlert, ...]),
     )
 
 

@@ -1,7 +1,7 @@
 """What a decision must know of a run, its guardrails and their failures. Pure values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from guardrails.outcome import Code, Finding, Outcome
@@ -35,6 +35,12 @@ class Rule:
 def holds_the_ramp(rule: Rule) -> bool:
     """Return whether the ramp waits for a guardrail."""
     return rule.action != "alert" and not rule.dry_run
+
+
+def about(rule: Rule, finding: Finding) -> Rule:
+    """Return a guardrail as it may act on one finding: some ask for less than it may do."""
+    asked = finding.detail.get("action")
+    return rule if asked is None or asked == rule.action else replace(rule, action=str(asked))
 
 
 def is_blind(finding: Finding) -> bool:

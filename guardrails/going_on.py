@@ -36,7 +36,7 @@ def go_on(
         current.spec.experiment.ramp, spec.ramp, step=before.step, approved=before.approved
     )
     own = own_buckets(before)
-    span = span_from(spec, before.started_at, observed=observe_for(loaded.spec))
+    span = _span(before, current, loaded)
     found = (
         *refusals(current, loaded, rolled_back=back, held=width(own)),
         *_misplaced(place),
@@ -58,6 +58,19 @@ def go_on(
     if spec.starts != current.spec.experiment.starts:
         words.append("it has started already: `starts` changes nothing before a raised seed")
     return changes, tuple(words)
+
+
+def _span(before: ExperimentRecord, current: Loaded, loaded: Loaded) -> Span:
+    """Return when the run ends: as the file says, later where a person extended it.
+
+    An end that the file does not change stays where it was moved to.
+    """
+    spec, observed = loaded.spec.experiment, observe_for(loaded.spec)
+    span = span_from(spec, before.started_at, observed=observed)
+    old = current.spec.experiment.ends
+    if (old.after, old.at) != (spec.ends.after, spec.ends.at) or before.ends_at <= span.ends_at:
+        return span
+    return Span(None, before.started_at, before.ends_at, before.ends_at + observed)
 
 
 def _met(

@@ -8,6 +8,7 @@ from experiments.repository import ExperimentRecord
 from experiments.spec import Advance
 from guardrails.decide import Step
 from guardrails.facts import Rule
+from guardrails.judge_alert import AlertWatch, plan_alerts
 from guardrails.judge_baseline import BaselineWatch
 from guardrails.judge_query import QueryWatch, plan_queries
 from guardrails.judge_sample_ratio import unasked_split
@@ -41,6 +42,7 @@ class Loaded:
         queries: Every query of every guardrail outside statistics and treatment.
         texts: PromQL by name, of the queries it names.
         watches: Every guardrail that watches the data, and treatment.
+        alerts: Every guardrail of rule ``alert`` and treatment.
     """
 
     spec: SpecFile
@@ -52,11 +54,12 @@ class Loaded:
     queries: tuple[QueryWatch, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict[str, str])
     watches: tuple[Watch, ...] = ()
+    alerts: tuple[AlertWatch, ...] = ()
 
     @property
-    def judged(self) -> tuple[AnyComparison | QueryWatch | Watch, ...]:
+    def judged(self) -> tuple[AnyComparison | QueryWatch | AlertWatch | Watch, ...]:
         """Whatever its guardrails judge, those of statistics first."""
-        return (*self.comparisons, *self.queries, *self.watches)
+        return (*self.comparisons, *self.queries, *self.alerts, *self.watches)
 
     @property
     def ends_it(self) -> bool:
@@ -113,7 +116,7 @@ class Loaded:
 
     def comparison(
         self, guardrail: str, treatment: str
-    ) -> AnyComparison | QueryWatch | Watch | None:
+    ) -> AnyComparison | QueryWatch | AlertWatch | Watch | None:
         """Return what a guardrail judges, ``None`` when the revision has no such guardrail."""
         for candidate in self.judged:
             if candidate.guardrail == guardrail and candidate.treatment == treatment:
@@ -199,6 +202,7 @@ def prepare(
         queries=asked,
         texts={each.query: named[each.query] for each in asked if each.query in named},
         watches=watches,
+        alerts=plan_alerts(spec),
     )
 
 

@@ -4,12 +4,13 @@ What one source cannot answer is an error of the guardrails that need it, and of
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from experiments.repository import ExperimentRecord, TreatmentRecord
 from guardrails.decide import events_stopped, query_failed
-from guardrails.judge import judge
+from guardrails.judge import Asked, judge_each
+from guardrails.judge_alert import ToldAlert, judge_alert
 from guardrails.judge_query import Series, judge_query, not_yet, unanswered
 from guardrails.judge_sample_ratio import SplitWatch
 from guardrails.loaded import Loaded
@@ -41,6 +42,7 @@ def judge_all(
     record: ExperimentRecord,
     answers: Mapping[tuple[str, str], Series | str],
     at: datetime,
+    alerts: Sequence[ToldAlert] = (),
     data_quality: bool = True,
 ) -> tuple[Finding, ...]:
     """Return the finding of every guardrail and live treatment.
@@ -54,12 +56,18 @@ def judge_all(
         record: Where the experiment stands.
         answers: What Prometheus answered by (guardrail, treatment), or why it did not.
         at: Instant of the check.
+        alerts: What Alertmanager told so far.
         data_quality: Whether the data are watched unasked.
     """
     live = {v: t for v, t in treatments.items() if t.state == "live"}
     return (
         *_compared(loaded, live, monitors, snapshot, failure, since=record.started_at),
         *_queried(loaded, live, answers, at=at),
+        *(
+            judge_alert(watch, alerts, since=live[watch.treatment].since, at=at)
+            for watch in loaded.alerts
+            if watch.treatment in live
+        ),
         *_watched(
             loaded,
             live,
@@ -116,28 +124,16 @@ def _compared(
     *,
     since: datetime,
 ) -> list[Finding]:
-    stopped = snapshot is not None and _stopped(snapshot, loaded.settle, since)
-    findings: list[Finding] = []
-    for comparison in loaded.comparisons:
-        treatment = live.get(comparison.treatment)
-        if treatment is None:
-            continue
-        if snapshot is None:
-            findings.append(
-                query_failed(comparison.guardrail, comparison.kpi, comparison.treatment, failure)
-            )
-            continue
+    comparisons = [each for each in loaded.comparisons if each.treatment in live]
+    if snapshot is None:
+        return [query_failed(c.guardrail, c.kpi, c.treatment, failure) for c in comparisons]
+    stopped, asked = _stopped(snapshot, loaded.settle, since), list[Asked]()
+    for comparison in comparisons:
+        treatment = live[comparison.treatment]
         monitor = monitors.get((comparison.guardrail, comparison.treatment, treatment.attempt))
-        findings.append(
-            judge(
-                snapshot,
-                comparison,
-                monitor.states if monitor is not None else {},
-                first_phase=treatment.first_phase,
-                events_stopped=stopped,
-            )
-        )
-    return findings
+        states = monitor.states if monitor is not None else {}
+        asked.append(Asked(comparison, states, treatment.first_phase))
+    return judge_each(snapshot, asked, events_stopped=stopped)
 
 
 def _queried(

@@ -149,6 +149,31 @@ class MeaningRow(SQLModel, table=True):
     kpis: dict[str, Any] = json_column()
 
 
+class AlertRow(SQLModel, table=True):
+    """One alert that Alertmanager posted: which, since when, and until when.
+
+    ``starts_at`` is the sender's, every other instant is Turnback's own.
+    """
+
+    __tablename__: ClassVar[Any] = "alert"
+    __table_args__ = (
+        UniqueConstraint("experiment", "fingerprint", "starts_at", name="one_alert_per_beginning"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    experiment: str = Field(foreign_key="experiment.key", index=True)
+    fingerprint: str
+    starts_at: datetime = instant()
+    name: str
+    variant: str | None = None
+    labels: dict[str, Any] = json_column()
+    asked: str | None = None
+    summary: str
+    received_at: datetime = instant()
+    told_at: datetime = instant()
+    ended_at: datetime | None = instant(nullable=True)
+
+
 class SnapshotRow(SQLModel, table=True):
     """What the newest check saw of all KPIs, for display: exact integers, never rows."""
 

@@ -60,6 +60,11 @@ class Code(StrEnum):
     AS_BEFORE = "as_before"  # pass: as in the recent past
     SHORT_PAST = "short_past"  # inconclusive: too little of a past to compare with
     EVENTS_ARRIVE = "events_arrive"  # pass: events of both arms arrive
+    ALERT_FIRES = "alert_fires"  # breach: an alert that counts is firing
+    ALERT_RESOLVED = "alert_resolved"  # pass: every alert that counted is resolved
+    ALERT_NOT_HELD = "alert_not_held"  # inconclusive: firing, not for the whole time asked
+    ALERT_FROM_BEFORE = "alert_from_before"  # inconclusive: not told again in this attempt
+    NO_ALERT = "no_alert"  # inconclusive: none was ever told, which proves nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from experiments.spec import Mode
 from guardrails.known import Known
 from guardrails.outcome import Outcome
 from guardrails.past import notes_words
-from guardrails.rules import WATCH_RULES, Action, PromQL
+from guardrails.rules import WATCH_RULES, Action, Alert, PromQL
 from guardrails.standing import winner_of
 from guardrails.views import ExperimentView, Explanation, GuardrailView, RollbackView
 from guardrails.words import duration, instant, percent
@@ -120,6 +120,12 @@ def _outside(view: ExperimentView) -> str:
     names = list(dict.fromkeys(g.guardrail for g in view.guardrails if g.rule == PromQL.rule))
     watches = list(dict.fromkeys(g.guardrail for g in view.guardrails if g.rule in WATCH_RULES))
     watched = f" What watches the data ({', '.join(watches)}) turns nobody back." if watches else ""
+    alerts = list(dict.fromkeys(g.guardrail for g in view.guardrails if g.rule == Alert.rule))
+    if alerts:
+        watched += (
+            f" Alerts of Alertmanager ({', '.join(alerts)}) are somebody else's judgement: they "
+            "are outside statistics and outside this promise."
+        )
     if not names:
         return watched
     return (

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from guardrails.judge_alert import AlertWatch
 from guardrails.judge_baseline import BaselineWatch
 from guardrails.judge_query import QueryWatch
 from guardrails.judge_sample_ratio import SplitWatch
@@ -85,7 +86,7 @@ def _view(
         title=title,
         treatment=judged.treatment,
         limit=limit_words(judged, title),
-        side=None if isinstance(judged, Watch) else str(judged.side),
+        side=None if isinstance(judged, Watch | AlertWatch) else str(judged.side),
         margin=margin.margin if margin is not None else None,
         absolute=margin.absolute if margin is not None else True,
         prove_past=margin.prove_past if margin is not None else None,
@@ -109,6 +110,8 @@ def _known_of(loaded: Loaded, judged: Judged) -> tuple[str | None, str, float | 
     """Return the KPI, the title and the level, ``None`` where there is none."""
     if isinstance(judged, QueryWatch):
         return None, judged.query, None
+    if isinstance(judged, AlertWatch):
+        return None, judged.name, None
     if isinstance(judged, BaselineWatch):
         return judged.kpi, loaded.title(judged.kpi), None
     if isinstance(judged, Watch):

@@ -10,7 +10,7 @@ from guardrails.decide import Standing, unproven
 from guardrails.known import Known
 from guardrails.outcome import Finding, Outcome
 from guardrails.present_run import advice_of, wanted
-from guardrails.rules import WATCH_RULES
+from guardrails.rules import WATCH_RULES, Alert
 from guardrails.rules.failures import Open
 from guardrails.views import DenominatorView, GuardrailView, NeedKind, NeedView
 from guardrails.words import again_words, instant
@@ -18,6 +18,10 @@ from metrics.wording import gettext as _
 
 ASKED_FOR: Final = timedelta(days=7)
 """How long people are asked whether a run that proved nothing is tried for longer."""
+
+
+_LOOKED_AT: Final = {*WATCH_RULES, Alert.rule}
+"""Rules whose breach a person should look at, though it proves no harm."""
 
 
 def needs(
@@ -103,14 +107,14 @@ def _of_treatments(known: Known) -> list[NeedView]:
 
 
 def _of_data(known: Known, guardrails: Sequence[GuardrailView]) -> list[NeedView]:
-    """Return what is not as it should be about the data of the treatments that are live."""
+    """Return what is amiss beside the KPIs of the treatments that are live."""
     live = {v for v, t in known.treatments.items() if t.state == "live"}
     if State(known.record.state) in OVER:
         return []
     return [
         NeedView(NeedKind.DATA, f"{g.guardrail} of {g.treatment}: {g.words.rstrip('.')}")
         for g in guardrails
-        if g.rule in WATCH_RULES and g.outcome is Outcome.BREACH and g.treatment in live
+        if g.rule in _LOOKED_AT and g.outcome is Outcome.BREACH and g.treatment in live
     ]
 
 

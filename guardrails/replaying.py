@@ -239,6 +239,8 @@ class Replayer:
         kept = inputs.snapshot
         if inputs.answers:
             found.note("what Prometheus answered is no part of the log: it is taken as it was kept")
+        if inputs.alerts:
+            found.note("what Alertmanager told is no part of the log: it is taken as it was kept")
         if kept is None:
             found.note(f"the store could not be read then ({inputs.failure}): nothing was counted")
             return None

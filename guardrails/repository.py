@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, func
+from sqlalchemy import bindparam, delete, func, insert, update
 from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
@@ -26,6 +26,15 @@ from guardrails.models import (
 )
 from guardrails.outcome import Finding, WindowState
 from metrics.cells import Snapshot
+
+_SNAPSHOT = SnapshotRow.metadata.tables["snapshot"]
+_INSERT_EVALUATION = insert(EvaluationRow.metadata.tables["evaluation"])
+_INSERT_SNAPSHOT = insert(_SNAPSHOT)
+_UPDATE_SNAPSHOT = (
+    update(_SNAPSHOT)
+    .where(_SNAPSHOT.c.experiment == bindparam("its_experiment"))
+    .values(at=bindparam("at"), body=bindparam("body"))
+)
 
 
 def activity(session: Session) -> str:
@@ -149,20 +158,22 @@ def insert_evaluation(
     Raises:
         sqlalchemy.exc.IntegrityError: The tick was recorded by somebody else.
     """
-    row = EvaluationRow(
-        experiment=experiment,
-        seed=seed,
-        at=at,
-        watermark=watermark,
-        missed=missed,
-        result=result,
-        decision=decision,
+    done = session.connection().execute(
+        _INSERT_EVALUATION,
+        {
+            "experiment": experiment,
+            "seed": seed,
+            "at": at,
+            "watermark": watermark,
+            "missed": missed,
+            "result": result,
+            "decision": decision,
+        },
     )
-    session.add(row)
-    session.flush()
-    if row.id is None:
+    key = done.inserted_primary_key
+    if key is None or key[0] is None:
         raise RuntimeError("the database gave the evaluation no id")
-    return row.id
+    return key[0]
 
 
 def missed_checks(session: Session, experiment: str) -> int:
@@ -285,7 +296,11 @@ def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
 
 def save_snapshot(session: Session, experiment: str, at: datetime, body: dict[str, Any]) -> None:
     """Replace what the newest check saw."""
-    session.merge(SnapshotRow(experiment=experiment, at=at, body=body))
+    values = {"at": at, "body": body}
+    connection = session.connection()
+    done = connection.execute(_UPDATE_SNAPSHOT, {"its_experiment": experiment, **values})
+    if done.rowcount == 0:
+        connection.execute(_INSERT_SNAPSHOT, {"experiment": experiment, **values})
 
 
 def forget_snapshot(session: Session, experiment: str) -> None:

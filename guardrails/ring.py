@@ -19,6 +19,7 @@ from experiments.repository import (
     load_treatments,
 )
 from guardrails.actions import Asked, start
+from guardrails.alert_rows import newest_told
 from guardrails.check import check
 from guardrails.consequences import ENGINE
 from guardrails.failpoints import Point, reached
@@ -71,9 +72,16 @@ class Ring:
         """Return the keys of what may be due, oldest first: a look that costs one statement."""
         with self._control.reading() as session:
             records = load_experiments(session)
-            return [record.key for record in records if self._may_be_due(session, record, now)]
+            told = newest_told(session)
+            return [
+                record.key
+                for record in records
+                if self._may_be_due(session, record, now, told.get(record.key))
+            ]
 
-    def _may_be_due(self, session: Session, record: ExperimentRecord, now: datetime) -> bool:
+    def _may_be_due(
+        self, session: Session, record: ExperimentRecord, now: datetime, told: datetime | None
+    ) -> bool:
         state = State(record.state)
         if state not in CHECKED:
             starts = record.starts_at
@@ -81,7 +89,7 @@ class Ring:
         if record.last_tick_at is None or record.last_tick_at > now:
             return True
         try:
-            return _tick(record, self._shelf.load(session, record), now) is not None
+            return _tick(record, self._shelf.load(session, record), now, told) is not None
         except Exception:  # noqa: BLE001 - the check meets the same defect, and reports it
             return True
 
@@ -101,8 +109,10 @@ class Ring:
                 if record is None or State(record.state) not in CHECKED:
                     return Heard()
                 loaded = self._shelf.load(session, record)
-                tick = _tick(record, loaded, now)
-                if tick is None or not loaded.queries:
+                if not loaded.queries:
+                    return Heard()
+                tick = _tick(record, loaded, now, newest_told(session).get(key))
+                if tick is None:
                     return Heard()
                 treatments = load_treatments(session, key, record.seed)
                 monitors = load_monitors(session, key, record.seed)
@@ -147,9 +157,11 @@ class Ring:
             if state not in CHECKED and not (state is State.DRAFT and due):
                 return None
             loaded = self._shelf.load(session, record)
+            told = newest_told(session).get(key)
         if state is State.DRAFT:
             return self._start(record, loaded, now)
-        return self._check(record, loaded, now, heard)
+        tick = _tick(record, loaded, now, told)
+        return None if tick is None else self._check(record, loaded, tick, now, heard)
 
     def _start(self, record: ExperimentRecord, loaded: Loaded, now: datetime) -> CheckReport | None:
         """Start a draft whose time has come, also long ago: nobody was there to do it."""
@@ -174,11 +186,8 @@ class Ring:
         )
 
     def _check(
-        self, record: ExperimentRecord, loaded: Loaded, now: datetime, heard: Heard
-    ) -> CheckReport | None:
-        tick = _tick(record, loaded, now)
-        if tick is None:
-            return None
+        self, record: ExperimentRecord, loaded: Loaded, tick: Tick, now: datetime, heard: Heard
+    ) -> CheckReport:
         begun = time.monotonic()
         reached(Point.DUE)
         done = check(
@@ -205,6 +214,8 @@ class Ring:
         )
 
 
-def _tick(record: ExperimentRecord, loaded: Loaded, now: datetime) -> Tick | None:
+def _tick(
+    record: ExperimentRecord, loaded: Loaded, now: datetime, told: datetime | None
+) -> Tick | None:
     every = loaded.spec.experiment.check_every
-    return due_tick(record.last_tick_at, now, every, started=record.started_at)
+    return due_tick(record.last_tick_at, now, every, started=record.started_at, told=told)

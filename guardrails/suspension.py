@@ -12,6 +12,7 @@ from typing import Final
 from sqlmodel import Session, col, select
 
 from experiments.errors import ConflictError
+from experiments.statements import columns
 from guardrails.actions import Asked
 from guardrails.models import SuspensionRow
 from guardrails.repository import message_exists
@@ -53,10 +54,14 @@ def history_of(session: Session) -> tuple[Suspending, ...]:
     return tuple(Suspending(row.suspended, row.at, row.actor, row.reason) for row in rows)
 
 
+_ID = SuspensionRow.metadata.tables["suspension"].c.id
+_NEWEST = columns("suspension", Suspending.__dataclass_fields__).order_by(_ID.desc()).limit(1)
+
+
 def newest(session: Session) -> Suspending | None:
     """Return what is in force, ``None`` where nobody ever suspended the engine."""
-    row = session.exec(select(SuspensionRow).order_by(col(SuspensionRow.id).desc())).first()
-    return None if row is None else Suspending(row.suspended, row.at, row.actor, row.reason)
+    row = session.connection().execute(_NEWEST).one_or_none()
+    return None if row is None else Suspending(*row)
 
 
 def is_suspended(session: Session, *, by_setting: bool) -> bool:

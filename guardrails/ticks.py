@@ -25,7 +25,12 @@ def floor_to(instant: datetime, interval: timedelta) -> datetime:
 
 
 def due_tick(
-    last: datetime | None, now: datetime, interval: timedelta, *, started: datetime
+    last: datetime | None,
+    now: datetime,
+    interval: timedelta,
+    *,
+    started: datetime,
+    told: datetime | None = None,
 ) -> Tick | None:
     """Return the tick that is due at ``now``, or ``None``.
 
@@ -38,9 +43,13 @@ def due_tick(
         now: The current instant.
         interval: Time between ticks, positive.
         started: No tick is due at or before the start of the experiment.
+        told: When news came that does not wait for the next scheduled instant, ``None`` for never.
+            What no check has seen is due at that instant, whatever the clock says now.
     """
     at = floor_to(now, interval)
+    if told is not None and (last is None or told > last):
+        at = max(at, told)
     if at <= started or (last is not None and at <= last):
         return None
-    previous = last if last is not None else floor_to(started, interval)
-    return Tick(at, missed=max(0, (at - previous) // interval - 1))
+    previous = floor_to(last if last is not None else started, interval)
+    return Tick(at, missed=max(0, (floor_to(at, interval) - previous) // interval - 1))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from guardrails.judge_alert import AlertWatch
 from guardrails.judge_query import QueryWatch
 from guardrails.levels import (
     AnyComparison,
@@ -48,6 +49,10 @@ def facts_of(loaded: Loaded, finding: Finding) -> dict[str, str]:
     title = watch_title(judged) if isinstance(judged, Watch) else loaded.title(finding.kpi)
     if isinstance(judged, Watch):
         return {"kpi": title, "budget": OUTSIDE}
+    if isinstance(judged, AlertWatch):
+        said = str(finding.detail.get("summary", ""))
+        facts = {"kpi": f"{judged.name}, an alert of Alertmanager", "value": said}
+        return {name: text for name, text in facts.items() if text} | {"budget": OUTSIDE}
     if isinstance(judged, QueryWatch):
         return _of_query(finding.detail, judged)
     window = main_window(finding)

@@ -3,6 +3,7 @@
 import math
 from typing import Final
 
+from guardrails.judge_alert import AlertWatch
 from guardrails.judge_query import QueryWatch
 from guardrails.levels import (
     AnyComparison,
@@ -53,7 +54,7 @@ __all__ = [
     "value_words",
 ]
 
-Judged = AnyComparison | QueryWatch | Watch
+Judged = AnyComparison | QueryWatch | AlertWatch | Watch
 """Whatever a guardrail of a treatment judges."""
 
 
@@ -82,7 +83,7 @@ def margin_words(comparison: Comparison, *, part: float = 1.0) -> str:
 
 def limit_words(comparison: Judged, title: str) -> str:
     """Return what a guardrail promises, in one sentence without its full stop."""
-    if isinstance(comparison, Watch):
+    if isinstance(comparison, Watch | AlertWatch):
         return watch_promise(comparison, title)
     if isinstance(comparison, QueryWatch):
         return query_promise(comparison)
@@ -125,7 +126,7 @@ def main_window(finding: Finding) -> WindowFinding | None:
 
 def breach_words(finding: Finding, comparison: Judged, title: str) -> str:
     """Return why a guardrail is breached: effect, interval, units, look, budget."""
-    if isinstance(comparison, Watch):
+    if isinstance(comparison, Watch | AlertWatch):
         return watch_words(finding, comparison, title)
     if isinstance(comparison, QueryWatch):
         return query_breach(finding, comparison)
@@ -256,7 +257,7 @@ def outcome_words(finding: Finding, comparison: Judged, title: str) -> str:
     """Return what a check found, in one sentence."""
     if finding.outcome is Outcome.BREACH:
         return breach_words(finding, comparison, title)
-    if isinstance(comparison, Watch):
+    if isinstance(comparison, Watch | AlertWatch):
         return watch_words(finding, comparison, title)
     if isinstance(comparison, QueryWatch):
         return query_words(finding, comparison)

@@ -1,15 +1,17 @@
-"""Rules that watch the data in words. Pure."""
+"""Rules that watch the data, and alerts of others, in words. Pure."""
 
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
+from guardrails.judge_alert import AlertWatch
 from guardrails.judge_baseline import BaselineWatch
 from guardrails.judge_freshness import SilenceWatch
 from guardrails.judge_sample_ratio import SplitWatch
 from guardrails.outcome import Code, Finding
 from guardrails.plain_words import amount, duration, odds, percent
 from guardrails.watches import Watch
+from guardrails.words_alerts import alert_promise, alert_words
 from metrics.wording import gettext as _
 from metrics.wording import marked
 
@@ -28,8 +30,10 @@ def watch_title(watch: Watch) -> str:
     return _("Split of units") if isinstance(watch, SplitWatch) else _("Freshness of events")
 
 
-def watch_promise(watch: Watch, title: str) -> str:
+def watch_promise(watch: Watch | AlertWatch, title: str) -> str:
     """Return what a guardrail promises, in one sentence without its full stop."""
+    if isinstance(watch, AlertWatch):
+        return alert_promise(watch)
     if isinstance(watch, SplitWatch):
         return _(
             "The split of units between {treatment} and {control} may not differ from {share} to "
@@ -72,9 +76,11 @@ _BASELINES: Final = {
 }
 
 
-def watch_words(finding: Finding, watch: Watch, title: str) -> str:
+def watch_words(finding: Finding, watch: Watch | AlertWatch, title: str) -> str:
     """Return what a check found, in one sentence."""
     detail = finding.detail
+    if isinstance(watch, AlertWatch):
+        return alert_words(finding, watch)
     if finding.code in _CODE_WORDS:
         return _(_CODE_WORDS[finding.code])
     if isinstance(watch, SplitWatch):

@@ -7,7 +7,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
@@ -29,6 +28,7 @@ from metrics.asgi import (
     on_the_wire,
     read_body,
     respond,
+    stray,
     unpack,
 )
 from metrics.events import Event, MalformedBodyError, Rejection
@@ -42,31 +42,6 @@ PATH = "/api/v1/events"
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 LARGE = 262_144
 """Bodies from here on are parsed in a thread, so that evaluations do not wait for them."""
-
-_JSON_BODY = {"application/json": {"schema": {"type": "object"}}}
-DESCRIBED: dict[str, Any] = {
-    PATH: {
-        "post": {
-            "tags": ["events"],
-            "summary": "Send events: a JSON array or NDJSON, gzip allowed",
-            "description": "Acknowledged means durable and counted once. Bad events are kept in "
-            "quarantine and named in the answer; the others count.",
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
-                    "application/x-ndjson": {"schema": {"type": "string"}},
-                },
-            },
-            "responses": {
-                "200": {"description": "What became of every event", "content": _JSON_BODY},
-                "413": {"description": "Too large", "content": _JSON_BODY},
-                "503": {"description": "Not now; Retry-After says when", "content": _JSON_BODY},
-            },
-        }
-    }
-}
-"""The route as OpenAPI describes it."""
 
 
 class RequestError(Exception):
@@ -164,9 +139,8 @@ class EventsEndpoint:
             RequestError: The address has a part that means nothing here.
             AccessError: The caller may not send events.
         """
-        if scope["query_string"]:
-            name = scope["query_string"].decode("latin-1").partition("=")[0]
-            raise RequestError(400, "unknown_parameter", f"unknown query parameter '{name}'")
+        if wrong := stray(scope):
+            raise RequestError(400, "unknown_parameter", wrong, "known here: none")
         role = self.door.keys.require(
             Role.CLIENT,
             header(scope, b"authorization"),

@@ -4,8 +4,9 @@ A framework's routing and request objects cost several times what an evaluation 
 """
 
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, MutableMapping
 from typing import Any
+from urllib.parse import parse_qsl
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -39,6 +40,9 @@ def on_the_wire(headers: Mapping[str, str]) -> Headers:
     return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
 
 
+LONGEST_ECHO = 200
+"""Characters of what was given that an error says again."""
+
 MEMBERS = 100
 """Most gzip members of one body: each costs a copy of what follows it."""
 
@@ -64,6 +68,21 @@ def header(scope: Scope, name: bytes) -> str | None:
     for key, value in scope["headers"]:
         if key == name:
             return value.decode("latin-1")
+    return None
+
+
+def query_of(scope: Scope) -> dict[str, str]:
+    """Return the query parameters by name; of one that is sent twice the last."""
+    return dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
+
+
+def stray(scope: Scope, known: Container[str] = ()) -> str | None:
+    """Return what is wrong with the query: a parameter that means nothing here is no default."""
+    if not scope["query_string"]:
+        return None
+    for name in query_of(scope) or {scope["query_string"].decode("latin-1"): ""}:
+        if name not in known:
+            return f"unknown query parameter '{name[:LONGEST_ECHO]}'"
     return None
 
 

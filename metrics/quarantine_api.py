@@ -11,20 +11,86 @@ from starlette.responses import JSONResponse
 from metrics.api import error_body
 from metrics.ingest import QueueFullError
 from metrics.intake import Intake, Resubmitted
+from metrics.openapi import answer, content
 from metrics.store import StoreError
+
+LARGEST = 2**53 - 1
+"""The largest number that everybody who reads JSON counts exactly."""
 
 MOST = 1_000
 """Events listed or sent again by one request."""
+
+
+_NUMBER = {"type": "integer", "minimum": 1}
+_TEXT = {"type": "string"}
+_REASON = {
+    "number": _NUMBER,
+    "id": {"type": ["string", "null"]},
+    "field": _TEXT,
+    "code": _TEXT,
+    "reason": _TEXT,
+}
+_KEPT = {
+    "number": 17,
+    "index": 0,
+    "id": "r-5081",
+    "field": "fields.score",
+    "code": "wrong_type",
+    "reason": "fields.score: expected a number, got text",
+    "event": '{"id": "r-5081"}',
+    "trusted": True,
+}
+_LISTED = {
+    "type": "object",
+    "required": ["quarantine", "counts"],
+    "properties": {
+        "quarantine": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": [*_REASON, "event", "trusted"],
+                "properties": {**_REASON, "event": _TEXT, "trusted": {"type": "boolean"}},
+            },
+        },
+        "counts": {"type": "object", "additionalProperties": {"type": "integer"}},
+    },
+}
+_AGAIN = {
+    "type": "object",
+    "required": ["accepted", "duplicates", "rejected", "missing"],
+    "properties": {
+        "accepted": {"type": "integer"},
+        "duplicates": {"type": "integer"},
+        "rejected": {
+            "type": "array",
+            "items": {"type": "object", "required": [*_REASON], "properties": _REASON},
+        },
+        "missing": {"type": "array", "items": _NUMBER},
+    },
+}
 
 
 class Again(BaseModel):
     """Which kept events to send again: these numbers, or the newest ones of a code."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"numbers": [17, 18]}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"numbers": [17, 18]}],
+            "oneOf": [
+                {
+                    "required": ["numbers"],
+                    "properties": {"numbers": {"type": "array"}, "code": {"type": "null"}},
+                },
+                {
+                    "required": ["code"],
+                    "properties": {"code": {"type": "string"}, "numbers": {"type": "null"}},
+                },
+            ],
+        },
     )
 
-    numbers: list[Annotated[int, Field(ge=1, lt=2**63)]] | None = Field(
+    numbers: list[Annotated[int, Field(ge=1, le=LARGEST)]] | None = Field(
         None, max_length=MOST, description="Numbers from the list."
     )
     code: str | None = Field(None, max_length=64, description="All of one reason, up to 1,000.")
@@ -34,12 +100,25 @@ def quarantine_router(intake: Callable[[], Intake]) -> APIRouter:
     """Return the routes about events that were refused."""
     api = APIRouter(prefix="/api/v1", tags=["events"])
 
-    @api.get("/quarantine", summary="The newest events that were refused, newest first")
+    listing = answer(
+        "Events and why, and how many of each reason",
+        content(_LISTED, {"quarantine": [_KEPT], "counts": {"wrong_type": 1}}),
+    )
+    sent = answer(
+        "What became of them",
+        content(_AGAIN, {"accepted": 2, "duplicates": 0, "rejected": [], "missing": []}),
+    )
+
+    @api.get(
+        "/quarantine",
+        summary="The newest events that were refused, newest first",
+        responses={200: listing},
+    )
     def listed(
-        limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
+        limit: Annotated[int, Query(ge=1, le=MOST, description="At most so many.")] = 100,
         code: Annotated[str | None, Query(max_length=64, description="Only this reason.")] = None,
         before: Annotated[
-            int | None, Query(ge=1, lt=2**63, description="Only smaller numbers: the next page.")
+            int | None, Query(ge=1, le=LARGEST, description="Only smaller numbers: the next page.")
         ] = None,
     ) -> Response:
         store = intake().store
@@ -51,7 +130,11 @@ def quarantine_router(intake: Callable[[], Intake]) -> APIRouter:
             }
         )
 
-    @api.post("/quarantine/resubmit", summary="Send refused events again, once they can be read")
+    @api.post(
+        "/quarantine/resubmit",
+        summary="Send refused events again, once they can be read",
+        responses={200: sent},
+    )
     def resubmit(again: Again) -> Response:
         if (again.numbers is None) == (again.code is None):
             body = error_body(

@@ -8,6 +8,7 @@ from typing import Protocol
 from metrics.catalogue import KpiDefinition
 from metrics.cells import Snapshot
 from metrics.events import Event, Rejection
+from metrics.exposure_kinds import ExposureKind
 from metrics.upkeep import Erasure, Progress, Rebuilt, Verified, in_silence
 
 
@@ -178,6 +179,12 @@ class MetricStore(Protocol):
         self, experiment: str, seed: int, *, since: datetime, until: datetime
     ) -> Mapping[str, int]:
         """Return exposure events by variant with ``since <= happened_at < until``."""
+        ...
+
+    def exposure_kinds(
+        self, experiment: str, seed: int, *, since: datetime, until: datetime
+    ) -> Mapping[tuple[str, ExposureKind], int]:
+        """Return what ``exposure_counts`` does by (variant, kind of client)."""
         ...
 
     def exposed_units(self, experiment: str, seed: int) -> Mapping[str, str]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import StreamingResponse
 
 from metrics.api import error_body
+from metrics.openapi import Part, answer, content
 from metrics.store import Frame, MetricStore, StoreError
 from metrics.upkeep import Erasure, Progress, Rebuilt, Verified
 
@@ -20,6 +21,47 @@ logger = logging.getLogger("turnback.store")
 
 _QUIET = 5.0
 """Seconds after which a line is sent even if nothing is new: the connection is not dead."""
+
+
+_INSTANT_OR_NULL = {"type": ["string", "null"], "format": "date-time"}
+_ERASURE: Part = {
+    "type": "object",
+    "properties": {
+        "at": {"type": "string", "format": "date-time"},
+        "kind": {"enum": ["retention", "forgotten"]},
+        "before": _INSTANT_OR_NULL,
+        "events": {"type": "integer", "minimum": 0},
+        "first_seq": {"type": "integer", "minimum": 0},
+        "last_seq": {"type": "integer", "minimum": 0},
+        "quarantined": {"type": "integer", "minimum": 0},
+    },
+}
+_ERASURE["required"] = [*_ERASURE["properties"]]
+_ERASED = {
+    "at": "2026-01-05T10:00:00Z",
+    "kind": "forgotten",
+    "before": None,
+    "events": 12,
+    "first_seq": 401,
+    "last_seq": 8_113,
+    "quarantined": 1,
+}
+_ERASURES = {
+    "type": "object",
+    "required": ["erasures"],
+    "properties": {"erasures": {"type": "array", "items": _ERASURE}},
+}
+
+
+class Lines(StreamingResponse):
+    """One JSON object a line."""
+
+    media_type = "application/x-ndjson"
+
+
+def _long(line: str) -> Part:
+    words = "Lines of JSON: `progress`, and in the end `result` or `error`"
+    return answer(words, content({"type": "string"}, line, media="application/x-ndjson"))
 
 
 class Forgotten(BaseModel):
@@ -72,7 +114,17 @@ def store_router(
     """
     api = APIRouter(prefix="/api/v1/store", tags=["store"])
 
-    @api.post("/rebuild", summary="Count running experiments again from the log, and compare")
+    recounted = _long('{"result": {"ok": true, "experiments": []}}\n')
+    looked = _long('{"result": {"ok": true, "events": 48377, "findings": []}}\n')
+    gone = answer("What left", content(_ERASURE, _ERASED))
+    left = answer("What left, oldest first", content(_ERASURES, {"erasures": [_ERASED]}))
+
+    @api.post(
+        "/rebuild",
+        summary="Count running experiments again from the log, and compare",
+        response_class=Lines,
+        responses={200: recounted},
+    )
     def rebuild() -> Response:
         return _streamed(
             lambda progress: rebuilt_to_json(
@@ -80,18 +132,29 @@ def store_router(
             )
         )
 
-    @api.post("/check", summary="Look at everything in the store, and say what is wrong")
+    @api.post(
+        "/check",
+        summary="Look at everything in the store, and say what is wrong",
+        response_class=Lines,
+        responses={200: looked},
+    )
     def check() -> Response:
         return _streamed(
             lambda progress: verified_to_json(store().verify(now=now(), progress=progress))
         )
 
-    @api.post("/forget", summary="Remove everything about one unit, for good")
+    @api.post(
+        "/forget", summary="Remove everything about one unit, for good", responses={200: gone}
+    )
     def forget(who: Forgotten) -> Response:
         erased = store().forget(who.unit, now=now(), running=frames())
         return _json(erasure_to_json(erased))
 
-    @api.get("/erasures", summary="What ever left the log on purpose, oldest first")
+    @api.get(
+        "/erasures",
+        summary="What ever left the log on purpose, oldest first",
+        responses={200: left},
+    )
     def erasures() -> Response:
         return _json({"erasures": [erasure_to_json(each) for each in store().erasures()]})
 
@@ -124,7 +187,7 @@ def _streamed(work: Callable[[Progress], dict[str, Any]]) -> Response:
             lines.put(msgspec.json.decode(error_body("internal", "this failed", hint)))
 
     threading.Thread(target=run, name="turnback-store", daemon=True).start()
-    return StreamingResponse(_lines(lines), media_type="application/x-ndjson")
+    return Lines(_lines(lines))
 
 
 def _lines(lines: "queue.SimpleQueue[dict[str, Any]]") -> Iterator[bytes]:

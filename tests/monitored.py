@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from guardrails.arms import FIRST_INFORMATION
-from guardrails.judge import LOOK_GROWTH, restart_rho
+from guardrails.judge_regression import LOOK_GROWTH, restart_rho
 from guardrails.levels import WHOLE_RUN
 from metrics.stats import comparison as gates
 from metrics.stats import spending

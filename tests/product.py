@@ -5,6 +5,7 @@ group commit into the store, checks run when they are due, the ramp moves, and i
 service is closed and opened again on its files.
 """
 
+import gc
 import logging
 import shutil
 from bisect import bisect_right
@@ -213,8 +214,10 @@ class Run:
 
 
 def quietly():
-    """Let the channel ``log`` of so many services say nothing."""
+    """Let the channel ``log`` of so many services say nothing, and what was imported be."""
     logging.getLogger("turnback").setLevel(logging.CRITICAL)
+    gc.freeze()
+    gc.set_threshold(50_000, 10, 50)
 
 
 def played(job):

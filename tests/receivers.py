@@ -119,12 +119,14 @@ class Alertmanager:
 
 
 @contextmanager
-def alertmanager(folder):
-    """Run Debian's Alertmanager alone on loopback until the block ends."""
+def alertmanager(
+    folder, text="route: {receiver: nobody}\nreceivers: [{name: nobody}]\n", *, port=0
+):
+    """Run Debian's Alertmanager alone on loopback, with a configuration, until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "alertmanager.yml"
-    config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
-    port = free_port()
+    config.write_text(text)
+    port = port or free_port()
     command = [
         BINARY,
         f"--config.file={config}",

@@ -1,12 +1,6 @@
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 from queue import Queue
 from threading import Event, Timer
 
@@ -19,7 +13,6 @@ from metrics.store import StoreError
 from tests.receivers import receiving
 from tests.running import KEY, SPEC, START, running
 
-ROOT = Path(__file__).parents[1]
 KEYS = {"admin_key": "adm-1", "ingest_key": "ing-1", "client_key": "cli-1"}
 CONTEXT = {"context": {"targetingKey": "u1"}}
 
@@ -277,7 +270,10 @@ ACTIONS = f"/api/v1/experiments/{KEY}/actions"
             "POST",
             ACTIONS,
             '{"action": "dance"}',
-            'must be one of start, pause, continue, approve, stop, roll_back, resume, got "dance"',
+            (
+                "must be one of start, pause, continue, approve, extend, stop, roll_back, resume, "
+                'got "dance"'
+            ),
             "action",
         ),
         ("POST", ACTIONS, '{"action": "stop", "why": 1}', "is no known key here, got 1", "why"),
@@ -590,44 +586,6 @@ def test_kpis_are_told_in_words(local):
 def test_a_second_service_on_the_same_files_is_refused(local):
     with pytest.raises(StoreError):
         service.build(service.Settings(data=local.services.settings.data))
-
-
-def test_a_terminated_service_ends_open_streams_and_keeps_what_it_received(tmp_path):
-    code = (
-        "import service; from pathlib import Path; "
-        f"service.serve(service.Settings(data=Path({str(tmp_path)!r}), port={free_port()}, "
-        "exposure_flush_ms=60000))"
-    )
-    port = code.partition("port=")[2].partition(",")[0]
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-    try:
-        transport = httpx.HTTPTransport(retries=8)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport) as http:
-            assert http.post("/api/v1/experiments", content=SPEC).status_code == 201
-            for unit in range(10):
-                context = {"context": {"targetingKey": f"u{unit}"}}
-                http.post(f"/ofrep/v1/evaluate/flags/{KEY}", json=context)
-            with http.stream("GET", "/ofrep/v1/stream", timeout=20) as stream:
-                lines = stream.iter_lines()
-                assert next(lines) == ": open"
-                process.send_signal(signal.SIGTERM)
-                rest = list(lines)  # the stream ends, without an error
-                assert rest.count("event: message") == 1
-        assert process.wait(15) in {0, -signal.SIGTERM}
-    finally:
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-    again = service.build(service.Settings(data=tmp_path))
-    try:
-        assert len(again.store.exposed_units(KEY, 1)) == 10
-    finally:
-        again.close()
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        return held.getsockname()[1]
 
 
 @pytest.mark.parametrize(

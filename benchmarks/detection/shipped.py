@@ -10,7 +10,8 @@ from functools import lru_cache
 import numpy as np
 
 from benchmarks.detection.evidence import Array, Evidence, Flags, Setting
-from guardrails.judge import FIRST_INFORMATION, LOOK_GROWTH, restart_rho
+from guardrails.arms import FIRST_INFORMATION
+from guardrails.judge_regression import LOOK_GROWTH, restart_rho
 from guardrails.levels import WindowPlan
 from metrics.stats.group_sequential import boundaries
 from metrics.stats.mixtures import normal_log_mixture

@@ -193,6 +193,9 @@ def moved(transition: dict[str, Any]) -> str:
         return after
     if after == NOTE:
         return f"note by {transition['actor']}"
+    if all(word.startswith("ends ") for word in (before, after)):
+        was, now = (instant(end.removeprefix("ends ")) for end in (before, after))
+        return f"ends {now}, not {was}"
     parts = [word.partition("traffic ") for word in (before, after)]
     if all(traffic and not head for head, traffic, _ in parts):
         was, now = (percent(float(share), digits=2) for _, _, share in parts)

@@ -7,7 +7,7 @@ from typing import Final
 from console.dashboard import words
 from console.dashboard.lines import is_proof, main_window, percent_of_proof
 from guardrails.outcome import Code, Outcome
-from guardrails.rules import WATCH_RULES, Catastrophe, Regression
+from guardrails.rules import WATCH_RULES, Alert, Catastrophe, Regression
 from guardrails.views import ExperimentView, GuardrailView, NeedKind, TransitionView
 from metrics.wording import gettext as _
 from metrics.wording import language, marked, ngettext, wording
@@ -63,9 +63,16 @@ def _running(view: ExperimentView, live: Sequence[str]) -> str:
             if len(view.variants) < 3  # noqa: PLR2004 - control and one
             else _("{arms} have just started; the first check is still to come.", arms=arms)
         )
-    amiss = [g for g in view.guardrails if g.rule in WATCH_RULES and g.evidence >= 1]
-    if amiss:
-        names = words.joined(tuple(dict.fromkeys(lower_first(g.title) for g in amiss)))
+    breached = [g for g in view.guardrails if g.evidence >= 1]
+    if firing := [g.title for g in breached if g.rule == Alert.rule]:
+        names = words.joined(tuple(dict.fromkeys(firing)))
+        return _(
+            "No harm is proven for {arms}, but others are alarmed: {names}.",
+            arms=arms,
+            names=names,
+        )
+    if amiss := [lower_first(g.title) for g in breached if g.rule in WATCH_RULES]:
+        names = words.joined(tuple(dict.fromkeys(amiss)))
         return _(
             "No harm is proven for {arms}, but the data need a look: {names}.",
             arms=arms,
@@ -157,6 +164,8 @@ def _beyond(guardrail: GuardrailView) -> str:
     title = lower_first(guardrail.title)
     if guardrail.rule == Catastrophe.rule:
         return _("{title} is more times control's than is tolerated", title=title)
+    if guardrail.rule == Alert.rule:
+        return _("the alert {title} fires", title=guardrail.title)
     return _("{title} is beyond its limit", title=title)
 
 

@@ -11,7 +11,7 @@ from console.charts import Point, Shown
 from console.dashboard import words
 from console.dashboard.bars import Bar, bar_of
 from guardrails.outcome import Outcome, WindowFinding
-from guardrails.rules import WATCH_RULES, Catastrophe, Limit, PromQL
+from guardrails.rules import WATCH_RULES, Alert, Catastrophe, Limit, PromQL
 from guardrails.views import (
     ExperimentView,
     GuardrailView,
@@ -212,7 +212,8 @@ def guardrail_line(view: GuardrailView, *, turned_back_at: datetime | None = Non
         words=view.words,
         acts=_acts(view),
         margin=margin,
-        history=view.history,
+        # an alert fires or does not: there is nothing to draw
+        history=() if view.rule == Alert.rule else view.history,
         proof=is_proof(view),
         decision=view.decision or "",
         past=past,
@@ -225,12 +226,14 @@ def guardrail_line(view: GuardrailView, *, turned_back_at: datetime | None = Non
 
 def is_proof(view: GuardrailView) -> bool:
     """Return whether a guardrail compares KPIs; others prove no harm."""
-    return view.rule != PromQL.rule and view.rule not in WATCH_RULES
+    return view.rule not in {PromQL.rule, Alert.rule, *WATCH_RULES}
 
 
 def _outcome_words(view: GuardrailView, outcome: str) -> str:
     if view.rule in WATCH_RULES:
         known = words.WATCH_WORDS
+    elif view.rule == Alert.rule:
+        known = words.ALERT_WORDS
     else:
         known = words.OUTCOME_WORDS if is_proof(view) else words.QUERY_WORDS
     return _(known.get(outcome, marked("Not checked yet")))
@@ -255,6 +258,8 @@ def _unproven_words(view: GuardrailView) -> str:
     """Return what there is in the place of evidence: samples, or what the data show."""
     if view.rule == PromQL.rule:
         return _("{share} of its samples are beyond the limit", share=words.share(view.evidence))
+    if view.rule == Alert.rule:
+        return _("an alert fires") if view.evidence >= 1 else _("no alert counts now")
     return _("nothing is amiss") if view.evidence < 1 else _("the data need a look")
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.dashboard import words
-from console.dashboard.headlines import headline, lead, tone_of, traffic_words
+from console.dashboard.acting import ActionLink, action_links
+from console.dashboard.headlines import headline, lead, rollback_of, tone_of, traffic_words
 from console.dashboard.kpi_table import KpiRow, kpi_rows
 from console.dashboard.lines import (
     GuardrailLine,
@@ -42,7 +43,7 @@ class ExperimentPage:
 
     ``guardrails`` are those that judge harm; ``watches`` watch the data (split, freshness, past).
     ``data`` is what is known about the quality of its events; ``segments`` says what is known of
-    parts of its units.
+    parts of its units; ``turned`` are the pages of rollbacks in force, id and variant.
     """
 
     key: str
@@ -69,8 +70,9 @@ class ExperimentPage:
     ramp: tuple[StepLine, ...] = ()
     waiting: str = ""
     advice: Mapping[str, Any] | None = None
-    actions: tuple[str, ...] = ()
+    actions: tuple[ActionLink, ...] = ()
     file: File | None = None
+    turned: tuple[tuple[str, str], ...] = ()
 
 
 SEGMENTS = marked(
@@ -112,7 +114,7 @@ def experiment_page(
         variants=tuple(variant_line(v, view) for v in view.variants),
         guardrails=judged,
         watches=tuple(g for g in lines if g.rule in WATCH_RULES),
-        leading=urgent[0] if urgent else None,
+        leading=next((line for line in urgent if line.proof or line.history), None),
         kpis=kpi_rows(view, kpis),
         transitions=tuple(transition_line(t) for t in reversed(view.transitions)),
         rollbacks=tuple(rollback_line(r) for r in view.rollbacks),
@@ -123,8 +125,13 @@ def experiment_page(
         ramp=step_lines(view),
         waiting=_sentence(view.waiting),
         advice=view.advice,
-        actions=view.actions,
+        actions=action_links(view),
         file=file,
+        turned=tuple(
+            (f"t{newest.id}", v.name)
+            for v in view.variants
+            if v.state == "rolled_back" and (newest := rollback_of(view, v.name)) is not None
+        ),
     )
 
 

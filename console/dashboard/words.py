@@ -50,6 +50,13 @@ QUERY_WORDS = MappingProxyType(
         "error": marked("Cannot see"),
     }
 )
+ALERT_WORDS = MappingProxyType(
+    {
+        "pass": marked("Resolved"),
+        "breach": marked("Firing"),
+        "inconclusive": marked("Nothing counts"),
+    }
+)
 WATCH_WORDS = MappingProxyType(
     {
         "pass": marked("As it should be"),

@@ -13,7 +13,7 @@ from experiments.errors import ControlPlaneError
 
 __all__ = ["NEWEST", "offline_sql", "revision_of", "upgrade"]
 
-NEWEST = "0009"
+NEWEST = "0010"
 """The revision that the models describe."""
 
 _BEFORE_NUMBERS = (("layer", "0003"), ("step_exposed", "0002"), ("key", "0001"))

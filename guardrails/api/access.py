@@ -50,6 +50,20 @@ class Guard:
                 403, "forbidden", f"pages of {origin} may not change anything here", "use a key"
             )
 
+    def may_report(self, request: Request) -> None:
+        """Let pass who may tell what happened: whoever may send events that turn a variant back.
+
+        What is told acts only as far as the file of an experiment says, so this asks for no more
+        than events do; a page of another site has no key, and may not.
+        """
+        headers = request.headers
+        self._keys.require(
+            Role.INGEST,
+            headers.get("authorization"),
+            headers.get("x-api-key"),
+            origin=headers.get("origin"),
+        )
+
     def _require(self, request: Request, role: Role) -> None:
         headers = request.headers
         self._keys.require(role, headers.get("authorization"), headers.get("x-api-key"))

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
 from guardrails.api import examples
 from guardrails.api.access import Guard
@@ -46,7 +47,9 @@ def channels_router(engine: Callable[[], Engine], guard: Callable[[], Guard]) ->
         return to_json(ChannelsAnswer(engine().channel_list()))
 
     @api.post("/{name}/test", summary="Send one test message through a channel", responses=tried)
-    def test(name: str) -> Response:
+    def test(
+        name: Annotated[str, Path(min_length=1, max_length=200, description="The channel.")],
+    ) -> Response:
         return to_json(engine().try_channel(name))
 
     _ = (channels, test)

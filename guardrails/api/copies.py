@@ -3,14 +3,27 @@
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from guardrails.api import examples
 from guardrails.api.answers import described, refusals, to_json
 from guardrails.copies import BackupView, Copies
 from metrics.stores.export import Exported
+
+ABSOLUTE: dict[str, Any] = {"pattern": "^/"}
+
+
+def _written(given: object) -> object:
+    """Return a day as it was written; a number would be read as seconds since 1970."""
+    if given is not None and not isinstance(given, str):
+        raise ValueError("must be a day, written like 2026-01-31")
+    return given
+
+
+Day = Annotated[date, BeforeValidator(_written)]
 
 
 class BackupRequest(BaseModel):
@@ -18,7 +31,10 @@ class BackupRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    to: Path = Field(description="Absolute path of a folder that is not there yet.")
+    to: Path = Field(
+        description="Absolute path of a folder that is not there yet.",
+        json_schema_extra=ABSOLUTE,
+    )
 
 
 class ExportRequest(BaseModel):
@@ -26,9 +42,12 @@ class ExportRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    to: Path = Field(description="Absolute path of a folder; it may hold an earlier export.")
-    since: date | None = Field(None, description="First day, UTC.")
-    until: date | None = Field(None, description="The day after the last one.")
+    to: Path = Field(
+        description="Absolute path of a folder; it may hold an earlier export.",
+        json_schema_extra=ABSOLUTE,
+    )
+    since: Day | None = Field(None, description="First day, UTC.")
+    until: Day | None = Field(None, description="The day after the last one.")
 
 
 def copies_router(copies: Callable[[], Copies]) -> APIRouter:

@@ -31,7 +31,11 @@ def decisions_router(engine: Callable[[], Engine]) -> APIRouter:
     def replay(
         decision: Annotated[
             str,
-            Path(max_length=40, description="`t3` a transition, `f12` a finding, `c12` a check."),
+            Path(
+                max_length=40,
+                description="`t3` a transition, `f12` a finding, `c12` a check.",
+                json_schema_extra={"pattern": "^[tfc][1-9][0-9]{0,17}$"},
+            ),
         ],
         *,
         from_start: Annotated[

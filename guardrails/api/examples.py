@@ -28,6 +28,7 @@ ACTIONS: Final[dict[str, Any]] = {
     "pause": {"action": "pause", "reason": "a sale begins"},
     "continue": {"action": "continue", "reason": "the sale is over"},
     "approve": {"action": "approve", "reason": "the first step looks well"},
+    "extend": {"action": "extend", "by": "7d", "reason": "a holiday fell into it"},
     "stop": {"action": "stop", "reason": "the page is being replaced"},
     "roll_back": {"action": "roll_back", "variant": "treatment", "reason": "people complain"},
     "resume": {"action": "resume", "variant": "treatment", "reason": "the defect is mended"},
@@ -223,3 +224,43 @@ CHANNEL_TEST: Final[dict[str, Any]] = {
     "hint": "the receiver does not allow it: has the address or the key been withdrawn?",
     "key": "test:ops/0f3a9c1b2d4e",
 }
+
+KEY: Final[dict[str, Any]] = {
+    "name": "shop-backend",
+    "scope": "ingest",
+    "created_at": "2026-01-05T09:00:00Z",
+    "created_by": "ada",
+    "last_used_at": "2026-01-05T10:00:00Z",
+    "revoked_at": None,
+}
+
+CALL: Final[dict[str, Any]] = {
+    "at": "2026-01-05T10:00:00Z",
+    "key": "ops",
+    "actor": "ada",
+    "method": "POST",
+    "path": "/api/v1/experiments/cancel-page/actions",
+    "status": 200,
+    "request": "0f3a9c1b2d4e4f6f8a0b1c2d3e4f5a6b",
+}
+
+HEALTH: Final[dict[str, Any]] = {"status": "ok", "version": "0.1.0"}
+
+READY: Final[dict[str, Any]] = {
+    "status": "ready",
+    "watermark": 48_377,
+    "experiments": 3,
+    "instance": None,
+}
+
+MOVED: Final[dict[str, Any]] = {
+    "now": "2026-01-05T10:00:00Z",
+    "checks": 1,
+    "transitions": [TRANSITION],
+}
+
+SERIES: Final = """\
+# HELP turnback_variant_share_ratio Share of all units that are served a variant.
+# TYPE turnback_variant_share_ratio gauge
+turnback_variant_share_ratio{experiment="cancel-page",variant="treatment"} 0.5
+"""

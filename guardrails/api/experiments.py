@@ -3,23 +3,23 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from enum import StrEnum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 from starlette.concurrency import run_in_threadpool
 
 from experiments.errors import InvalidRequestError, Problem, Severity, SpecError
-from experiments.lifecycle import Move
 from guardrails.api import examples
+from guardrails.api.acting import LONGEST_REASON, SOME, Action, Text, act
 from guardrails.api.answers import described, refusals, to_json
+from guardrails.api.description import SPEC_FILE
 from guardrails.engine import Engine
 from guardrails.planning.measured import Measured
 from guardrails.problems import told
 from guardrails.rehearsal import Rehearsed
 from guardrails.spec_paths import LARGEST_SPEC
-from guardrails.texts import header_text, unicode
+from guardrails.texts import header_text
 from guardrails.views import (
     ApplyView,
     ExperimentView,
@@ -29,13 +29,13 @@ from guardrails.views import (
 )
 from metrics.asgi import read_body
 
-LONGEST_REASON = 2_000
-"""Characters of a reason: it is kept, shown and sent to channels."""
-
 MOST_SPECS = 1_000
 """Files of one rehearsal."""
 
-Text = Annotated[str, AfterValidator(unicode)]
+LONGEST_NAME = 200
+"""Characters of a name in a path: what is longer is none."""
+
+Key = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME, description="The experiment.")]
 Actor = Annotated[
     str,
     Header(
@@ -53,38 +53,21 @@ SPEC_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": f"The text of a spec file, at most {LARGEST_SPEC:,} bytes of UTF-8.",
-        "content": {"application/yaml": {"schema": {"type": "string"}, "example": examples.SPEC}},
+        "content": {
+            "application/yaml": {
+                "schema": {"$ref": f"#/components/schemas/{SPEC_FILE}"},
+                "example": examples.SPEC,
+            }
+        },
     }
 }
 
-
-class ActionName(StrEnum):
-    """What a person may do to an experiment."""
-
-    START = "start"
-    PAUSE = "pause"
-    CONTINUE = "continue"
-    APPROVE = "approve"
-    STOP = "stop"
-    ROLL_BACK = "roll_back"
-    RESUME = "resume"
-
-
-OF_A_TREATMENT = frozenset({ActionName.ROLL_BACK, ActionName.RESUME})
-
-
-class Action(BaseModel):
-    """What to do, to which arm, and why: the reason is kept."""
-
-    model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [*examples.ACTIONS.values()]}
-    )
-
-    action: ActionName
-    variant: Text | None = Field(
-        None, description="The treatment; for `roll_back` and `resume` alone."
-    )
-    reason: Text = Field("", max_length=LONGEST_REASON, description="Why; it is kept.")
+ANY_BODY: dict[str, Any] = {
+    "requestBody": {
+        "description": f"Any text, at most {LARGEST_SPEC:,} bytes of UTF-8.",
+        "content": {"application/yaml": {"schema": {}, "example": examples.SPEC}},
+    }
+}
 
 
 class Note(BaseModel):
@@ -92,7 +75,9 @@ class Note(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.NOTE]})
 
-    text: Text = Field(max_length=LONGEST_REASON, description="It is kept, and shown.")
+    text: Text = Field(
+        max_length=LONGEST_REASON, description="It is kept, and shown.", json_schema_extra=SOME
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +124,7 @@ class SpecSet(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.SPEC_SET]})
 
-    files: list[SpecText] = Field(max_length=MOST_SPECS)
+    files: list[SpecText] = Field(max_length=MOST_SPECS, json_schema_extra={"uniqueItems": True})
 
     @field_validator("files")
     @classmethod
@@ -218,7 +203,7 @@ def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> 
 
     @api.post(
         "/{key}/actions",
-        summary="Start, pause, continue, approve, stop, roll back or resume",
+        summary="Start, pause, continue, approve, extend, stop, roll back or resume",
         openapi_extra={
             "requestBody": {"content": {"application/json": {"examples": examples.NAMED_ACTIONS}}}
         },
@@ -227,18 +212,18 @@ def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> 
             **refusals(examples.ILLEGAL),
         },
     )
-    def act(key: str, action: Action, actor: Actor = "api") -> Response:
-        return to_json(_act(engine(), key, action, actor))
+    def decide(key: Key, action: Action, actor: Actor = "api") -> Response:
+        return to_json(act(engine(), key, action, actor))
 
     @api.post(
         "/{key}/notes",
         summary="Write on the timeline; nothing else changes",
         responses=described(TransitionView, examples.NOTED),
     )
-    def note(key: str, noted: Note, actor: Actor = "api") -> Response:
+    def note(key: Key, noted: Note, actor: Actor = "api") -> Response:
         return to_json(engine().note(key, noted.text, actor=actor))
 
-    _ = (apply, act, note)
+    _ = (apply, decide, note)
     return api
 
 
@@ -256,7 +241,7 @@ def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
         summary="Everything shown of one experiment",
         responses={200: {"model": ExperimentView, "description": "Done"}},
     )
-    def experiment(key: str) -> Response:
+    def experiment(key: Key) -> Response:
         return to_json(engine().experiment(key))
 
     @api.get(
@@ -264,7 +249,7 @@ def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
         summary="Every applied file, oldest first",
         responses=described(Revisions, {"revisions": [examples.REVISION]}),
     )
-    def revisions(key: str) -> Response:
+    def revisions(key: Key) -> Response:
         return to_json(Revisions(engine().revisions(key)))
 
     @api.get(
@@ -272,7 +257,7 @@ def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
         summary="Every change of state, oldest first",
         responses=described(Transitions, {"transitions": [examples.TRANSITION]}),
     )
-    def transitions(key: str) -> Response:
+    def transitions(key: Key) -> Response:
         return to_json(Transitions(engine().transitions(key)))
 
     @api.get(
@@ -281,7 +266,7 @@ def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
         responses=described(Explanation, examples.EXPLANATION),
     )
     def explain(
-        key: str,
+        key: Key,
         at: Annotated[
             AwareDatetime | None, Query(description="As of this instant; now by default.")
         ] = None,
@@ -293,7 +278,7 @@ def _reading(api: APIRouter, engine: Callable[[], Engine]) -> None:
         summary="What is known of control's KPIs and the traffic, for planning another run",
         responses={200: {"model": Measured, "description": "Done"}},
     )
-    def baselines(key: str) -> Response:
+    def baselines(key: Key) -> Response:
         return to_json(engine().measured(key))
 
     _ = (experiments, experiment, revisions, transitions, explain, baselines)
@@ -310,7 +295,7 @@ def validation_router(engine: Callable[[], Engine]) -> APIRouter:
     @api.post(
         "/validate",
         summary="Check a spec file against this service, and what runs on it",
-        openapi_extra=SPEC_BODY,
+        openapi_extra=ANY_BODY,
         responses=described(Validation, examples.VALIDATION, what="Its problems, or none"),
     )
     async def validate(request: Request, source: Source = "<request>") -> Response:
@@ -355,23 +340,3 @@ async def _text(request: Request) -> str:
         raise InvalidRequestError(
             f"the file is no UTF-8 (byte {error.start})", hint="save it as UTF-8"
         ) from None
-
-
-def _act(engine: Engine, key: str, asked: Action, actor: str) -> TransitionView:
-    name, reason = asked.action, asked.reason
-    if name in OF_A_TREATMENT:
-        if not asked.variant:
-            raise InvalidRequestError(
-                f"'{name.value}' needs a variant", hint="name the treatment", path="variant"
-            )
-        do = engine.roll_back if name is ActionName.ROLL_BACK else engine.resume
-        return do(key, asked.variant, reason=reason, actor=actor)
-    if asked.variant:
-        raise InvalidRequestError(
-            f"'{name.value}' is about the whole experiment",
-            hint="leave the variant out",
-            path="variant",
-        )
-    if name is ActionName.APPROVE:
-        return engine.approve(key, reason=reason, actor=actor)
-    return engine.move(key, Move(name.value), reason=reason, actor=actor)

@@ -2,16 +2,21 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from experiments.errors import InvalidRequestError, UnavailableError
-from guardrails.api.answers import refusals, to_json
+from guardrails.api import examples
+from guardrails.api.answers import described, refusals, to_json
 from guardrails.build import build_version
 from guardrails.clock import SteppedClock
 from guardrails.engine import Engine
+from guardrails.views import TransitionView
+from metrics.openapi import answer, content
 from metrics.store import MetricStore
 
 logger = logging.getLogger("turnback.service")
@@ -23,6 +28,40 @@ class DemoTime(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     to: AwareDatetime
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """Where the demo's clock stands, and what happened on the way."""
+
+    now: datetime
+    checks: int
+    transitions: tuple[TransitionView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A process that answers."""
+
+    status: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """A service that can do its work.
+
+    Attributes:
+        status: ``ready``.
+        watermark: Sequence number of the newest event.
+        experiments: How many it knows.
+        instance: What it was told to be known by.
+    """
+
+    status: str
+    watermark: int
+    experiments: int
+    instance: str | None
 
 
 def demo_router(engine: Callable[[], Engine], clock: Callable[[], SteppedClock]) -> APIRouter:
@@ -37,16 +76,19 @@ def demo_router(engine: Callable[[], Engine], clock: Callable[[], SteppedClock])
     """
     api = APIRouter(prefix="/api/v1/demo", tags=["demo"], responses=refusals())
 
-    @api.post("/clock", summary="Move the demo's clock forward and run the checks that are due")
+    @api.post(
+        "/clock",
+        summary="Move the demo's clock forward and run the checks that are due",
+        responses=described(Moved, examples.MOVED),
+    )
     def move(time: DemoTime) -> Response:
         try:
             clock().move_to(time.to.astimezone(UTC))
         except ValueError as error:
             raise InvalidRequestError(str(error), path="to") from None
         reports = engine().run_due()
-        now: datetime = clock().now()
-        moved = [t for report in reports for t in report.transitions]
-        return to_json({"now": now, "checks": len(reports), "transitions": moved})
+        moved = tuple(t for report in reports for t in report.transitions)
+        return to_json(Moved(clock().now(), len(reports), moved))
 
     _ = move
     return api
@@ -60,7 +102,14 @@ def scrape_router(scrape: Callable[[str], tuple[bytes, str]]) -> APIRouter:
     """
     api = APIRouter(tags=["operation"], responses=refusals())
 
-    @api.get("/metrics", summary="Prometheus series")
+    series = answer("Series", content({"type": "string"}, examples.SERIES, media="text/plain"))
+
+    @api.get(
+        "/metrics",
+        summary="Prometheus series",
+        response_class=PlainTextResponse,
+        responses={200: series},
+    )
     def metrics(request: Request) -> Response:
         body, media_type = scrape(request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": media_type})
@@ -81,21 +130,29 @@ def health_router(
     """
     api = APIRouter(tags=["operation"], responses=refusals())
 
-    @api.get("/healthz", summary="Whether the process answers")
+    @api.get(
+        "/healthz",
+        summary="Whether the process answers",
+        responses=described(Health, examples.HEALTH),
+    )
     def healthz() -> Response:
-        return to_json({"status": "ok", "version": build_version()})
+        return to_json(Health("ok", build_version()))
 
-    @api.get("/readyz", summary="Whether it can do its work")
+    @api.get(
+        "/readyz",
+        summary="Whether it can do its work",
+        responses=described(Readiness, examples.READY, what="Snapshot and store are there"),
+    )
     def readyz() -> Response:
         try:
+            engine().serving()
             watermark, known = store().watermark(), len(engine().experiments())
         except Exception as error:
             logger.exception("not ready")
             raise UnavailableError(
                 f"the files cannot be read ({type(error).__name__})", hint="see the service's log"
             ) from error
-        state = {"status": "ready", "watermark": watermark, "experiments": known}
-        return to_json({**state, "instance": instance or None})
+        return to_json(Readiness("ready", watermark, known, instance or None))
 
     _ = (healthz, readyz)
     return api

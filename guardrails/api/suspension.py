@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from guardrails.api import examples
+from guardrails.api.acting import LONGEST_REASON, SOME, Text
 from guardrails.api.answers import described, refusals, to_json
-from guardrails.api.experiments import LONGEST_REASON, Actor, Text
+from guardrails.api.experiments import Actor
 from guardrails.engine import Engine
 from guardrails.suspension import SuspensionView
 
@@ -15,10 +16,15 @@ from guardrails.suspension import SuspensionView
 class Suspension(BaseModel):
     """Whether the engine is to act on nothing, and why: the reason is kept."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.SUSPEND]})
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [examples.SUSPEND], "required": ["suspended", "reason"]},
+    )
 
-    suspended: bool = Field(description="False: it acts again.")
-    reason: Text = Field("", max_length=LONGEST_REASON, description="Why; it is kept.")
+    suspended: StrictBool = Field(description="False: it acts again.")
+    reason: Text = Field(
+        "", max_length=LONGEST_REASON, description="Why; it is kept.", json_schema_extra=SOME
+    )
 
 
 def suspension_router(engine: Callable[[], Engine]) -> APIRouter:

@@ -49,7 +49,7 @@ def id_of(entry: MappingNode) -> str | None:
         return f"{kpi}-{rule}"
     if kpi is None and rule in WATCH_RULES:
         return rule
-    return kpi or text_of(entry, "query")
+    return kpi or text_of(entry, "query") or text_of(entry, "name")
 
 
 def _read_entry(node: Node, place: Place) -> Record:

@@ -11,6 +11,7 @@ from experiments.spec import Mode
 from guardrails.levels import WindowPlan, exposed_by, plan_comparisons
 from guardrails.rules import (
     Action,
+    Alert,
     Baseline,
     Catastrophe,
     Freshness,
@@ -136,18 +137,9 @@ def _own_rows(
     yield from _failures(spec, guardrail, path, node)
     yield row("action", str(guardrail.action.value), _action(spec, guardrail))
     yield row("dry_run", "false", _dry(spec, guardrail))
-    if isinstance(guardrail, SampleRatio):
-        yield row("level", "0.1%", _own_level(spec, guardrail))
-    if isinstance(guardrail, Freshness):
-        yield row("max_age", format_duration(guardrail.max_age), _AGE)
-    if isinstance(guardrail, Baseline):
-        yield row("sd", "2", "What is usual: so many standard deviations around the mean.")
-        yield row("past", "7d", "How far back that mean reaches.")
-    if isinstance(guardrail, Watching):
-        return
-    if isinstance(guardrail, PromQL):
-        held = "two check intervals" if guardrail.hold is None else format_duration(guardrail.hold)
-        yield row("hold", held, "How long the answer must be beyond the limit without a break.")
+    if isinstance(guardrail, PromQL | Alert | Watching):
+        for key, value, meaning in _others(spec, guardrail):
+            yield row(key, value, meaning)
         return
     if isinstance(guardrail, Regression):
         yield row("prove_past", "0.5", _proof(guardrail))
@@ -156,6 +148,23 @@ def _own_rows(
     if guardrail.acts:
         yield row("weight", "1", "Its part of the alpha against the other acting guardrails.")
     yield row("windows", _lengths(guardrail), _windows(spec, guardrail, plans))
+
+
+def _others(spec: SpecFile, guardrail: PromQL | Alert | Watching) -> Iterator[tuple[str, str, str]]:
+    """Return the keys of rules outside of statistics: name, default, meaning."""
+    if isinstance(guardrail, SampleRatio):
+        yield "level", "0.1%", _own_level(spec, guardrail)
+    elif isinstance(guardrail, Freshness):
+        yield "max_age", format_duration(guardrail.max_age), _AGE
+    elif isinstance(guardrail, Baseline):
+        yield "sd", "2", "What is usual: so many standard deviations around the mean."
+        yield "past", "7d", "How far back that mean reaches."
+    elif isinstance(guardrail, Alert):
+        yield "hold", format_duration(guardrail.hold), _FIRING
+        yield "labels", "any", "What the alert's other labels must be to count."
+    else:
+        held = "two check intervals" if guardrail.hold is None else format_duration(guardrail.hold)
+        yield "hold", held, "How long the answer must be beyond the limit without a break."
 
 
 def _failures(
@@ -178,7 +187,7 @@ def _set_rows(
     spec: SpecFile, guardrail: Guardrail, path: str, plans: _Plans
 ) -> Iterator[GuardrailRow]:
     meaning = f"{_promise(spec, guardrail)}. {_acts(spec, guardrail)}"
-    if not isinstance(guardrail, PromQL | Watching):
+    if not isinstance(guardrail, PromQL | Alert | Watching):
         meaning += f" {_windows(spec, guardrail, plans)}"
     yield GuardrailRow(path, guardrail.id, None, meaning)
 
@@ -199,6 +208,7 @@ def _dry(spec: SpecFile, guardrail: Guardrail) -> str:
     return "It is no trial: a breach has its consequence."
 
 
+_FIRING = "For how long it must have been firing, from when Turnback was told."
 _AGE = "How long an arm may be silent while it is served; events count, exposures do not."
 
 
@@ -224,15 +234,20 @@ def _watch_promise(spec: SpecFile, guardrail: Watching) -> str:
     return "Events of every treatment and of control go on arriving"
 
 
+def _promise_of_others(guardrail: PromQL | Alert) -> str:
+    if isinstance(guardrail, Alert):
+        what = f"The alert `{guardrail.name}`, posted by Alertmanager, may not fire"
+    else:
+        bound = "above" if guardrail.side is Side.RISE else "below"
+        what = f"The query `{guardrail.query}` may not answer {bound} {guardrail.limit:g}"
+    return f"{what}. It is outside statistics and outside the alpha"
+
+
 def _promise(spec: SpecFile, guardrail: Guardrail) -> str:
     if isinstance(guardrail, Watching):
         return _watch_promise(spec, guardrail)
-    if isinstance(guardrail, PromQL):
-        bound = "above" if guardrail.side is Side.RISE else "below"
-        return (
-            f"The query `{guardrail.query}` may not answer {bound} {guardrail.limit:g}. It is "
-            "outside statistics and outside the alpha"
-        )
+    if isinstance(guardrail, PromQL | Alert):
+        return _promise_of_others(guardrail)
     title = kpi_name(spec, guardrail.kpi)
     if isinstance(guardrail, Limit):
         bound = "more" if guardrail.side is Side.RISE else "less"

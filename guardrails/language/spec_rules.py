@@ -85,7 +85,7 @@ def read_guardrails(record: Record, kpis: KpiBook) -> tuple[Chosen, ...]:
         if name is None:
             continue
         if name in lines:
-            key = next((key for key in ("id", "kpi", "query") if entry.has(key)), "rule")
+            key = next((key for key in ("id", "kpi", "query", "name") if entry.has(key)), "rule")
             hint = "rename one" if key == "id" else "give it an `id:`"
             entry.problem(key, f"the guardrail of line {lines[name]} is called `{name}` too", hint)
         lines.setdefault(name, chosen.at.at.line)

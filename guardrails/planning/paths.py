@@ -17,7 +17,8 @@ from datetime import timedelta
 import numpy as np
 import numpy.typing as npt
 
-from guardrails.judge import FIRST_INFORMATION, LOOK_GROWTH, restart_rho
+from guardrails.arms import FIRST_INFORMATION
+from guardrails.judge_regression import LOOK_GROWTH, restart_rho
 from guardrails.levels import WindowPlan, cohort_length
 from guardrails.planning.calendar import Calendar
 from guardrails.planning.scores import Arms, Score

@@ -178,6 +178,7 @@ def _guardrail(
 
 _UNPLANNED = {
     "promql": "outside of statistics: it compares samples with a number",
+    "alert": "outside of statistics: somebody else judges, by a rule of their own",
     "sample_ratio": "it watches how units are dealt: it finds no harm, and cannot be planned",
     "baseline": "it compares with the past and proves nothing, so it cannot be planned",
     "freshness": "it watches that events arrive: it finds no harm, and cannot be planned",

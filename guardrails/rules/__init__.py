@@ -7,6 +7,7 @@ from typing import Any, Final
 from experiments.language.reading import Key, Record
 from guardrails.language.kpis import KpiBook
 from guardrails.rules import (
+    alert,
     baseline,
     catastrophe,
     freshness,
@@ -15,6 +16,7 @@ from guardrails.rules import (
     regression,
     sample_ratio,
 )
+from guardrails.rules.alert import Alert
 from guardrails.rules.baseline import Baseline
 from guardrails.rules.catastrophe import Catastrophe
 from guardrails.rules.common import Action, Side, may_turn_back
@@ -31,7 +33,7 @@ Statistical = Regression | Limit | Catastrophe
 Watching = SampleRatio | Freshness | Baseline
 """A guardrail that watches the data: it holds or alerts, and turns nobody back."""
 
-Guardrail = Statistical | PromQL | Watching
+Guardrail = Statistical | PromQL | Alert | Watching
 """Any guardrail: ``rule``, ``id``, ``kpi``, ``windows``, ``action``, ``dry_run``, ``weight`` and
 ``acts`` (it can roll back, within the alpha) are there whatever its rule."""
 
@@ -71,12 +73,13 @@ RULES: Final[Mapping[str, Rule]] = {
         (*baseline.KEYS, ON_SOURCE_ERROR), baseline.read_baseline, baseline.EXAMPLE
     ),
     PromQL.rule: Rule((*promql.KEYS, ON_SOURCE_ERROR), promql.read_promql, promql.EXAMPLE),
+    Alert.rule: Rule(alert.KEYS, alert.read_alert, alert.EXAMPLE),
 }
 
 WATCH_RULES: Final = frozenset({SampleRatio.rule, Freshness.rule, Baseline.rule})
 """Rules of guardrails that watch the data."""
 
-LATER: Final = frozenset({"alert"})
+LATER: Final[frozenset[str]] = frozenset()
 """Rules that are known and not supported yet."""
 
 
@@ -90,6 +93,7 @@ __all__ = [
     "RULES",
     "WATCH_RULES",
     "Action",
+    "Alert",
     "Baseline",
     "Catastrophe",
     "Freshness",

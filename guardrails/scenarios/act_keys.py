@@ -32,7 +32,7 @@ from guardrails.scenarios.types import (
     events_type,
     mapping_type,
 )
-from guardrails.scenarios.values import Lost, Sent
+from guardrails.scenarios.values import Lost, PostedAlert, Sent
 
 
 def _sent_type() -> ValueType:
@@ -82,6 +82,33 @@ def _lost_type() -> ValueType:
     return either_type("nothing", Lost(), made_type(record_type(keys, what="a loss"), make))
 
 
+def _alert_type() -> ValueType:
+    keys = (
+        Key("name", text_type(most=200), "Its name.", "CheckoutErrors", required=True),
+        Key("variant", VARIANT, "Treatment it is about.", "treatment", default="none"),
+        Key("labels", json_type(), "Its other labels.", {"severity": "page"}),
+        Key(
+            "status",
+            choice_type(["firing", "resolved"], what="status"),
+            "Whether it fires, or is resolved.",
+            "resolved",
+            default="firing",
+        ),
+        Key("summary", text_type(most=200), "What it says of itself.", "5% of the checkouts fail"),
+    )
+
+    def make(record: Record) -> PostedAlert:
+        return PostedAlert(
+            name=record.get("name"),
+            variant=record.get("variant"),
+            labels=record.get("labels", {}),
+            status=record.get("status", "firing"),
+            summary=record.get("summary", ""),
+        )
+
+    return made_type(record_type(keys, what="an alert"), make)
+
+
 def _by_hand_type() -> ValueType:
     keys = (
         Key("variant", VARIANT, "Treatment concerned.", "treatment", required=True),
@@ -123,6 +150,12 @@ ACT_KEYS: Final = (
         ),
         "What Prometheus answers from now on, by query.",
         {"errors": 0.5},
+    ),
+    Key(
+        "alert",
+        _alert_type(),
+        "An alert that Alertmanager posts; it begins anew once it was resolved.",
+        {"name": "CheckoutErrors", "variant": "treatment"},
     ),
     Key("channels", word_type("fail", "work", what="state"), "Delivery of messages.", "fail"),
     Key(

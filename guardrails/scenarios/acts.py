@@ -8,7 +8,7 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from experiments.lifecycle import Move
-from guardrails.scenarios.values import Lost, Sent
+from guardrails.scenarios.values import Lost, PostedAlert, Sent
 from guardrails.scenarios.world import World
 
 PERSON: Final = "a person"
@@ -68,6 +68,11 @@ def _prometheus(world: World, value: Mapping[str, Any]) -> None:
         for arm in world.scenario.spec.experiment.treatments:
             each = answer.get(arm, "none") if isinstance(answer, dict) else answer
             world.prometheus.tell(f'{name}{{variant="{arm}"}}', now, each)
+
+
+def _alert(world: World, posted: PostedAlert) -> None:
+    """Let Alertmanager post an alert, as a cluster does: every instance tells it."""
+    world.post_alert(posted)
 
 
 def _channels(world: World, value: str) -> None:
@@ -152,6 +157,7 @@ ACTS: Final[Mapping[str, Callable[[World, Any], None]]] = {
     "clients": _clients,
     "store": _store,
     "prometheus": _prometheus,
+    "alert": _alert,
     "channels": _channels,
     "service": _service,
     "engines": _engines,

@@ -150,6 +150,8 @@ class _Player:
                 refusals.append(str(error))
                 if step.refused is None:
                     self._fail(act, "it is done", f"refused: {error}")
+        if any(act.name == "alert" for act in step.acts):
+            self._reach(world.after)  # which waits for no scheduled check
         if step.refused is not None:
             self.expectations += 1
             said = "; ".join(refusals)

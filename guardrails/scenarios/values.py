@@ -195,6 +195,25 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
+class PostedAlert:
+    """An alert that Alertmanager posts.
+
+    Attributes:
+        name: Its label ``alertname``.
+        variant: Treatment it is about, ``None`` for none.
+        labels: Its other labels.
+        status: ``firing`` or ``resolved``.
+        summary: What it says of itself.
+    """
+
+    name: str
+    variant: str | None
+    labels: Mapping[str, Any]
+    status: str
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """What is lost on the way, as shares: of whom, exposures and other events."""
 

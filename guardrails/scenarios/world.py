@@ -1,5 +1,6 @@
 """The world of a scenario: a service on real files, and everything around it that can fail."""
 
+import hashlib
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,10 +11,11 @@ from typing import Any, cast
 
 from experiments.database import ControlPlane
 from experiments.exposures import ExposureBuffer, screen_exposure
+from guardrails.alerts import Notification, Posted
 from guardrails.channels import DeliveryError, Message
 from guardrails.engine import Engine
 from guardrails.files import CONTROL, STORE
-from guardrails.scenarios.values import Lost, Scenario
+from guardrails.scenarios.values import Lost, PostedAlert, Scenario
 from guardrails.settings import EngineSettings, QueryError
 from guardrails.views import CheckReport
 from metrics.catalogue import load_catalogue
@@ -158,6 +160,7 @@ class World:
         met: Units exposed, by the arm they met.
         reports: Every tick that was run.
         text: The file that was applied last.
+        alerts: Since when the alerts fire that do, by fingerprint.
     """
 
     scenario: Scenario
@@ -176,6 +179,7 @@ class World:
     met: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     reports: list[CheckReport] = field(default_factory=list[CheckReport])
     text: str = ""
+    alerts: dict[str, datetime] = field(default_factory=dict[str, datetime])
     engines: list[Engine] = field(default_factory=list[Engine], init=False)
     _open: ExitStack = field(default_factory=ExitStack, init=False)
     _numbers: int = field(default=0, init=False)
@@ -280,6 +284,26 @@ class World:
                 kept.append(each)
         for each in kept:
             heapq.heappush(self.pipe, each)
+
+    def post_alert(self, posted: PostedAlert) -> None:
+        """Let both instances of a cluster post an alert; it keeps its beginning while it fires."""
+        named = {"experiment": self.scenario.key, "variant": posted.variant}
+        labels = {"alertname": posted.name, **named, **posted.labels}
+        labels = {name: str(value) for name, value in labels.items() if value is not None}
+        known = hashlib.sha256(repr(sorted(labels.items())).encode()).hexdigest()[:16]
+        begun = self.alerts.setdefault(known, self.clock.true)
+        if posted.status == "resolved":
+            del self.alerts[known]
+        alert = Posted(
+            status=cast("Any", posted.status),
+            labels=labels,
+            startsAt=begun,
+            endsAt=self.clock.true,
+            fingerprint=known,
+            annotations={"summary": posted.summary},
+        )
+        for _ in range(2):
+            self.engine.inbox.take(Notification(version="4", alerts=[alert]))
 
     def check(self) -> None:
         """Run every check that is due, by every engine."""

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metrics.catalogue import Kind
-from metrics.cells import Cell, Sums
+from metrics.cells import Cell
 from metrics.stats import moments
 from metrics.stats.contrasts import (
     Null,
@@ -65,6 +65,30 @@ class Compared:
     estimate: Estimate | None
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two arms to be compared.
+
+    Attributes:
+        control: Cells of control, at least one.
+        treatment: Cells of the treatment, at least one.
+        kind: How the KPI summarises units.
+        null: One or several hypotheses; arrays of shape ``(k, 1, 1)``.
+        rows: Row j counts cohorts j and later, j = 0 .. rows - 1.
+    """
+
+    control: Sequence[Cell]
+    treatment: Sequence[Cell]
+    kind: Kind
+    null: Null
+    rows: int
+
+    @property
+    def hypotheses(self) -> int:
+        """How many there are."""
+        return np.size(self.null.ratio)
+
+
 def compare(
     control: Sequence[Cell],
     treatment: Sequence[Cell],
@@ -90,33 +114,80 @@ def compare(
         Statistic and gate of shape ``(k, rows)`` (``(rows,)`` for one plain null): ``nan`` and
         shut without variance, without one of the arms, and without a phase that both are in.
     """
-    cohorts = max(rows, 1 + max(c.cohort for c in (*control, *treatment)))
-    phases = 1 + max(c.phase for c in (*control, *treatment))
+    return compare_all([Pair(control, treatment, kind, null, rows)])[0]
+
+
+def compare_all(pairs: Sequence[Pair]) -> list[Compared]:
+    """Compare many pairs of arms, each exactly as ``compare`` does, in a fraction of the time.
+
+    Numbers are few in each pair, so nearly all the time goes into calls: pairs of one kind and
+    number of phases share them.
+    """
+    alike: dict[tuple[Kind, int, int], list[int]] = {}
+    for place, pair in enumerate(pairs):
+        phases = 1 + max(c.phase for c in (*pair.control, *pair.treatment))
+        alike.setdefault((pair.kind, phases, pair.hypotheses), []).append(place)
+    found: dict[int, Compared] = {}
+    for (kind, phases, _), places in alike.items():
+        together = _compared([pairs[place] for place in places], kind, phases)
+        found |= zip(places, together, strict=True)
+    return [found[place] for place in range(len(pairs))]
+
+
+def _compared(pairs: Sequence[Pair], kind: Kind, phases: int) -> list[Compared]:
+    """Compare pairs of one kind; axes are pairs, hypotheses, cohorts ("since") and phases."""
+    controls, treatments = [p.control for p in pairs], [p.treatment for p in pairs]
+    last = max(c.cohort for cells in (*controls, *treatments) for c in cells)
+    rows = max(p.rows for p in pairs)
+    cohorts, null = max(rows, 1 + last), _stacked([p.null for p in pairs])
     if kind is Kind.PROPORTION:
-        n_t, y_t = (a[:rows] for a in moments.counts(treatment, cohorts=cohorts, phases=phases))
-        n_c, y_c = (a[:rows] for a in moments.counts(control, cohorts=cohorts, phases=phases))
+        n_t, y_t = (a[..., :rows, :] for a in moments.counts(treatments, cohorts, phases))
+        n_c, y_c = (a[..., :rows, :] for a in moments.counts(controls, cohorts, phases))
         statistic = proportion_statistic((n_t, y_t), (n_c, y_c), null)
         gate = _units_gate(n_t, n_c) & _events_gate(n_t, y_t, n_c, y_c)
-        estimate = _rates(n_t[0], y_t[0], n_c[0], y_c[0])
+        estimates = _rates(*(a[:, 0, 0] for a in (n_t, y_t, n_c, y_c)))
     else:
         ratio = kind is Kind.RATIO
-        arm_t = _arm(treatment, cohorts, phases, rows, ratio=ratio)
-        arm_c = _arm(control, cohorts, phases, rows, ratio=ratio)
+        arm_t = _arms(treatments, cohorts, phases, rows, ratio=ratio)
+        arm_c = _arms(controls, cohorts, phases, rows, ratio=ratio)
         statistic = linear_statistic(arm_t, arm_c, null)
         gate = _units_gate(arm_t.n, arm_c.n)
         if ratio:
             cv = np.maximum(denominator_cv(arm_t), denominator_cv(arm_c))
             gate = gate & (cv < MAX_DENOMINATOR_CV)
-        estimate = _means(arm_t.row(0), arm_c.row(0))
+        estimates = _means(arm_t.row(slice(0, 1)), arm_c.row(slice(0, 1)))
     # a skewness of ``nan`` (no variance anywhere) compares false: no decision
-    return Compared(statistic, gate & (np.abs(statistic.kappa) < MAX_SKEWNESS), estimate)
+    gate = gate & (np.abs(statistic.kappa) < MAX_SKEWNESS)
+    return [
+        _of_pair(pair, place, statistic, gate, estimate)
+        for place, (pair, estimate) in enumerate(zip(pairs, estimates, strict=True))
+    ]
 
 
-def _arm(
-    cells: Sequence[Cell], cohorts: int, phases: int, rows: int, *, ratio: bool
+def _stacked(nulls: Sequence[Null]) -> Null:
+    ratio, shift, sign = (
+        np.array([np.ravel(each) for each in column], np.float64)[..., None, None]
+        for column in zip(*((n.ratio, n.shift, n.sign) for n in nulls), strict=True)
+    )
+    return Null(ratio, shift, sign)
+
+
+def _of_pair(
+    pair: Pair, place: int, statistic: Statistic, gate: Flags, estimate: Estimate | None
+) -> Compared:
+    """Return what was found of one pair; a plain null has no axis of its own."""
+    its = (place, slice(None) if np.ndim(pair.null.ratio) else 0, slice(pair.rows))
+    own = Statistic(
+        statistic.z[its], statistic.kappa[its], statistic.information[place, 0, : pair.rows]
+    )
+    return Compared(own, gate[its], estimate)
+
+
+def _arms(
+    several: Sequence[Sequence[Cell]], cohorts: int, phases: int, rows: int, *, ratio: bool
 ) -> moments.Arm:
-    whole: Sums = moments.total(cells)
-    found = moments.arm(cells, whole, cohorts=cohorts, phases=phases, ratio=ratio)
+    wholes = [moments.total(cells) for cells in several]
+    found = moments.arms(several, wholes, cohorts=cohorts, phases=phases, ratio=ratio)
     return found if cohorts == rows else found.row(slice(None, rows))
 
 
@@ -137,26 +208,24 @@ def _events_gate(n_t: Array, y_t: Array, n_c: Array, y_c: Array) -> Flags:
     return rarer * np.minimum(units_t, units_c) >= MIN_EVENTS
 
 
-def _rates(n_t: Array, y_t: Array, n_c: Array, y_c: Array) -> Estimate | None:
+def _rates(n_t: Array, y_t: Array, n_c: Array, y_c: Array) -> list[Estimate | None]:
+    """Return the estimate of every pair (first axis), phases on the last one."""
     m = n_t * n_c / np.maximum(n_t + n_c, 1.0)
     one_t, one_c = np.maximum(n_t, 1.0), np.maximum(n_c, 1.0)
     # add-one rates in the variance: an arm without a single event must not look certain
     p_t, p_c = (y_t + 1.0) / (n_t + 2.0), (y_c + 1.0) / (n_c + 2.0)
     var_t, var_c = p_t * (1.0 - p_t) / one_t, p_c * (1.0 - p_c) / one_c
-    return _weighted(m, y_c / one_c, y_t / one_t, var_c, var_t)
+    return [*map(_weighted, m, y_c / one_c, y_t / one_t, var_c, var_t)]
 
 
-def _means(t: moments.Arm, c: moments.Arm) -> Estimate | None:
+def _means(t: moments.Arm, c: moments.Arm) -> list[Estimate | None]:
+    """Return the estimate of every pair from its row of the whole run."""
     x_t, x_c = t.x, c.x
     usable = (x_t > 0.0) & (x_c > 0.0)
     m = np.where(usable, t.n * c.n / np.maximum(t.n + c.n, 1.0), 0.0)
-    return _weighted(
-        m,
-        c.y / np.where(usable, x_c, 1.0),
-        t.y / np.where(usable, x_t, 1.0),
-        unpooled_variance(c),
-        unpooled_variance(t),
-    )
+    of_t, of_c = t.y / np.where(usable, x_t, 1.0), c.y / np.where(usable, x_c, 1.0)
+    numbers = (m, of_c, of_t, unpooled_variance(c), unpooled_variance(t))
+    return [*map(_weighted, *(each[:, 0, 0] for each in numbers))]
 
 
 def _weighted(

@@ -30,12 +30,12 @@ _TURN = 3.0  # kappa z0 at which the skewness correction stops growing
 class Null:
     """``R_T = ratio R_C + shift``; harm is positive for ``sign`` +1 (a rise) and -1 (a drop).
 
-    ``ratio`` and ``shift`` may be arrays that broadcast against the moments.
+    All may be arrays that broadcast against the moments, ``sign`` with one phase.
     """
 
     ratio: float | Array
     shift: float | Array
-    sign: float
+    sign: float | Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,18 @@ def skew_corrected(z0: Array, kappa: Array) -> Array:
     return z - kappa * (z * z - 1.0) / 6.0
 
 
+def _of_all_phases(value: float | Array) -> Array:
+    """Return what concerns all phases as it stands beside their sums."""
+    given = np.asarray(value)
+    return given[..., 0] if given.ndim else given
+
+
 def _combine(null: Null, m: Array, harm: Array, variance: Array, third: Array) -> Statistic:
     """Sum phases: ``variance`` and ``third`` are cumulants of the harm contrast per phase."""
     weighted = m * m
     u = np.asarray((m * harm).sum(axis=-1))
     v = np.asarray((weighted * variance).sum(axis=-1))
-    k = null.sign * np.asarray((weighted * m * third).sum(axis=-1))
+    k = _of_all_phases(null.sign) * np.asarray((weighted * m * third).sum(axis=-1))
     known = v > 0.0
     root = np.sqrt(np.where(known, v, 1.0))
     kappa = np.where(known, k / (root * root * root), np.nan)
@@ -205,10 +211,9 @@ def linear_statistic(treatment: Arm, control: Arm, null: Null) -> Statistic:
     units = n_t + n_c
     squares = (square_t * scale_t * scale_t + square_c * scale_c * scale_c) / units
     variance = squares * (1.0 / n_t + 1.0 / n_c)
-    third = np.zeros_like(variance)
-    if treatment.cubes and control.cubes:
-        cubes = (cube_t * scale_t**3 + cube_c * scale_c**3) / units
-        third = cubes * (1.0 / (n_t * n_t) - 1.0 / (n_c * n_c))
+    cubes = (cube_t * scale_t**3 + cube_c * scale_c**3) / units
+    third = cubes * (1.0 / (n_t * n_t) - 1.0 / (n_c * n_c))
+    third = np.where(np.logical_and(treatment.cubes, control.cubes), third, 0.0)
     return _combine(null, m, harm, variance, third)
 
 
@@ -267,6 +272,6 @@ def denominator_cv(a: Arm) -> Array:
     one = np.maximum(n, 1.0)
     mean_v = a.v.sum(axis=-1) / one
     variance = np.maximum(a.vv.sum(axis=-1) / one - mean_v * mean_v, 0.0)
-    mean = a.x0 + mean_v
+    mean = _of_all_phases(a.x0) + mean_v
     positive = (n > 0.0) & (mean > 0.0)
     return np.where(positive, np.sqrt(variance / one) / np.where(positive, mean, 1.0), np.inf)

@@ -9,6 +9,7 @@ Source: DESIGN 7; STATISTICS 1(d), 1(j).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from metrics.cells import MICRO, MILLI, Cell, Sums
 
 Array = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 _MOMENTS = 10
 _ROUNDED = 1_000  # values of 1e-6 that are multiples of this have exact third powers
@@ -29,7 +31,7 @@ class Arm:
 
     With ``u = y - y0`` and ``v = x - x0`` (``y0``, ``x0`` near the arm's means) the
     moments are sums over units with a value. Leading axes are free, the last one is
-    the allocation phase. All in the KPI's own unit.
+    the allocation phase: an ``Arm`` may hold many (see ``arms``). All in the KPI's own unit.
 
     Attributes:
         y0: Reference of the numerator.
@@ -41,8 +43,8 @@ class Arm:
         cubes: Whether the third moments mean anything (see ``arm``).
     """
 
-    y0: float
-    x0: float
+    y0: float | Array
+    x0: float | Array
     n: Array
     u: Array
     uu: Array
@@ -53,7 +55,7 @@ class Arm:
     uuv: Array | None = None
     uvv: Array | None = None
     vvv: Array | None = None
-    cubes: bool = True
+    cubes: bool | Flags = True
 
     @property
     def y(self) -> Array:
@@ -66,17 +68,17 @@ class Arm:
         return self.n if self.v is None else self.v + self.n * self.x0
 
     def row(self, index: slice | int) -> "Arm":
-        """Return some rows ("since cohort j"), or one."""
+        """Return some rows ("since cohort j"), or one; of many arms some only."""
 
         def cut(moment: Array | None) -> Array | None:
-            return None if moment is None else moment[index]
+            return None if moment is None else moment[..., index, :]
 
         return replace(
             self,
-            n=self.n[index],
-            u=self.u[index],
-            uu=self.uu[index],
-            uuu=self.uuu[index],
+            n=self.n[..., index, :],
+            u=self.u[..., index, :],
+            uu=self.uu[..., index, :],
+            uuu=self.uuu[..., index, :],
             v=cut(self.v),
             uv=cut(self.uv),
             vv=cut(self.vv),
@@ -144,30 +146,40 @@ def _shifted_xy(s: Sums, c: int, d: int) -> tuple[float, ...]:
     )
 
 
-def counts(cells: Sequence[Cell], *, cohorts: int, phases: int) -> tuple[Array, Array]:
-    """Return units and numerators "since cohort j" for j = 0..cohorts-1, by phase.
+def counts(several: Sequence[Sequence[Cell]], cohorts: int, phases: int) -> tuple[Array, Array]:
+    """Return units and numerators "since cohort j" for j = 0..cohorts-1, by arm and phase.
 
     All a proportion needs. Numerators are whole numbers of 1e-6, so they are exact.
 
     Args:
-        cells: Of one arm, indices in range.
+        several: The cells of each arm; every (cohort, phase) at most once, indices in range.
         cohorts: Number of cohorts, one row each.
         phases: Number of phases, one column each.
 
     Returns:
-        Two arrays of shape ``(cohorts, phases)``, zeros without cells.
+        Two arrays of shape ``(arms, 1, cohorts, phases)``, zeros without cells.
     """
-    table = np.zeros((2, cohorts, phases))
-    for cell in cells:
-        table[0, cell.cohort, cell.phase] += cell.sums.n
-        table[1, cell.cohort, cell.phase] += cell.sums.y / MICRO
+    table = np.zeros((2, len(several), 1, cohorts, phases))
+    sums = [(cell.sums.n, cell.sums.y / MICRO) for cells in several for cell in cells]
+    if sums:
+        table[:, *_places(several)] = np.array(sums).T
     since = _since(table)
     return since[0], since[1]
 
 
+def _places(several: Sequence[Sequence[Cell]]) -> tuple[list[int], int, list[int], list[int]]:
+    """Return where the cells of several arms are in a table: arm, 0, cohort, phase."""
+    return (
+        [place for place, cells in enumerate(several) for _ in cells],
+        0,
+        [cell.cohort for cells in several for cell in cells],
+        [cell.phase for cells in several for cell in cells],
+    )
+
+
 def _since(table: Array) -> Array:
     """Return sums from each cohort to the end."""
-    return np.cumsum(table[:, ::-1], axis=1)[:, ::-1]
+    return np.cumsum(table[..., ::-1, :], axis=-2)[..., ::-1, :]
 
 
 def arm(cells: Sequence[Cell], whole: Sums, *, cohorts: int, phases: int, ratio: bool) -> Arm:
@@ -188,19 +200,62 @@ def arm(cells: Sequence[Cell], whole: Sums, *, cohorts: int, phases: int, ratio:
         Moments of shape ``(cohorts, phases)``, zeros without cells. First and second ones are
         exact to rounding at any mean.
     """
-    c = _reference(whole.y, whole.n)
-    d = _reference(whole.x, whole.n) if ratio else MICRO
-    if ratio:
-        rows = [_shifted_xy(cell.sums, c, d) for cell in cells]
-    else:
-        rows = [_shifted_y(cell.sums, c) for cell in cells]
-    table = np.zeros((_MOMENTS if ratio else 4, cohorts, phases))
+    about = _about(whole, ratio=ratio)
+    columns = tuple(_table([cells], [about], cohorts, phases, ratio=ratio)[:, 0, 0])
+    c, d = about
+    return Arm(c / MICRO, d / MICRO, *columns, cubes=_cubes_known(whole, c, d if ratio else 0))
+
+
+def arms(
+    several: Sequence[Sequence[Cell]],
+    wholes: Sequence[Sums],
+    *,
+    cohorts: int,
+    phases: int,
+    ratio: bool,
+) -> Arm:
+    """Return the moments of several arms in one, each as ``arm`` returns it.
+
+    Returns:
+        Moments of shape ``(arms, 1, cohorts, phases)``; what concerns a whole arm has its shape
+        but for one row and one column.
+    """
+    abouts = [_about(whole, ratio=ratio) for whole in wholes]
+    known = [
+        _cubes_known(s, c, d if ratio else 0) for s, (c, d) in zip(wholes, abouts, strict=True)
+    ]
+    y0, x0 = (np.array([each[n] / MICRO for each in abouts]) for n in range(2))
+    columns = tuple(_table(several, abouts, cohorts, phases, ratio=ratio))
+    return Arm(_tall(y0), _tall(x0), *columns, cubes=_tall(np.array(known, np.bool_)))
+
+
+def _tall(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return values.reshape(-1, 1, 1, 1)
+
+
+def _about(whole: Sums, *, ratio: bool) -> tuple[int, int]:
+    """Return the references of numerator and denominator, in 1e-6."""
+    return _reference(whole.y, whole.n), _reference(whole.x, whole.n) if ratio else MICRO
+
+
+def _table(
+    several: Sequence[Sequence[Cell]],
+    abouts: Sequence[tuple[int, int]],
+    cohorts: int,
+    phases: int,
+    *,
+    ratio: bool,
+) -> Array:
+    """Return every moment "since cohort j", by (moment, arm, 0, cohort, phase)."""
+    table = np.zeros((_MOMENTS if ratio else 4, len(several), 1, cohorts, phases))
+    rows = [
+        _shifted_xy(cell.sums, c, d) if ratio else _shifted_y(cell.sums, c)
+        for cells, (c, d) in zip(several, abouts, strict=True)
+        for cell in cells
+    ]
     if rows:
-        at = ([cell.cohort for cell in cells], [cell.phase for cell in cells])
-        table[:, at[0], at[1]] = np.array(rows).T
-    columns = tuple(_since(table))
-    known = _cubes_known(whole, c, d if ratio else 0)
-    return Arm(c / MICRO, d / MICRO, *columns, cubes=known)
+        table[:, *_places(several)] = np.array(rows).T
+    return _since(table)
 
 
 def _cubes_known(s: Sums, c: int, d: int) -> bool:

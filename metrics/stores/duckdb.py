@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metrics.cells import Snapshot
 from metrics.events import Event, Rejection, to_micros
+from metrics.exposure_kinds import ExposureKind, kinds_of
 from metrics.store import Appended, AsOf, EventsGoneError, Frame, StoreError
 from metrics.stores.admission import REUSE, admit, key_of, keys_against
 from metrics.stores.copying import Frozen, freeze
@@ -187,16 +188,24 @@ class DuckDBMetricStore:
         """Return exposure events by variant with ``since <= happened_at < until``."""
         self._mend()
         counts: dict[str, int] = {}
-        exposures = self._log.exposures(to_micros(since), to_micros(until))
+        exposures = self._log.exposures(experiment, to_micros(since), to_micros(until))
         for _, variant in _variants(exposures, experiment, seed):
             counts[variant] = counts.get(variant, 0) + 1
         return counts
+
+    def exposure_kinds(
+        self, experiment: str, seed: int, *, since: datetime, until: datetime
+    ) -> Mapping[tuple[str, ExposureKind], int]:
+        """Return what ``exposure_counts`` does by (variant, kind of client)."""
+        self._mend()
+        exposures = self._log.exposures(experiment, to_micros(since), to_micros(until))
+        return kinds_of(_variants(exposures, experiment, seed))
 
     def exposed_units(self, experiment: str, seed: int) -> Mapping[str, str]:
         """Return unit -> variant of every recorded exposure; of several the first recorded."""
         self._mend()
         units: dict[str, str] = {}
-        exposures = self._log.exposures(-_ALL_TIME, _ALL_TIME)
+        exposures = self._log.exposures(experiment, -_ALL_TIME, _ALL_TIME)
         for event, variant in _variants(exposures, experiment, seed):
             for unit in event.units.values():
                 units.setdefault(unit, variant)

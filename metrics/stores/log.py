@@ -28,7 +28,7 @@ from metrics.stores.connection import (
     short,
     told,
 )
-from metrics.stores.log_rows import event, event_table, problem, rejection_table
+from metrics.stores.log_rows import as_written, event, event_table, problem, rejection_table
 from metrics.stores.mark import Mark
 from metrics.stores.refused import LAST_NUMBER
 from metrics.stores.rows import LogRows, Stamped
@@ -239,10 +239,14 @@ class EventLog:
         for rows in self._chunks("seq <= ?", [upto]):
             yield [(int(row[0] or 0), problem(row)) for row in rows]
 
-    def exposures(self, since: int, until: int) -> Iterable[Event]:
-        """Return the exposures with since <= happened_at < until in order of arrival."""
-        where = "name = 'exposure' AND happened_at >= ? AND happened_at < ?"
-        for chunk in self.stamped(where, (since, until)):
+    def exposures(self, experiment: str, since: int, until: int) -> Iterable[Event]:
+        """Return exposures with since <= happened_at < until in order of arrival.
+
+        All of the experiment's are among them. Those of others are mostly left out before
+        anything of them is read: a log may hold those of a hundred experiments.
+        """
+        where = "name = 'exposure' AND happened_at >= ? AND happened_at < ? AND contains(fields, ?)"
+        for chunk in self.stamped(where, (since, until, as_written("experiment", experiment))):
             yield from (event for _, _, event in chunk)
 
     def times_of(self, wanted: Sequence[str], since: int, until: int) -> dict[str, list[int]]:

@@ -46,6 +46,11 @@ def event(row: Sequence[Any]) -> Stamped:
     return seq, at, Event(event_id, name, from_micros(at), _units(units), _fields(fields), trusted)
 
 
+def as_written(name: str, value: str) -> str:
+    """Return how a field with this value stands in the text of an event's fields."""
+    return msgspec.json.encode({name: value}).decode()[1:-1]
+
+
 def problem(row: Sequence[Any]) -> str:
     """Return why a row is no event, empty when it is one."""
     try:

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from metrics.cells import Snapshot
 from metrics.events import EXPOSURE, Event, Rejection, from_micros, to_micros
+from metrics.exposure_kinds import ExposureKind, kinds_of
 from metrics.store import Appended, AsOf, EventsGoneError, Frame, StoreError
 from metrics.stores.admission import admit, key_of
 from metrics.stores.exposures import FrameTimes, exposure_of, of_experiment
@@ -177,6 +178,17 @@ class MemoryMetricStore:
             if isinstance(variant, str) and since <= event.happened_at < until:
                 counts[variant] = counts.get(variant, 0) + 1
         return counts
+
+    def exposure_kinds(
+        self, experiment: str, seed: int, *, since: datetime, until: datetime
+    ) -> Mapping[tuple[str, ExposureKind], int]:
+        """Return what ``exposure_counts`` does by (variant, kind of client)."""
+        return kinds_of(
+            (event, variant)
+            for event in self._exposures(experiment, seed)
+            if since <= event.happened_at < until
+            and isinstance(variant := event.fields.get("variant"), str)
+        )
 
     def exposed_units(self, experiment: str, seed: int) -> Mapping[str, str]:
         """Return unit -> variant of every recorded exposure; of several the first recorded."""

@@ -3,12 +3,9 @@ rollback is lost or doubled. Real processes, real files, real HTTP."""
 
 import contextlib
 import json
-import os
 import random
-import socket
+import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -20,8 +17,8 @@ import httpx
 import pytest
 
 from experiments.assignment import bucket_of, bucket_ranges
+from tests.lives import ADMIN, Life, Nursery
 
-ADMIN = "crash-test-admin-key"
 START = datetime(2026, 1, 5, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 UNITS = 130  # of each arm and experiment: just above the gate
@@ -40,52 +37,29 @@ expect_units: 5000
 
 
 class Service:
-    """The real service as a process that can be killed and started again on the same files."""
+    """The real service, forked again and again on the same files from a process that is warm."""
 
     def __init__(self, data: Path) -> None:
+        self.nursery = Nursery(data.parent / "services.log")
         self.data = data
-        self.process = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.life = None
         self.now = START
 
+    @property
+    def url(self) -> str:
+        """Where the newest life answers: clients that retry find it here."""
+        return self.life.url
+
     def start(self) -> None:
-        environment = {
-            **os.environ,
-            "TURNBACK_DATA": str(self.data),
-            "TURNBACK_PORT": str(self.port),
-            "TURNBACK_ADMIN_KEY": ADMIN,
-            "TURNBACK_DEMO": "1",
-            "TURNBACK_DEMO_START": self.now.isoformat(),
-        }
-        log = (self.data.parent / "service.log").open("ab")
-        with log:
-            self.process = subprocess.Popen(
-                [Path(sys.executable).with_name("turnback"), "serve"],
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200:
-                    return
-            if self.process.poll() is not None:
-                break
-            time.sleep(0.05)
-        text = (self.data.parent / "service.log").read_text()[-3000:]
-        raise AssertionError(f"the service did not come up:\n{text}")
+        self.life = Life(self.nursery, self.data, demo="1", demo_start=self.now.isoformat())
+        assert self.life.ready(), self.nursery.log.read_text()[-3000:]
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        self.life.end()
 
     def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=30)
+        self.life.end(signal.SIGTERM)
+        self.nursery.close()
 
 
 class Sender:

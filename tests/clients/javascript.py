@@ -110,9 +110,10 @@ def driver():
 class JavaScriptClient:
     """One client of the driver, as `tests.clients.python_clients` has them."""
 
+    exposes = True
+
     def __init__(self, driver, name, url, *, alias=None, **settings):
         self._driver, self._name = driver, alias or name
-        self.exposes = name != "ofrep-web-provider"
         given = {"client": name, "as": self._name, "url": url, "flag": KEY, "fallback": NOBODY}
         self._ask("open", **{**given, **settings})
 
@@ -124,7 +125,7 @@ class JavaScriptClient:
 
     def until(self, context, arm):
         """Return the time of day at which the client itself answered ``arm``."""
-        return self._ask("until", context=context, arm=arm, timeout=60)
+        return self._ask("until", context=context, arm=arm, timeout=120)
 
     def details(self, context):
         return self._ask("details", context=context)

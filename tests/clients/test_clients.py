@@ -59,8 +59,8 @@ def test_a_client_sees_a_rollback_and_its_end_by_itself(request, told, name):
 def test_the_exposures_of_a_client_are_kept_once_and_right(request, told, name):
     told = request.getfixturevalue(told)
     sent = told.told[name]
-    # a web client's flags are evaluated in bulk, which is no exposure: its page sends them
-    assert len(sent.exposed) == (0 if name == "ofrep-web-provider" else UNITS)
+    # a web client's flags are evaluated in bulk, which is no exposure: a hook of its page sends them
+    assert len(sent.exposed) == UNITS
     assert sent.exposed == sent.expected
     assert told.quarantined == 0
 

@@ -324,9 +324,29 @@ def test_exposures_are_counted_by_variant_and_time(store):
     assert store.exposure_counts("x", 1, since=at(0), until=at(9)) == {"control": 2, "treatment": 1}
 
 
+def test_exposures_are_told_apart_by_who_says_so(store):
+    public = replace(exposed(2, "o2", "treatment"), trusted=False)
+    recorded = exposure("x", 1, "order_id", "o4", "control", at(3))
+    put(store, exposed(1), public, recorded, exposed(9, "o5"))
+    assert store.exposure_kinds("x", 1, since=at(0), until=at(9)) == {
+        ("control", "server"): 1,
+        ("treatment", "client"): 1,
+        ("control", "evaluated"): 1,
+    }
+    assert store.exposure_kinds("x", 2, since=at(0), until=at(9)) == {}
+
+
 def test_exposed_units_fill_the_first_seen_set(store):
     put(store, exposed(1), exposed(2, "o2", "treatment"), exposed(3, "o3", seed=2))
     assert store.exposed_units("x", 1) == {"o1": "control", "o2": "treatment"}
+
+
+@pytest.mark.parametrize("key", ["x", "xy", 'x"', "x\\", "%", "ü\u2028", 'a","experiment":"x'])
+def test_exposures_of_a_name_are_not_those_of_another_that_looks_like_it(store, key):
+    names = ["x", "xy", 'x"', "x\\", "%", "_", "ü\u2028", 'a","experiment":"x']
+    put(store, *(exposed(1, f"o{n}", experiment=name) for n, name in enumerate(names)))
+    assert store.exposed_units(key, 1) == {f"o{names.index(key)}": "control"}
+    assert store.exposure_counts(key, 1, since=at(0), until=at(9)) == {"control": 1}
 
 
 def test_as_of_answers_as_if_later_events_were_unknown(store):

@@ -11,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import service
+from guardrails.channels.alertmanager import SEVERITY, alert_name
 from tests.running import KEY, running
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,32 @@ def test_what_the_service_says_is_named_as_prometheus_wants(scraped, tmp_path):
         check=False,
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_no_rule_of_prometheus_is_called_as_what_the_service_tells_alertmanager_itself():
+    kinds = {alert_name(kind) for kind in SEVERITY}
+    assert kinds & {rule["alert"] for rule in alerts()} == set()
+    inhibits = read(DEPLOY / "alertmanager" / "alertmanager.yml")["inhibit_rules"]
+    told, found = (
+        {n for rule in inhibits for m in rule[which] for n in re.findall(r"Turnback\w+", m)}
+        for which in ("source_matchers", "target_matchers")
+    )
+    assert told <= kinds
+    assert found <= {rule["alert"] for rule in alerts()}
+    assert {alert_name("rolled_back"), "TurnbackVariantRolledBack"} <= told | found
+
+
+def test_the_guide_shows_the_receiver_that_is_shipped_and_a_rule_that_prometheus_takes(tmp_path):
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    shown = [YAML(typ="safe").load(b) for b in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)]
+    (receivers,) = (each["receivers"] for each in shown if "receivers" in each)
+    shipped = read(DEPLOY / "alertmanager" / "alertmanager.yml")
+    assert receivers == shipped["receivers"][1:]
+    (rule,) = (each for each in shown if isinstance(each, list) and "alert" in each[0])
+    with (tmp_path / "rules.yml").open("w", encoding="utf-8") as file:
+        YAML().dump({"groups": [{"name": "shop", "rules": rule}]}, file)
+    code, told = run("promtool", "check", "rules", str(tmp_path / "rules.yml"))
+    assert (code, "SUCCESS: 1 rules found" in told) == (0, True), told
 
 
 def test_the_dashboard_explains_itself_and_its_panels_do_not_overlap():

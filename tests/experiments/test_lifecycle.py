@@ -47,8 +47,22 @@ def test_actions_on_treatments_and_steps_are_refused_where_nobody_is_exposed(sta
 
 def test_what_is_possible_is_named_in_one_order_and_nothing_is_once_it_is_over():
     assert possible(State.DRAFT) == ("start", "stop")
-    assert possible(State.RUNNING) == ("pause", "approve", "stop", "roll_back", "resume")
-    assert possible(State.PAUSED) == ("continue", "approve", "stop", "roll_back", "resume")
+    assert possible(State.RUNNING) == (
+        "pause",
+        "approve",
+        "extend",
+        "stop",
+        "roll_back",
+        "resume",
+    )
+    assert possible(State.PAUSED) == (
+        "continue",
+        "approve",
+        "extend",
+        "stop",
+        "roll_back",
+        "resume",
+    )
     assert possible(State.OBSERVING) == ("stop", "roll_back")
     assert possible(State.FINISHED) == ("roll_back",)  # of what was shipped
     assert possible(State.STOPPED) == ()

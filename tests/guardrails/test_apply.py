@@ -711,19 +711,19 @@ def test_what_is_possible_names_only_what_would_do_something(world):
         return w.view().actions
 
     plain = world()
-    assert named(plain) == ("pause", "stop", "roll_back")
+    assert named(plain) == ("pause", "extend", "stop", "roll_back")
     plain.engine.roll_back("cancel-page", "treatment", reason="r", actor="ann")
-    assert named(plain) == ("pause", "stop", "resume")
+    assert named(plain) == ("pause", "extend", "stop", "resume")
     plain.engine.pause("cancel-page", reason="r", actor="ann")
-    assert named(plain) == ("continue", "stop", "resume")
-    assert named(world(SPEC + RAMP)) == ("pause", "stop", "roll_back"), "no step asks"
+    assert named(plain) == ("continue", "extend", "stop", "resume")
+    assert named(world(SPEC + RAMP)) == ("pause", "extend", "stop", "roll_back"), "no step asks"
     asking = world(SPEC + RAMP.replace("hold: 2h", "hold: 2h, approval: true"))
-    assert named(asking) == ("pause", "approve", "stop", "roll_back")
+    assert named(asking) == ("pause", "approve", "extend", "stop", "roll_back")
     asking.engine.approve("cancel-page", reason="r", actor="ann")
-    assert named(asking) == ("pause", "stop", "roll_back"), "it is approved"
+    assert named(asking) == ("pause", "extend", "stop", "roll_back"), "it is approved"
     three = world(THREE)
     three.engine.roll_back("cancel-page", "other", reason="r", actor="ann")
-    assert named(three) == ("pause", "stop", "roll_back", "resume")
+    assert named(three) == ("pause", "extend", "stop", "roll_back", "resume")
     three.engine.stop("cancel-page", reason="r", actor="ann")
     assert named(three) == ()
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardrails.judge import RESTART_INFORMATION, judge, restart_rho
+from guardrails.judge import judge
+from guardrails.judge_regression import RESTART_INFORMATION, restart_rho
 from guardrails.levels import Comparison, WindowPlan
 from guardrails.outcome import Code, Outcome, WindowState
 from metrics.catalogue import Kind

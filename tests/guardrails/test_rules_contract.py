@@ -12,6 +12,7 @@ from experiments.errors import SpecError
 from experiments.language.reading import key_schema, record_schema
 from guardrails.decide import query_failed
 from guardrails.judge import judge
+from guardrails.judge_alert import ToldAlert, judge_alert, plan_alerts
 from guardrails.judge_query import judge_query, plan_queries, unanswered
 from guardrails.levels import plan_comparisons
 from guardrails.loaded import prepare
@@ -195,6 +196,17 @@ def test_what_watches_the_data_never_raises_and_says_what_it_sees(rule):
             watch, nothing, {}, first_phase=3, since=AT, running=True
         ).outcome is not Outcome.BREACH  # fmt: skip
         assert outcome_words(query_failed(watch.guardrail, None, "t", "x"), watch, "Title")
+
+
+@pytest.mark.parametrize("ended", [None, AT])
+def test_what_others_tell_never_raises_and_is_kept_as_it_was(rule, ended):
+    for watch in plan_alerts(spec_with(rule)):
+        told = ToldAlert("ab", watch.name, None, {}, None, "", AT, AT, AT, ended)
+        for alerts in ((), (told,), (replace(told, variant="other"),)):
+            finding = judge_alert(watch, alerts, since=AT, at=AT)
+            assert (finding.outcome is Outcome.PASS) == (ended is not None and alerts == (told,))
+            assert outcome_words(finding, watch, "Title")
+            assert finding_from_json(json.loads(json.dumps(finding_to_json(finding)))) == finding
 
 
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)

@@ -286,8 +286,8 @@ def test_keys_of_another_rule_say_whose_they_are():
     ]
     assert problems("[{kpi: satisfaction, max_drop: 3%, hold: 5m}]") == [
         (
-            "spec.yaml:7:48: guardrails[0].hold: belongs to rule `promql`, and this is `regression`; "
-            "remove it"
+            "spec.yaml:7:48: guardrails[0].hold: belongs to rule `promql` or `alert`, and this is "
+            "`regression`; remove it"
         )
     ]
 

@@ -94,14 +94,14 @@
   document.addEventListener("change", typed);
 
   // Makes `here` like `next` in place: nodes that are the same stay, and with them focus and state.
-  const KEPT = ["open", "value", "checked"];
+  const kept = (name, node) => name === "open" || name === "checked" || (name === "value" && node.type !== "hidden");
   const same = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.id || "") === (b.id || "") && (a.dataset?.keep || "") === (b.dataset?.keep || "");
   const attributes = (here, next) => {
     for (const { name } of [...here.attributes]) {
-      if (!next.hasAttribute(name) && !KEPT.includes(name) && name !== "data-own") here.removeAttribute(name);
+      if (!next.hasAttribute(name) && !kept(name, here) && name !== "data-own") here.removeAttribute(name);
     }
     for (const { name, value } of next.attributes) {
-      if (!KEPT.includes(name) && here.getAttribute(name) !== value) here.setAttribute(name, value);
+      if (!kept(name, here) && here.getAttribute(name) !== value) here.setAttribute(name, value);
     }
   };
   const morph = (here, next) => {

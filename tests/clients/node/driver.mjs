@@ -67,6 +67,7 @@ const clients = {
     await Web.setContext({ targetingKey: "somebody" });
     await Web.setProviderAndWait(new OFREPWebProvider({ baseUrl: url, cacheMode: "disabled" }));
     const client = Web.getClient();
+    client.addHooks(exposures(url));
     return {
       async arm(context) {
         const now = JSON.stringify(context);
@@ -80,6 +81,29 @@ const clients = {
     };
   },
 };
+
+// what a page adds to the web client, as docs/clients.md has it
+function exposures(url) {
+  const headers = { "Content-Type": "application/json" };
+  const sent = new Set();
+  return {
+    after({ flagKey, context }, { variant, flagMetadata }) {
+      const unit = context.order_id;
+      const seen = `${variant} ${unit}`;
+      if (!flagMetadata["turnback.exposed"] || sent.has(seen)) return;
+      sent.add(seen);
+      const event = {
+        id: crypto.randomUUID(),
+        name: "exposure",
+        happened_at: new Date().toISOString(),
+        units: { order_id: String(unit) },
+        fields: { experiment: flagKey, variant },
+      };
+      const body = JSON.stringify([event]);
+      fetch(`${url}/api/v1/events`, { method: "POST", headers, body }).catch(() => {});
+    },
+  };
+}
 
 // a sticky bucket service that says every unit has this arm already
 function stuck(arm) {

@@ -96,6 +96,11 @@ UNDEFINED = {
     "comparison.compare": [
         lambda k=kind: comparison.compare(NOBODY, NOBODY, kind=k, null=NULL, rows=1).statistic.z
         for kind in Kind],
+    "comparison.compare_all": [
+        lambda: [
+            found.statistic.z
+            for found in comparison.compare_all(
+                [comparison.Pair(NOBODY, NOBODY, kind, NULL, 1) for kind in Kind])]],
     "confidence.confidence_sequence": [
         lambda e=e: flat(confidence.confidence_sequence(1.0, e, 9.0, alpha=0.05, rho=5.0))[1:]
         for e in (0.0, NAN, INF, -1.0)],
@@ -212,6 +217,7 @@ OUTCOMES = {
     "group_sequential.spacing_for": "a grid, no answer",
     "mixtures.tuned_rho": "refuses",
     "moments.arm": "sums are 0 of nobody",
+    "moments.arms": "sums are 0 of nobody",
     "moments.counts": "sums are 0 of nobody",
     "moments.total": "sums are 0 of nobody",
     "multiplicity.closed_average": "rejects nothing",

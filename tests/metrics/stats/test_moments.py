@@ -98,9 +98,9 @@ def test_counts_of_a_rate_are_exact():
         Cell("a", 0, 0, 10, summed([MICRO] * 3 + [0] * 7)),
         Cell("a", 1, 2, 5, summed([MICRO] * 5)),
     ]
-    n, events = moments.counts(cells, cohorts=3, phases=2)
-    assert n.tolist() == [[10, 5], [0, 5], [0, 5]]
-    assert events.tolist() == [[3, 5], [0, 5], [0, 5]]
+    n, events = moments.counts([cells, []], cohorts=3, phases=2)
+    assert n[:, 0].tolist() == [[[10, 5], [0, 5], [0, 5]], [[0, 0], [0, 0], [0, 0]]]
+    assert events[:, 0].tolist() == [[[3, 5], [0, 5], [0, 5]], [[0, 0], [0, 0], [0, 0]]]
 
 
 def test_third_moments_that_rounding_has_spoilt_are_not_used():
