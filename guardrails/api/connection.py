@@ -109,7 +109,7 @@ class Connection(HttpToolsProtocol):
         if len(self.pipeline) >= PIPELINED:
             self._refusal = (429, "too_many_requests", "too many requests wait for their answers")
             raise RefusedError
-        if self.parser.should_upgrade() and self._has_body():
+        if self.parser is not None and self.parser.should_upgrade() and self._has_body():
             self._refusal = _UPGRADE
             raise RefusedError
         self._heading = False
@@ -161,7 +161,8 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read, in the one shape; nothing follows on this connection."""
         status, code, message = self._refusal or (400, "malformed_request", "this is no HTTP/1.1")
-        busy = self.cycle is not None and not self.cycle.response_complete
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # none before the first request
+        busy = cycle is not None and not cycle.response_complete
         if busy and (self.cycle.response_started or self._heading or self.pipeline):
             self.transport.abort()  # an answer to another request would be taken for this one
         else:
