@@ -218,9 +218,8 @@ def _fill(exposures: ExposureBuffer, served: ServedConfig, store: MetricStore) -
 
 def _measure(services: Services) -> None:
     services.registry.register(services.guarding.measured)
-    services.registry.register(
-        DoorCollector(lambda: services.engine.inbox.counts, lambda: services.streams)
-    )
+    doors = DoorCollector(lambda: services.engine.inbox.counts, lambda: services.streams)
+    services.registry.register(doors)
     services.registry.register(
         StateCollector(
             experiments=services.engine.experiments,
@@ -238,8 +237,7 @@ def _measure(services: Services) -> None:
 
 
 def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
-    settings = services.settings
-    ring = services.admission.ring
+    settings, ring = services.settings, services.admission.ring
     door = events.Door(ring, settings.max_body_bytes, settings.max_batch_events)
     serving, wall = services.engine.serving, SystemClock()
     track = growthbook.TrackEndpoint(services.events, door, serving, settings.default_unit)
@@ -359,8 +357,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         app.include_router(router, dependencies=[Depends(_may_read)])
     app.include_router(admin.channels_router(engine, lambda: running().guard))
     app.include_router(admin.alerts_router(engine, lambda: running().guard, settings))
-    health = admin.health_router(engine, lambda: running().store, settings.instance)
-    app.include_router(health)
+    app.include_router(admin.health_router(engine, lambda: running().store, settings.instance))
 
 
 def _may_read(request: Request) -> None:

@@ -15,6 +15,7 @@ from guardrails.channels.config import ChannelConfig
 from guardrails.channels.registry import of_webhooks, read_channels
 from guardrails.failpoints import fuse
 from guardrails.keys import Made
+from guardrails.links import pages_at
 from guardrails.logs import Format
 from metrics.access import LOOPBACK, Keys, Role
 from metrics.catalogue import FieldType
@@ -144,6 +145,9 @@ class Settings(BaseSettings):
     )
     prometheus_url: Annotated[SecretStr, AfterValidator(_address)] | None = Field(
         None, description="Prometheus that answers those queries."
+    )
+    public_url: Annotated[str, AfterValidator(pages_at)] = Field(
+        "", description="Where people reach the pages: messages of rollbacks link there."
     )
     instance: str = Field("", max_length=64, description="Told by /readyz, to know it again.")
     demo: bool = Field(False, description="A clock that stands still until it is moved.")
