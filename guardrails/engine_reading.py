@@ -16,11 +16,12 @@ from guardrails.audit_reading import Entry, Sort, entries
 from guardrails.clock import Clock
 from guardrails.evidence_rows import newest_of_runs
 from guardrails.health_reading import ExperimentSight, UntoldMessage, sights, untold_messages
+from guardrails.known import Known
 from guardrails.meanings import ListedKpi, listed
 from guardrails.past import past_explanation
 from guardrails.past_reading import past_of
 from guardrails.planning.measured import Measured, measured_of
-from guardrails.present import Known, experiment_view, revision_view, transition_view
+from guardrails.present import experiment_view, revision_view, transition_view
 from guardrails.present_explained import explanation
 from guardrails.replay import Replayed
 from guardrails.replaying import Replayer

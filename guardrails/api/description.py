@@ -8,7 +8,9 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
+from experiments import growthbook_described, ofrep_described
 from guardrails.spec_file import json_schema
+from metrics import events_described
 from metrics.catalogue import Catalogue
 from metrics.events_described import ERROR
 from metrics.openapi import SCHEMES, Part, answer, content, keyed, refusal
@@ -50,18 +52,25 @@ _REFUSED = content(
 _ALWAYS: Final = (401, 429, 503)
 
 
-def describe(
-    app: FastAPI,
-    hot: Mapping[str, Part],
-    schemes: Mapping[str, Part],
-    catalogue: Catalogue | None = None,
-) -> None:
+_HOT: Final[Mapping[str, Part]] = {
+    **ofrep_described.DESCRIBED,
+    **growthbook_described.DESCRIBED,
+    **events_described.DESCRIBED,
+}
+"""The paths of the routes that are not the framework's: their description is our own."""
+
+_SCHEMES: Final[Mapping[str, Part]] = {
+    "token": ofrep_described.TOKEN,
+    "client_key": growthbook_described.CLIENT_KEY,
+}
+"""Ways to say who one is beside a key in a header, by name."""
+
+
+def describe(app: FastAPI, catalogue: Catalogue | None = None) -> None:
     """Let an application's document be made when it is first asked for: no start waits for it.
 
     Args:
         app: Has all its routes; what comes later, such as pages, is not described.
-        hot: The paths of the routes that are not the framework's.
-        schemes: Ways to say who one is beside a key in a header, by name.
         catalogue: The KPIs that a spec file may name; the built-in ones by default.
     """
     routes = list(app.routes)
@@ -69,7 +78,7 @@ def describe(
     @cache
     def described() -> dict[str, Any]:
         document = get_openapi(title=app.title, version=app.version, routes=routes)
-        complete(document, hot, schemes, catalogue)
+        complete(document, _HOT, _SCHEMES, catalogue)
         return document
 
     app.openapi = described

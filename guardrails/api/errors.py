@@ -18,6 +18,9 @@ from metrics.api import error_body
 from metrics.asgi import BodyTooLargeError
 from metrics.store import StoreError
 
+_CODES = {413: "too_large"}
+"""Where ours are not called as HTTP's are."""
+
 
 def install_errors(app: FastAPI) -> None:
     """Answer every error in the one shape, whatever raised it."""
@@ -47,7 +50,7 @@ def install_errors(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         error = cast("HTTPException", error)
-        code = HTTPStatus(error.status_code).name.lower()
+        code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = _allowed(app, request.url.path) | {*headers.get("Allow", "").split(", ")}
