@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import DatabaseError
@@ -201,5 +201,6 @@ def _newest(session: Session) -> datetime | None:
         select(func.max(TransitionRow.at)),
         select(func.max(RevisionRow.at)),
     )
-    found = [at for at in (session.exec(each).one() for each in asked) if at is not None]
-    return max(found, default=None)
+    # the newest of no rows is none, whatever the column's type says
+    answers = (cast("datetime | None", session.exec(each).one()) for each in asked)
+    return max((at for at in answers if at is not None), default=None)

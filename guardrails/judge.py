@@ -7,7 +7,9 @@ Source: STATISTICS 0a; DESIGN 9.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
+from guardrails.arms import ArmCells, arm_cells
 from guardrails.judge_catastrophe import counts_of, judge_catastrophe
 from guardrails.judge_limit import judge_limit
 from guardrails.judge_regression import judge_window, opened
@@ -82,13 +84,21 @@ def judge_each(
         asked: What is judged.
         events_stopped: Events no longer arrive, of any of them.
     """
+    arms: dict[tuple[str, timedelta, str, int], ArmCells] = {}  # a control is there once
+
+    def arm(asked: Asked, plan: WindowPlan, name: str) -> ArmCells:
+        which = asked.comparison.kpi, plan.length, name, asked.first_phase
+        if which not in arms:
+            arms[which] = arm_cells(_cells(snapshot, asked, plan), name, asked.first_phase)
+        return arms[which]
+
     open_ = {
         (place, plan.length): opened(
-            _cells(snapshot, each, plan),
             each.comparison,
             plan,
             each.state(plan),
-            first_phase=each.first_phase,
+            arm(each, plan, each.comparison.control),
+            arm(each, plan, each.comparison.treatment),
         )
         for place, each in enumerate(asked)
         if isinstance(each.comparison, Comparison)

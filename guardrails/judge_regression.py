@@ -7,7 +7,6 @@ Source: STATISTICS 0a; DESIGN 9.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,7 +17,6 @@ from guardrails.arms import (
     FIRST_INFORMATION,
     TOO_FEW,
     ArmCells,
-    arm_cells,
     blank,
     display_rho,
     effect_of,
@@ -28,7 +26,6 @@ from guardrails.arms import (
 from guardrails.levels import Comparison, WindowPlan
 from guardrails.outcome import Code, Outcome, WindowFinding, WindowState
 from metrics.catalogue import Kind
-from metrics.cells import Cell
 from metrics.stats.comparison import MIN_UNITS, Compared, Estimate, Flags, Pair
 from metrics.stats.contrasts import Null
 from metrics.stats.group_sequential import Progress, look
@@ -87,28 +84,18 @@ class OpenWindow:
             self.comparison.kind,
             _null(self.comparison),
             self.plan.restarts + 1,
+            (self.control.sums, self.treatment.sums),
         )
 
 
 def opened(
-    cells: Sequence[Cell],
     comparison: Comparison,
     plan: WindowPlan,
     state: WindowState,
-    *,
-    first_phase: int,
+    control: ArmCells,
+    treatment: ArmCells,
 ) -> OpenWindow:
-    """Return a window before its arms are compared.
-
-    Args:
-        cells: Of the window, all arms.
-        comparison: What is compared.
-        plan: The window and its level.
-        state: State of the last check.
-        first_phase: Cells of earlier allocation phases do not count (a resumed attempt).
-    """
-    control = arm_cells(cells, comparison.control, first_phase)
-    treatment = arm_cells(cells, comparison.treatment, first_phase)
+    """Return a window before its arms are compared."""
     empty = _without_values(comparison, control, treatment)
     return OpenWindow(comparison, plan, state, control, treatment, empty)
 

@@ -109,8 +109,10 @@ class Ring:
                 if record is None or State(record.state) not in CHECKED:
                     return Heard()
                 loaded = self._shelf.load(session, record)
+                if not loaded.queries:
+                    return Heard()
                 tick = _tick(record, loaded, now, newest_told(session).get(key))
-                if tick is None or not loaded.queries:
+                if tick is None:
                     return Heard()
                 treatments = load_treatments(session, key, record.seed)
                 monitors = load_monitors(session, key, record.seed)

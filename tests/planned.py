@@ -1,9 +1,7 @@
 """Varied spec files, the units they are to meet, and both ways to learn when harm is found."""
 
 import math
-import multiprocessing
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -287,11 +285,13 @@ def simulated_once(case: Case, repetition: int, seed: int) -> float:
     return math.inf if found is None else found / HOUR
 
 
-def simulated(case: Case, repetitions: int, *, seed=20260401, processes=1) -> list[float]:
-    """Return the hours of so many simulated experiments, ascending."""
-    jobs = [(case.name, r, seed) for r in range(repetitions)]
-    if processes == 1:
-        return sorted(map(_one, jobs))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        return sorted(pool.map(_one, jobs, chunksize=10))
+def simulated(case: Case, repetitions: int, *, seed=20260401, spread=map) -> list[float]:
+    """Return the hours of so many simulated experiments, ascending.
+
+    Args:
+        case: What is simulated.
+        repetitions: How often.
+        seed: Of all of them.
+        spread: Applies a function to jobs: ``map``, or one that has other processes do it.
+    """
+    return sorted(spread(_one, [(case.name, r, seed) for r in range(repetitions)]))

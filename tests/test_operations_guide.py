@@ -124,6 +124,11 @@ def test_the_first_check_of_the_guide_is_replayed_as_equal_and_the_past_is_told(
     assert "the engine acts again" in printed(executed, "turnback suspend")
 
 
+def test_the_alert_that_the_guide_posts_is_answered_as_it_says(executed):
+    answer = printed(executed, "curl -sS --fail-with-body --json @alert.json")
+    assert f"```text\n{answer}\n```" in GUIDE.read_text(encoding="utf-8")
+
+
 def test_the_tables_are_printed_as_sql(executed):
     assert "CREATE TABLE experiment" in (executed[0] / "control.sql").read_text()
 

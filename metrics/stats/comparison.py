@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metrics.catalogue import Kind
-from metrics.cells import Cell
+from metrics.cells import Cell, Sums
 from metrics.stats import moments
 from metrics.stats.contrasts import (
     Null,
@@ -75,6 +75,7 @@ class Pair:
         kind: How the KPI summarises units.
         null: One or several hypotheses; arrays of shape ``(k, 1, 1)``.
         rows: Row j counts cohorts j and later, j = 0 .. rows - 1.
+        wholes: The exact totals of control and treatment, where they are known.
     """
 
     control: Sequence[Cell]
@@ -82,11 +83,17 @@ class Pair:
     kind: Kind
     null: Null
     rows: int
+    wholes: tuple[Sums, Sums] | None = None
 
     @property
-    def hypotheses(self) -> int:
-        """How many there are."""
-        return np.size(self.null.ratio)
+    def phases(self) -> int:
+        """Number of allocation phases."""
+        return 1 + max(c.phase for c in (*self.control, *self.treatment))
+
+    @property
+    def totals(self) -> tuple[Sums, Sums]:
+        """The exact totals of control and treatment."""
+        return self.wholes or (moments.total(self.control), moments.total(self.treatment))
 
 
 def compare(
@@ -123,33 +130,38 @@ def compare_all(pairs: Sequence[Pair]) -> list[Compared]:
     Numbers are few in each pair, so nearly all the time goes into calls: pairs of one kind and
     number of phases share them.
     """
-    alike: dict[tuple[Kind, int, int], list[int]] = {}
-    for place, pair in enumerate(pairs):
-        phases = 1 + max(c.phase for c in (*pair.control, *pair.treatment))
-        alike.setdefault((pair.kind, phases, pair.hypotheses), []).append(place)
+    alike: dict[tuple[object, ...], list[Pair]] = {}
+    for pair in pairs:
+        nulls = np.shape(pair.null.ratio), np.shape(pair.null.shift)
+        alike.setdefault((pair.kind, pair.phases, nulls), []).append(pair)
     found: dict[int, Compared] = {}
-    for (kind, phases, _), places in alike.items():
-        together = _compared([pairs[place] for place in places], kind, phases)
-        found |= zip(places, together, strict=True)
-    return [found[place] for place in range(len(pairs))]
+    for some in alike.values():
+        found |= zip(map(id, some), _compared(some), strict=True)
+    return [found[id(pair)] for pair in pairs]
 
 
-def _compared(pairs: Sequence[Pair], kind: Kind, phases: int) -> list[Compared]:
-    """Compare pairs of one kind; axes are pairs, hypotheses, cohorts ("since") and phases."""
+def _compared(pairs: Sequence[Pair]) -> list[Compared]:
+    """Compare pairs that are alike; axes are pairs, hypotheses, cohorts ("since") and phases."""
+    kind, phases = pairs[0].kind, pairs[0].phases
     controls, treatments = [p.control for p in pairs], [p.treatment for p in pairs]
     last = max(c.cohort for cells in (*controls, *treatments) for c in cells)
     rows = max(p.rows for p in pairs)
     cohorts, null = max(rows, 1 + last), _stacked([p.null for p in pairs])
     if kind is Kind.PROPORTION:
-        n_t, y_t = (a[..., :rows, :] for a in moments.counts(treatments, cohorts, phases))
-        n_c, y_c = (a[..., :rows, :] for a in moments.counts(controls, cohorts, phases))
+        both = moments.counts([*controls, *treatments], cohorts, phases)
+        n_c, y_c = (a[: len(pairs), :, :rows] for a in both)
+        n_t, y_t = (a[len(pairs) :, :, :rows] for a in both)
         statistic = proportion_statistic((n_t, y_t), (n_c, y_c), null)
         gate = _units_gate(n_t, n_c) & _events_gate(n_t, y_t, n_c, y_c)
         estimates = _rates(*(a[:, 0, 0] for a in (n_t, y_t, n_c, y_c)))
     else:
         ratio = kind is Kind.RATIO
-        arm_t = _arms(treatments, cohorts, phases, rows, ratio=ratio)
-        arm_c = _arms(controls, cohorts, phases, rows, ratio=ratio)
+        whole_c, whole_t = zip(*(p.totals for p in pairs), strict=True)
+        wholes = [*whole_c, *whole_t]
+        both = moments.arms(
+            [*controls, *treatments], wholes, cohorts=cohorts, phases=phases, ratio=ratio
+        ).row(slice(rows))
+        arm_c, arm_t = both.some(slice(len(pairs))), both.some(slice(len(pairs), None))
         statistic = linear_statistic(arm_t, arm_c, null)
         gate = _units_gate(arm_t.n, arm_c.n)
         if ratio:
@@ -165,30 +177,26 @@ def _compared(pairs: Sequence[Pair], kind: Kind, phases: int) -> list[Compared]:
 
 
 def _stacked(nulls: Sequence[Null]) -> Null:
-    ratio, shift, sign = (
-        np.array([np.ravel(each) for each in column], np.float64)[..., None, None]
-        for column in zip(*((n.ratio, n.shift, n.sign) for n in nulls), strict=True)
+    def tall(values: list[float | Array]) -> Array:
+        return np.array(values, np.float64).reshape(len(nulls), -1, 1, 1)
+
+    return Null(
+        tall([n.ratio for n in nulls]),
+        tall([n.shift for n in nulls]),
+        tall([n.sign for n in nulls]),
     )
-    return Null(ratio, shift, sign)
 
 
 def _of_pair(
     pair: Pair, place: int, statistic: Statistic, gate: Flags, estimate: Estimate | None
 ) -> Compared:
     """Return what was found of one pair; a plain null has no axis of its own."""
-    its = (place, slice(None) if np.ndim(pair.null.ratio) else 0, slice(pair.rows))
+    plain = np.ndim(pair.null.ratio) == np.ndim(pair.null.shift) == 0
+    its = (place, 0 if plain else slice(None), slice(pair.rows))
     own = Statistic(
         statistic.z[its], statistic.kappa[its], statistic.information[place, 0, : pair.rows]
     )
     return Compared(own, gate[its], estimate)
-
-
-def _arms(
-    several: Sequence[Sequence[Cell]], cohorts: int, phases: int, rows: int, *, ratio: bool
-) -> moments.Arm:
-    wholes = [moments.total(cells) for cells in several]
-    found = moments.arms(several, wholes, cohorts=cohorts, phases=phases, ratio=ratio)
-    return found if cohorts == rows else found.row(slice(None, rows))
 
 
 def _units_gate(n_t: Array, n_c: Array) -> Flags:
@@ -234,6 +242,8 @@ def _weighted(
     summed = float(m.sum())
     if not summed > 0.0:
         return None
+    if m.shape[0] == 1:  # one phase has all the weight
+        return Estimate(*(float(each[0]) for each in (control, treatment, var_c, var_t)))
     w = m / summed
     return Estimate(
         float(w @ control), float(w @ treatment), float((w * w) @ var_c), float((w * w) @ var_t)

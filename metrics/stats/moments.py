@@ -8,7 +8,7 @@ Source: DESIGN 7; STATISTICS 1(d), 1(j).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -69,23 +69,17 @@ class Arm:
 
     def row(self, index: slice | int) -> "Arm":
         """Return some rows ("since cohort j"), or one; of many arms some only."""
+        return Arm(self.y0, self.x0, *self._moments((..., index, slice(None))), cubes=self.cubes)
 
-        def cut(moment: Array | None) -> Array | None:
-            return None if moment is None else moment[..., index, :]
+    def some(self, index: slice) -> "Arm":
+        """Return some of many arms."""
+        y0, x0, cubes = (np.asarray(each)[index] for each in (self.y0, self.x0, self.cubes))
+        return Arm(y0, x0, *self._moments(index), cubes=cubes)
 
-        return replace(
-            self,
-            n=self.n[..., index, :],
-            u=self.u[..., index, :],
-            uu=self.uu[..., index, :],
-            uuu=self.uuu[..., index, :],
-            v=cut(self.v),
-            uv=cut(self.uv),
-            vv=cut(self.vv),
-            uuv=cut(self.uuv),
-            uvv=cut(self.uvv),
-            vvv=cut(self.vvv),
-        )
+    def _moments(self, index: Any) -> list[Any]:
+        first, second = (self.n, self.u, self.uu, self.uuu), (self.v, self.uv, self.vv)
+        every = (*first, *second, self.uuv, self.uvv, self.vvv)
+        return [None if each is None else each[index] for each in every]
 
 
 def total(cells: Iterable[Cell]) -> Sums:
@@ -248,11 +242,14 @@ def _table(
 ) -> Array:
     """Return every moment "since cohort j", by (moment, arm, 0, cohort, phase)."""
     table = np.zeros((_MOMENTS if ratio else 4, len(several), 1, cohorts, phases))
-    rows = [
-        _shifted_xy(cell.sums, c, d) if ratio else _shifted_y(cell.sums, c)
-        for cells, (c, d) in zip(several, abouts, strict=True)
-        for cell in cells
-    ]
+    moments: dict[int, list[tuple[float, ...]]] = {}  # a control is there once per treatment
+    for cells, (c, d) in zip(several, abouts, strict=True):
+        if id(cells) not in moments:
+            moments[id(cells)] = [
+                _shifted_xy(cell.sums, c, d) if ratio else _shifted_y(cell.sums, c)
+                for cell in cells
+            ]
+    rows = [row for cells in several for row in moments[id(cells)]]
     if rows:
         table[:, *_places(several)] = np.array(rows).T
     return _since(table)

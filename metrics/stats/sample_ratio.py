@@ -145,8 +145,11 @@ def _boundary(excluded: Callable[[float], bool], *, outside: float, inside: floa
     """Return where exclusion ends between a share that is excluded and one that is not."""
     for _ in range(_BISECTIONS):
         middle = (outside + inside) / 2
+        last = middle in {outside, inside}  # no number is left between them
         if excluded(middle):
             outside = middle
         else:
             inside = middle
+        if last:
+            break
     return inside

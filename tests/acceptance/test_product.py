@@ -17,7 +17,7 @@ import pytest
 from tests.acceptance.test_online_retail import code
 from tests.product import MARGIN, Job, planned, played, quietly, spec_of
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.statistical]
+pytestmark = [pytest.mark.acceptance(cores=2), pytest.mark.statistical]
 
 KEPT = Path(__file__).parents[2] / "build" / "acceptance"
 TIMES = 5 / 3

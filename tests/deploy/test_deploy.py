@@ -127,6 +127,19 @@ def test_no_rule_of_prometheus_is_called_as_what_the_service_tells_alertmanager_
     assert {alert_name("rolled_back"), "TurnbackVariantRolledBack"} <= told | found
 
 
+def test_the_guide_shows_the_receiver_that_is_shipped_and_a_rule_that_prometheus_takes(tmp_path):
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    shown = [YAML(typ="safe").load(b) for b in re.findall(r"```yaml\n(.*?)```", guide, re.DOTALL)]
+    (receivers,) = (each["receivers"] for each in shown if "receivers" in each)
+    shipped = read(DEPLOY / "alertmanager" / "alertmanager.yml")
+    assert receivers == shipped["receivers"][1:]
+    (rule,) = (each for each in shown if isinstance(each, list) and "alert" in each[0])
+    with (tmp_path / "rules.yml").open("w", encoding="utf-8") as file:
+        YAML().dump({"groups": [{"name": "shop", "rules": rule}]}, file)
+    code, told = run("promtool", "check", "rules", str(tmp_path / "rules.yml"))
+    assert (code, "SUCCESS: 1 rules found" in told) == (0, True), told
+
+
 def test_the_dashboard_explains_itself_and_its_panels_do_not_overlap():
     board = json.loads((DEPLOY / "grafana" / "turnback.json").read_text(encoding="utf-8"))
     assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
