@@ -125,7 +125,8 @@ def test_a_healthy_installation_that_is_stopped_has_no_fault_and_nothing_is_touc
     assert shown[-1] == "1 warning"
     assert [line[:9] for line in shown if "answers at" in line] == ["warning  "]
     assert all(line.split()[0] in {"ok", "warning"} for line in shown[:-1] if line[0] != " ")
-    assert max(map(len, run(data, COLUMNS="80").stdout.splitlines())) <= 80
+    narrow = run(data, COLUMNS="80").stdout.splitlines()
+    assert max(len(line) for line in narrow if str(data) not in line) <= 80
 
 
 def test_a_healthy_running_service_has_no_complaint(tmp_path):
