@@ -16,6 +16,7 @@ from console import (
     diagnosing,
     eventing,
     keying,
+    reporting,
     running,
     scenarios,
     simulating,
@@ -371,6 +372,7 @@ eventing.add_to(app)
 storing.add_to(app)
 channels.add_to(app)
 diagnosing.add_to(app)
+reporting.add_to(app)
 
 
 @importers.command(

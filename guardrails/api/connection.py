@@ -176,7 +176,11 @@ class Connection(HttpToolsProtocol):
                 cycle.message_event.set()
 
     def _idle(self) -> bool:
-        return self._refusal is not None and self._refusal[0] == _SLOW and not self._around
+        if self._refusal is None or self._refusal[0] != _SLOW:
+            return False
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # none before the first request
+        answered = cycle is not None and cycle.response_complete
+        return not self._around or (answered and not self._heading)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle
