@@ -2,9 +2,9 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
-import jinja2.ext
 from babel.messages.pofile import read_po
 from jinja2 import Environment, nodes
 
@@ -29,17 +29,24 @@ def _of_call(name, arguments, where):
     return where, literals[0] if count == 1 else tuple(literals)
 
 
+@cache
+def calls():
+    """Return (path, call) of every call in the packages that says something."""
+    return [
+        (path, node)
+        for path in sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS
+    ]
+
+
 def of_code():
     """Yield (where, message) of every call in the packages."""
-    for path in sorted(p for name in PACKAGES for p in (ROOT / name).rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                arguments = [a.value if isinstance(a, ast.Constant) else a for a in node.args]
-                where = f"{path.relative_to(ROOT)}:{node.lineno}"
-                found = _of_call(node.func.id, arguments, where)
-                if found is not None:
-                    yield found
+    for path, node in calls():
+        arguments = [a.value if isinstance(a, ast.Constant) else a for a in node.args]
+        found = _of_call(node.func.id, arguments, f"{path.relative_to(ROOT)}:{node.lineno}")
+        if found is not None:
+            yield found
 
 
 def environment():
@@ -64,6 +71,7 @@ def of_catalogue():
         yield f"catalogue.yaml: {kpi.key}", kpi.words
 
 
+@cache
 def messages():
     """Return every message and the first place where it is written."""
     found = {}
@@ -72,6 +80,7 @@ def messages():
     return found
 
 
+@cache
 def catalogue(code="zh"):
     """Return message to text of a language's catalogue; of a plural the text of all its forms."""
     with (ROOT / "console" / "locale" / f"{code}.po").open("rb") as file:
@@ -89,7 +98,6 @@ def places(text):
 
 def bare_text():
     """Yield (where, text) of words in templates that no call translates."""
-    assert jinja2.ext
     for path in sorted(p for each in TEMPLATES for p in each.rglob("*.html")):
         source = path.read_text(encoding="utf-8")
         tree = environment().parse(source)

@@ -176,7 +176,10 @@ class Connection(HttpToolsProtocol):
                 cycle.message_event.set()
 
     def _idle(self) -> bool:
-        return self._refusal is not None and self._refusal[0] == _SLOW and not self._around
+        if self._refusal is None or self._refusal[0] != _SLOW:
+            return False
+        answered = self.cycle is not None and self.cycle.response_complete
+        return not self._around or (answered and not self._heading)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answering = cycle

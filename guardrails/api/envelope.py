@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from guardrails.admission import Admission
 from guardrails.audit import Call
 from guardrails.logs import request_id
-from metrics.access import AccessError, Role
+from metrics.access import AccessError, Role, foreign
 from metrics.api import error_body
 from metrics.asgi import BodyTooLargeError
 
@@ -101,13 +101,26 @@ class Envelope:
     def _look(self, scope: Scope, headers: Headers) -> None:
         """Let only callers with a key send a body: the framework reads it before it asks who.
 
+        A local service without keys is asked by its own names alone. A page of another site may
+        let its own name stand for this machine, and then its browser takes us for that site.
+
         Raises:
-            AccessError: A caller from elsewhere has none.
+            AccessError: A caller from elsewhere has no key, or asks by another name.
         """
-        if self._local or not _changes(scope):
-            return
         keys = self._admission().ring.keys
-        keys.require(Role.INGEST, headers.get("authorization"), headers.get("x-api-key"))
+        if self._local:
+            host = headers.get("host")
+            if not keys.protected and foreign(f"http://{host}" if host else None):
+                raise AccessError(
+                    403,
+                    "forbidden",
+                    "a service without keys answers to the names of its own machine alone",
+                    "ask 127.0.0.1 or localhost, or make keys: `turnback keys create`",
+                )
+            return
+        if _changes(scope):
+            authorization, key = headers.get("authorization"), headers.get("x-api-key")
+            keys.require(Role.INGEST, authorization, key)
 
     async def _keep(self, scope: Scope, headers: Headers, request: str, status: int) -> None:
         name = self._admission().key_name(headers.get("authorization"), headers.get("x-api-key"))
