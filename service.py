@@ -17,7 +17,6 @@ import experiments.api as ofrep
 import experiments.growthbook_api as growthbook
 import guardrails.api as admin
 import metrics.api as events
-from experiments import growthbook_described, ofrep_described
 from experiments.changes import ChangeFeed
 from experiments.exposures import ExposureBuffer, screen_exposure
 from experiments.streaming import Streams
@@ -36,14 +35,9 @@ from guardrails.keys import Made
 from guardrails.served import ServedConfig
 from guardrails.service_settings import DEMO_START, Settings, SettingsError
 from guardrails.specs_view import SpecsView
-from guardrails.telemetry import (
-    Intake,
-    StateCollector,
-    exposition,
-)
+from guardrails.telemetry import Intake, StateCollector, exposition
 from guardrails.telemetry_doors import DoorCollector
 from metrics.catalogue import Catalogue
-from metrics.events_described import DESCRIBED as EVENTS_DESCRIBED
 from metrics.ingest import Ingest, settle
 from metrics.intake import EventCounts
 from metrics.intake import Intake as EventIntake
@@ -51,7 +45,7 @@ from metrics.kpis_api import kpis_router
 from metrics.quarantine_api import quarantine_router
 from metrics.store import MetricStore
 from metrics.store_api import store_router
-from metrics.stores import open_store
+from metrics.stores import Units, Wanted, open_store
 
 __all__ = [
     "DEMO_START",
@@ -160,7 +154,8 @@ def build(settings: Settings) -> Services:
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     clock = SteppedClock(settings.demo_start) if settings.demo else SystemClock()
     with ExitStack() as undo:  # what was begun is ended, or its threads keep the files open
-        store = open_store(settings.data / STORE)
+        fresh = Units.PLAIN if settings.demo else Units.KEYED_HASH
+        store = open_store(settings.data / STORE, units=Wanted(settings.store_units, fresh))
         undo.callback(store.close)
         services = _built(settings, clock, store, catalogue, undo)
         undo.pop_all()
@@ -177,6 +172,7 @@ def _built(
         now=clock.now,
         capacity=settings.exposure_buffer,
         interval=settings.exposure_flush_ms / 1000,
+        stored_as=store.stored_as,
     )
 
     def flush() -> None:
@@ -224,9 +220,8 @@ def _fill(exposures: ExposureBuffer, served: ServedConfig, store: MetricStore) -
 
 def _measure(services: Services) -> None:
     services.registry.register(services.guarding.measured)
-    services.registry.register(
-        DoorCollector(lambda: services.engine.inbox.counts, lambda: services.streams)
-    )
+    doors = DoorCollector(lambda: services.engine.inbox.counts, lambda: services.streams)
+    services.registry.register(doors)
     services.registry.register(
         StateCollector(
             experiments=services.engine.experiments,
@@ -244,8 +239,7 @@ def _measure(services: Services) -> None:
 
 
 def _hot_routes(services: Services, feed: ChangeFeed) -> list[BaseRoute]:
-    settings = services.settings
-    ring = services.admission.ring
+    settings, ring = services.settings, services.admission.ring
     door = events.Door(ring, settings.max_body_bytes, settings.max_batch_events)
     serving, wall = services.engine.serving, SystemClock()
     track = growthbook.TrackEndpoint(services.events, door, serving, settings.default_unit)
@@ -302,6 +296,7 @@ def create_app(
     app = FastAPI(
         title="Turnback",
         version=build_version(),
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
@@ -309,27 +304,23 @@ def create_app(
     )
     _admin_routes(app, settings)
     admin.install_errors(app)
-    _wrap(app)
-    # the hot routes are no routes of FastAPI's: their description is our own
-    hot = {**ofrep_described.DESCRIBED, **growthbook_described.DESCRIBED, **EVENTS_DESCRIBED}
-    schemes = {"token": ofrep_described.TOKEN, "client_key": growthbook_described.CLIENT_KEY}
-    admin.describe(app, hot, schemes, None if services is None else services.catalogue)
+    app.add_middleware(
+        admin.Envelope,
+        admission=lambda: _running(app).admission,
+        now=lambda: _running(app).clock.now(),  # noqa: PLW0108 - there later
+        local=settings.local,
+    )
+    admin.describe(app, None if services is None else services.catalogue)
     return app
 
 
-def _wrap(app: FastAPI) -> None:
-    def running() -> Services:
-        return cast("Services", app.state.services)
-
-    def now() -> datetime:
-        return running().clock.now()
-
-    app.add_middleware(admin.Envelope, admission=lambda: running().admission, now=now)
+def _running(app: FastAPI) -> Services:
+    return cast("Services", app.state.services)
 
 
 def _admin_routes(app: FastAPI, settings: Settings) -> None:
     def running() -> Services:
-        return cast("Services", app.state.services)
+        return _running(app)
 
     def note_valid(valid: bool) -> None:  # noqa: FBT001 - a callback of one fact
         running().applied_valid = valid
@@ -364,14 +355,15 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
     for router in routers:
         app.include_router(router, dependencies=[Depends(guard)])
 
-    def may_read(request: Request) -> None:
-        running().guard.may_read(request)
-
-    app.include_router(admin.validation_router(engine), dependencies=[Depends(may_read)])
+    for router in (admin.validation_router(engine), admin.document_router()):
+        app.include_router(router, dependencies=[Depends(_may_read)])
     app.include_router(admin.channels_router(engine, lambda: running().guard))
     app.include_router(admin.alerts_router(engine, lambda: running().guard, settings))
-    health = admin.health_router(engine, lambda: running().store, settings.instance)
-    app.include_router(health)
+    app.include_router(admin.health_router(engine, lambda: running().store, settings.instance))
+
+
+def _may_read(request: Request) -> None:
+    _running(request.app).guard.may_read(request)
 
 
 def server(
@@ -381,7 +373,13 @@ def server(
 
     A stopping server finishes the requests it has, for at most ten seconds.
     """
-    return admin.QuietServer(app, settings.host, settings.port, ready=ready)
+    limits = admin.Limits(
+        connections=admin.room_for(settings.max_connections),
+        header_bytes=settings.max_header_bytes,
+        header_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds,
+    )
+    return admin.QuietServer(app, settings.host, settings.port, limits=limits, ready=ready)
 
 
 def serve(

@@ -51,7 +51,7 @@ def fresh_folder(path: Path) -> None:
             hint="give another folder with --data; the demo replaces only its own",
             code="not_a_demo",
         )
-    path.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
     marker.write_text("", encoding="ascii")
 
 

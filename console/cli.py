@@ -13,8 +13,10 @@ import typer
 from console import (
     channels,
     copies,
+    diagnosing,
     eventing,
     keying,
+    reporting,
     running,
     scenarios,
     simulating,
@@ -369,6 +371,8 @@ running.add_to(app)
 eventing.add_to(app)
 storing.add_to(app)
 channels.add_to(app)
+diagnosing.add_to(app)
+reporting.add_to(app)
 
 
 @importers.command(

@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from console.output import CommandError
 from console.store_errors import store_told
 from guardrails.engine import Engine
 from guardrails.files import CONTROL, STORE
+from metrics.catalogue import Catalogue, load_catalogue
 from metrics.store import Frame, MetricStore
 from metrics.stores import open_store
 
@@ -24,11 +25,13 @@ class Files:
         store: The metric store, opened.
         frames: Of the experiments that run; none where there are no experiments.
         engine: What is known of experiments, ``None`` where there is no control plane.
+        catalogue: KPIs that files may name.
     """
 
     store: MetricStore
     frames: Sequence[Frame]
     engine: Engine | None = None
+    catalogue: Catalogue = field(default_factory=load_catalogue)
 
     @staticmethod
     def now() -> datetime:
@@ -60,6 +63,8 @@ def opened(data: Path) -> Generator[Files]:
         here: dict[str, Any] = {"data": data, "host": "127.0.0.1", "specs": None}
         services = service.build(service.Settings(**here))
         try:
-            yield Files(services.store, services.engine.frames(), services.engine)
+            yield Files(
+                services.store, services.engine.frames(), services.engine, services.catalogue
+            )
         finally:
             services.close()

@@ -115,6 +115,7 @@ def roll_back(
         evidence=None,
         evaluation=None,
         channels=loaded.channels,
+        public_url=settings.public_url,
     )
     update_experiment(session, record)
     return done

@@ -58,7 +58,7 @@ class Posted(msgspec.Struct, frozen=True):
     labels: dict[str, str]
     startsAt: Annotated[datetime, msgspec.Meta(tz=True)]  # noqa: N815 - the sender's names
     fingerprint: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
-    endsAt: Annotated[datetime, msgspec.Meta(tz=True)] | None = None  # noqa: N815
+    endsAt: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType = msgspec.UNSET  # noqa: N815
     annotations: dict[str, str] = {}
 
 
@@ -67,7 +67,7 @@ class Notification(msgspec.Struct, frozen=True):
 
     version: Literal["4"]
     alerts: Annotated[list[Posted], msgspec.Meta(max_length=MOST_ALERTS)]
-    truncatedAlerts: int = 0  # noqa: N815
+    truncatedAlerts: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0  # noqa: N815
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ def _keep(session: Session, key: str, alert: ToldAlert, posted: Posted) -> Resul
     """Keep an alert that counts; return what became of it, or why it cannot be kept."""
     if posted.status == "resolved":
         ended = replace(alert, ended_at=alert.received_at)
-        until = posted.endsAt or alert.received_at
+        until = alert.received_at if posted.endsAt is msgspec.UNSET else posted.endsAt
         news = keep_resolved(session, key, ended, ends_at=until)
         return Result.RESOLVED if news else Result.REPEATED
     if firing(session, key) >= MOST_FIRING:

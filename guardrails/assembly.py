@@ -160,6 +160,7 @@ def assemble(
             holdout=settings.holdout,
             queries=settings.queries,
             prometheus=prometheus,
+            public_url=settings.public_url,
         ),
         catalogue=catalogue,
         hooks=(measured, gaps),

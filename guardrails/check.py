@@ -75,7 +75,14 @@ def check(
         with control.transaction() as session:
             reached(Point.BEGUN)
             transitions = store_check(session, settings, sight, tick=tick, result=result, now=now)
-            store_verified(session, record, verified, channels=loaded.channels, at=now)
+            store_verified(
+                session,
+                record,
+                verified,
+                channels=loaded.channels,
+                at=now,
+                public_url=settings.public_url,
+            )
             reached(Point.BEFORE_COMMIT)
     except (IntegrityError, ChangedMeanwhileError) as error:
         if isinstance(error, IntegrityError) and not _recorded(control, record.key, tick.at):

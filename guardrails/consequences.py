@@ -56,6 +56,7 @@ def act(
             channels=channels,
             guardrail=finding.guardrail,
             facts=facts_of(sight.loaded, finding),
+            public_url=settings.public_url,
         )
         for finding in decision.rollbacks
     ]

@@ -12,13 +12,16 @@ from experiments.repository import (
     load_transitions,
     newest_revisions,
 )
+from guardrails.audit_reading import Entry, Sort, entries
 from guardrails.clock import Clock
 from guardrails.evidence_rows import newest_of_runs
+from guardrails.health_reading import ExperimentSight, UntoldMessage, sights, untold_messages
+from guardrails.known import Known
 from guardrails.meanings import ListedKpi, listed
 from guardrails.past import past_explanation
 from guardrails.past_reading import past_of
 from guardrails.planning.measured import Measured, measured_of
-from guardrails.present import Known, experiment_view, revision_view, transition_view
+from guardrails.present import experiment_view, revision_view, transition_view
 from guardrails.present_explained import explanation
 from guardrails.replay import Replayed
 from guardrails.replaying import Replayer
@@ -190,6 +193,28 @@ class Reading:
         """Return how many checks of an experiment nobody ran: its blind time in ticks."""
         with self._control.reading() as session:
             return missed_checks(session, key)
+
+    def sights(self) -> tuple[ExperimentSight, ...]:
+        """Return how well every experiment was seen: checks missed and failed, blind time."""
+        with self._control.reading() as session:
+            return sights(session, self._shelf, now=self._clock.now())
+
+    def untold(self, *, most: int = 50) -> tuple[UntoldMessage, ...]:
+        """Return messages that wait or were given up, also of experiments that are over."""
+        with self._control.reading() as session:
+            return untold_messages(session, most=most)
+
+    def audit(
+        self,
+        *,
+        most: int,
+        before: datetime | None = None,
+        sort: Sort | None = None,
+        actor: str = "",
+    ) -> tuple[Entry, ...]:
+        """Return who did what, newest first (``guardrails.audit_reading``)."""
+        with self._control.reading() as session:
+            return entries(session, most=most, before=before, sort=sort, actor=actor)
 
     def suspension(self) -> SuspensionView:
         """Return whether the engine acts on nothing, since when and why."""

@@ -24,6 +24,7 @@ from guardrails.spec_file import SpecFile, load_spec
 from guardrails.watches import Watch, plan_watches
 from metrics.caps import beside
 from metrics.catalogue import Catalogue, KpiDefinition
+from metrics.catalogue_words import title_of
 from metrics.store import Frame
 
 
@@ -109,9 +110,9 @@ class Loaded:
         return 2 * shortest + self.spec.experiment.lag
 
     def title(self, kpi: str | None) -> str:
-        """Return a KPI's title, its key where it is not known."""
+        """Return a KPI's title in the language of the context, its key where it is not known."""
         definition = self.kpis.get(kpi) if kpi is not None else None
-        return definition.title if definition is not None else (kpi or "")
+        return title_of(definition) if definition is not None else (kpi or "")
 
     def comparison(
         self, guardrail: str, treatment: str

@@ -1,63 +1,37 @@
 """From records and findings to what people are shown. Pure: values in, view objects out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from experiments.layers import BUCKETS, width
-from experiments.lifecycle import CHECKED, OVER, State, possible
+from experiments.lifecycle import State, possible
 from experiments.repository import (
     ExperimentRecord,
     RevisionRecord,
     TransitionRecord,
     TreatmentRecord,
 )
-from guardrails.advice import Recommended
-from guardrails.decide import frozen_words, unproven
+from guardrails.decide import frozen_words
 from guardrails.denominators import shifts
+from guardrails.known import Known
 from guardrails.loaded import Loaded
-from guardrails.outcome import Finding, Outcome
+from guardrails.outcome import Finding
 from guardrails.present_guardrails import guardrail_views
-from guardrails.present_run import advice_of, layer_view, ramp_views, waiting_words, wanted
-from guardrails.repository import Monitor
-from guardrails.rules import WATCH_RULES
-from guardrails.rules.failures import Open
+from guardrails.present_needs import needs
+from guardrails.present_run import advice_of, layer_view, ramp_views, waiting_words
 from guardrails.standing import paused_since, pointless, standing_of, winner_of
 from guardrails.views import (
     ExperimentView,
-    GuardrailView,
     KpiView,
     RevisionView,
     RollbackView,
     TransitionView,
     VariantView,
 )
-from guardrails.words import again_words, goal_words, instant
-
-ASKED_FOR = timedelta(days=7)
-"""How long people are asked whether a run that proved nothing is tried for longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """Everything the control plane knows of one experiment."""
-
-    record: ExperimentRecord
-    loaded: Loaded
-    treatments: Mapping[str, TreatmentRecord]
-    monitors: Sequence[Monitor]
-    findings: Sequence[tuple[datetime, int, Finding]]
-    transitions: Sequence[TransitionRecord]
-    snapshot: tuple[datetime, Mapping[str, Any]] | None
-    suspended: str | None
-    trouble: str | None
-    now: datetime
-    meanings: Sequence[str] = ()
-    notices: Sequence[str] = ()
-    kept: Mapping[tuple[str, str, int], int] = field(
-        default_factory=dict[tuple[str, str, int], int]
-    )
+from guardrails.words import goal_words
+from metrics.catalogue_words import title_of
 
 
 def experiment_view(known: Known) -> ExperimentView:
@@ -79,6 +53,7 @@ def experiment_view(known: Known) -> ExperimentView:
         suspended=known.suspended is not None,
         now=known.now,
     )
+    needed = needs(known, guardrails, shifted, standing, _newest(known))
     return ExperimentView(
         key=record.key,
         title=spec.title,
@@ -108,13 +83,8 @@ def experiment_view(known: Known) -> ExperimentView:
         transitions=tuple(transition_view(t) for t in known.transitions),
         rollbacks=_rollbacks(known.treatments),
         denominators=shifted,
-        attention=(
-            *_attention(known),
-            *(s.words for s in shifted),
-            *_watched(known, guardrails),
-            *_open_words(known),
-            *wanted(record, known.loaded, standing, known.now),
-        ),
+        attention=tuple(need.words for need in needed),
+        needs=needed,
         starts_at=record.starts_at,
         layer=layer_view(record, known.loaded),
         holdout=record.holdout,
@@ -280,7 +250,7 @@ def _kpis(known: Known, body: Mapping[str, Any]) -> tuple[KpiView, ...]:
         views.append(
             KpiView(
                 kpi=row["kpi"],
-                title=definition.title,
+                title=title_of(definition),
                 better=definition.better.value,
                 variant=row["variant"],
                 window=timedelta(seconds=row["window"]),
@@ -312,67 +282,3 @@ def _rollbacks(treatments: Mapping[str, TreatmentRecord]) -> tuple[RollbackView,
         for t in treatments.values()
         if t.rolled_back_at is not None and t.verify_after is not None
     )
-
-
-def _watched(known: Known, guardrails: Sequence[GuardrailView]) -> tuple[str, ...]:
-    """Return what is not as it should be about the data of the treatments that are live."""
-    live = {v for v, t in known.treatments.items() if t.state == "live"}
-    if State(known.record.state) in OVER:
-        return ()
-    return tuple(
-        f"{g.guardrail} of {g.treatment}: {g.words.rstrip('.')}"
-        for g in guardrails
-        if g.rule in WATCH_RULES and g.outcome is Outcome.BREACH and g.treatment in live
-    )
-
-
-def _open_words(known: Known) -> list[str]:
-    """Return that a run ended and proved nothing, while somebody may still want to go on."""
-    record, rules = known.record, known.loaded.rules
-    if record.state != State.FINISHED or known.now - record.observe_until > ASKED_FOR:
-        return []
-    advice = advice_of(record, known.transitions) or {}
-    if advice.get("recommended") == Recommended.SHIP:
-        return []
-    found = [
-        f.guardrail
-        for f in unproven(_newest(known), rules)
-        if rules[f.guardrail].policies.on_inconclusive is Open.KEEP_CONTROL
-    ]
-    if not found:
-        return []
-    names = ", ".join(dict.fromkeys(found))
-    return [f"it ended and nothing is proven by {names}. {again_words(record.seed)}".rstrip(".")]
-
-
-def _clock_words(known: Known) -> list[str]:
-    """Return that the clock went back: every check until then was made already."""
-    record, every = known.record, known.loaded.spec.experiment.check_every
-    last = record.last_tick_at
-    if last is None or State(record.state) not in CHECKED or last <= known.now + every:
-        return []
-    went_back = f"the clock says {instant(known.now)}, before the newest check ({instant(last)})"
-    return [f"{went_back}: nothing is due until it has caught up"]
-
-
-def _attention(known: Known) -> tuple[str, ...]:
-    words: list[str] = []
-    if known.suspended is not None:
-        words.append(known.suspended)
-    if known.trouble is not None:
-        words.append(known.trouble)
-    words += _clock_words(known)
-    if State(known.record.state) not in OVER:
-        words += [*known.notices, *known.meanings]
-    words += [
-        f"{t.variant} was turned back but is still being shown"
-        for t in known.treatments.values()
-        if t.effective is False
-    ]
-    live = {(t.variant, t.attempt) for t in known.treatments.values() if t.state == "live"}
-    words += [
-        f"{m.guardrail} of {m.treatment} is blind since {instant(m.blind_since)}"
-        for m in known.monitors
-        if m.blind_since is not None and (m.treatment, m.attempt) in live
-    ]
-    return tuple(words)

@@ -8,9 +8,9 @@ from typing import Any
 from experiments.lifecycle import State
 from experiments.repository import TransitionRecord
 from experiments.spec import Mode
+from guardrails.known import Known
 from guardrails.outcome import Outcome
 from guardrails.past import notes_words
-from guardrails.present import Known
 from guardrails.rules import WATCH_RULES, Action, Alert, PromQL
 from guardrails.standing import winner_of
 from guardrails.views import ExperimentView, Explanation, GuardrailView, RollbackView

@@ -17,6 +17,7 @@ from guardrails.views import GuardrailView
 from guardrails.watches import Watch
 from guardrails.words import Judged, limit_words, main_window, outcome_words
 from guardrails.words_watches import watch_title
+from metrics.wording import gettext as _
 
 HISTORY = 500
 """Stored findings shown in one chart."""
@@ -94,7 +95,9 @@ def _view(
         level=level,
         outcome=finding.outcome if finding is not None else None,
         code=finding.code if finding is not None else None,
-        words=outcome_words(finding, judged, title) if finding is not None else "not checked yet",
+        words=outcome_words(finding, judged, title)
+        if finding is not None
+        else _("not checked yet"),
         evidence=finding.evidence if finding is not None else 0.0,
         checked_at=monitor.checked_at if monitor is not None else None,
         windows=finding.windows if finding is not None else (),

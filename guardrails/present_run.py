@@ -13,6 +13,7 @@ from guardrails.outcome import Finding
 from guardrails.schedule import too_late
 from guardrails.views import LayerView, RampStepView
 from guardrails.words import command, instant
+from metrics.wording import gettext as _
 
 
 def layer_view(record: ExperimentRecord, loaded: Loaded) -> LayerView | None:
@@ -71,31 +72,43 @@ def waiting_words(
 ) -> str:
     """Return what a run waits for, empty when it is over."""
     match State(record.state):
-        case State.DRAFT if record.starts_at is None:
-            return f"waits until a person starts it: {command('start', record.key)}"
         case State.DRAFT:
-            planned = record.starts_at or record.started_at
-            return f"{'starts' if now < planned else 'was to start'} at {instant(planned)}"
+            return _draft_words(record, now)
         case State.PAUSED:
-            return f"paused; {command('resume', record.key)} goes on"
+            return _("paused; {command} goes on", command=command("resume", record.key))
         case State.OBSERVING:
-            return f"watches the last units until {instant(record.observe_until)}"
+            return _("watches the last units until {at}", at=instant(record.observe_until))
         case State.RUNNING:
             return _running_words(record, standing, findings, now)
         case _:
             return ""
 
 
+def _draft_words(record: ExperimentRecord, now: datetime) -> str:
+    planned = record.starts_at
+    if planned is None:
+        ask = command("start", record.key)
+        return _("waits until a person starts it: {command}", command=ask)
+    if now < planned:
+        return _("starts at {at}", at=instant(planned))
+    return _("was to start at {at}", at=instant(planned))
+
+
 def _running_words(
     record: ExperimentRecord, standing: Standing, findings: Sequence[Finding], now: datetime
 ) -> str:
     if not standing.live:
-        again, end = command("resume", f"{record.key} VARIANT"), command("stop", record.key)
-        return f"every treatment is turned back; {again} serves one again, {end} ends it"
+        return _(
+            "every treatment is turned back; {again} serves one again, {end} ends it",
+            again=command("resume", f"{record.key} VARIANT"),
+            end=command("stop", record.key),
+        )
     if record.step + 1 >= len(standing.steps):
-        return f"runs at its last step until {instant(record.ends_at)}"
+        return _("runs at its last step until {at}", at=instant(record.ends_at))
     hold = waiting(findings, standing, now=now)
-    return hold.words if hold is not None else "the next step of the ramp follows at the next check"
+    if hold is not None:
+        return hold.words
+    return _("the next step of the ramp follows at the next check")
 
 
 def wanted(
@@ -110,16 +123,18 @@ def wanted(
     step = standing.steps[record.step]
     if not step.approval or record.approved == record.step:
         return ()
-    early = "" if now >= record.step_since + step.hold else " (also ahead of time)"
-    ask = f"{command('approve', record.key)}{early}"
-    return (f"step {record.step + 1} of the ramp wants approval: {ask}",)
+    ask = {"step": record.step + 1, "command": command("approve", record.key)}
+    if now >= record.step_since + step.hold:
+        return (_("step {step} of the ramp wants approval: {command}", **ask),)
+    return (_("step {step} of the ramp wants approval: {command} (also ahead of time)", **ask),)
 
 
 def _wanted_of_draft(record: ExperimentRecord, loaded: Loaded, now: datetime) -> tuple[str, ...]:
     if too_late(loaded.spec.experiment, now):
-        return ("its end passed before it started: apply the file with new dates",)
+        return (_("its end passed before it started: apply the file with new dates"),)
     if record.starts_at is None:
-        return (f"it waits until a person starts it: {command('start', record.key)}",)
+        ask = command("start", record.key)
+        return (_("it waits until a person starts it: {command}", command=ask),)
     return ()
 
 

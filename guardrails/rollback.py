@@ -14,6 +14,7 @@ from experiments.repository import (
     insert_transition,
 )
 from guardrails.failpoints import Point, reached
+from guardrails.links import rollback_link
 from guardrails.repository import enqueue
 from guardrails.tidings import after_rollback
 
@@ -37,6 +38,7 @@ def record_rollback(
     channels: Sequence[str],
     guardrail: str | None = None,
     facts: Mapping[str, str] | None = None,
+    public_url: str = "",
 ) -> TransitionRecord:
     """Close the latch of a live treatment inside the caller's transaction.
 
@@ -76,6 +78,7 @@ def record_rollback(
         channels=channels,
         guardrail=guardrail,
         facts=dict(facts or {}) | after_rollback(record.key, treatment.variant),
+        link=rollback_link(public_url, record.key, transition.id),
     )
     reached(Point.MESSAGE)
     return transition
@@ -95,6 +98,7 @@ def message(
     channels: Sequence[str],
     guardrail: str | None = None,
     facts: Mapping[str, str] | None = None,
+    link: str = "",
 ) -> None:
     """Put a message into the outbox inside the caller's transaction."""
     body = {
@@ -108,5 +112,6 @@ def message(
         "evidence": evidence,
         "guardrail": guardrail,
         "facts": dict(facts or {}),
+        "link": link,
     }
     enqueue(session, key=key, channels=channels, experiment=experiment, at=at, body=body)

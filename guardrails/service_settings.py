@@ -15,10 +15,12 @@ from guardrails.channels.config import ChannelConfig
 from guardrails.channels.registry import of_webhooks, read_channels
 from guardrails.failpoints import fuse
 from guardrails.keys import Made
+from guardrails.links import pages_at
 from guardrails.logs import Format
 from metrics.access import LOOPBACK, Keys, Role
 from metrics.catalogue import FieldType
 from metrics.events import EventLimits
+from metrics.stores import Units
 
 DEMO_START = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -104,6 +106,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(8_000_000, gt=0, description="Largest body of events, unpacked.")
     max_batch_events: int = Field(10_000, gt=0, description="Most events of one request.")
     max_context_bytes: int = Field(65_536, gt=0, description="Largest evaluation context.")
+    max_connections: int = Field(10_000, gt=0, description="Connections open at a time.")
+    max_header_bytes: int = Field(65_536, gt=0, description="Most of a request's headers.")
+    header_seconds: float = Field(10, gt=0, description="Time for a request's headers to arrive.")
+    body_seconds: float = Field(60, gt=0, description="Time for a request's body to arrive.")
     max_event_fields: int = Field(64, gt=0, description="Most fields, or unit types, of an event.")
     max_text_chars: int = Field(4096, gt=0, description="Longest text field of an event.")
     clock_skew_seconds: float = Field(300, ge=0, description="How far ahead events may be dated.")
@@ -111,6 +117,9 @@ class Settings(BaseSettings):
         timedelta(days=400), description="Older events are refused, and removed once a day."
     )
     default_unit: str = Field("order_id", description="Unit type meant by an event's unit.")
+    store_units: Units | None = Field(
+        None, description="Unit ids as they are (plain), or as keyed-hash: so in a new folder."
+    )
     queue_events: int = Field(200_000, gt=0, description="Events that may wait to be written.")
     exposure_flush_ms: int = Field(200, gt=0, description="Time between writes of exposures.")
     exposure_buffer: int = Field(100_000, gt=0, description="First exposures that may wait.")
@@ -140,6 +149,9 @@ class Settings(BaseSettings):
     )
     prometheus_url: Annotated[SecretStr, AfterValidator(_address)] | None = Field(
         None, description="Prometheus that answers those queries."
+    )
+    public_url: Annotated[str, AfterValidator(pages_at)] = Field(
+        "", description="Where people reach the pages: messages of rollbacks link there."
     )
     instance: str = Field("", max_length=64, description="Told by /readyz, to know it again.")
     demo: bool = Field(False, description="A clock that stands still until it is moved.")

@@ -45,6 +45,7 @@ class EngineSettings:
             treatment's name.
         prometheus: Answers them, ``None`` where no Prometheus is set up.
         version: Of Turnback; kept with evidence.
+        public_url: Where people reach the pages, for links in messages; empty for no links.
         accounts: Whether what checks decided from is kept, so that they can be computed again.
     """
 
@@ -58,6 +59,7 @@ class EngineSettings:
     queries: Mapping[str, str] = field(default_factory=dict[str, str])
     prometheus: QuerySource | None = None
     version: str = field(default_factory=build_version)
+    public_url: str = ""
     accounts: bool = True
 
 

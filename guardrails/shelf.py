@@ -18,10 +18,10 @@ from experiments.repository import (
     load_treatments,
 )
 from guardrails.evidence_rows import newest_findings
+from guardrails.known import Known
 from guardrails.loaded import Loaded, load
 from guardrails.meanings import Meanings, kept_meanings, moved, named
 from guardrails.monitors import load_monitors
-from guardrails.present import Known
 from guardrails.repository import load_findings, load_snapshot
 from guardrails.served import Standing
 from guardrails.suspension import suspended_words

@@ -18,6 +18,7 @@ from guardrails.models import SuspensionRow
 from guardrails.repository import message_exists
 from guardrails.rollback import message
 from guardrails.words import instant
+from metrics.wording import gettext as _
 
 SETTING: Final = "TURNBACK_SUSPEND"
 """The setting, and who acted where it did."""
@@ -74,12 +75,19 @@ def suspended_words(session: Session, *, by_setting: bool) -> str | None:
     if not is_suspended(session, by_setting=by_setting):
         return None
     last = newest(session)
-    said = "the engine is suspended"
+    said = _("the engine is suspended")
     if last is not None and last.suspended:
-        reason = last.reason.rstrip(".")
-        said += f" since {instant(last.at)} by {last.actor} ({reason})"
-    end = f"a start without {SETTING}" if by_setting else "`turnback suspend --off`"
-    return f"{said}: it watches and acts on nothing; {end} ends it"
+        said = _(
+            "the engine is suspended since {at} by {actor} ({reason})",
+            at=instant(last.at),
+            actor=last.actor,
+            reason=last.reason.rstrip("."),
+        )
+    end = _("a start without {setting}", setting=SETTING) if by_setting else _OFF
+    return _("{suspended}: it watches and acts on nothing; {end} ends it", suspended=said, end=end)
+
+
+_OFF: Final = "`turnback suspend --off`"
 
 
 def view_of(session: Session, *, by_setting: bool) -> SuspensionView:

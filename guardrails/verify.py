@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlmodel import Session
+from sqlmodel import Session, select
 
+from experiments.models import TransitionRow
 from experiments.repository import ExperimentRecord, TreatmentRecord, save_verification
 from guardrails.decide import verify_rollback
 from guardrails.failpoints import Point, reached
+from guardrails.links import rollback_link
 from guardrails.rollback import latch_key, message
 from metrics.store import MetricStore
 
@@ -74,6 +76,7 @@ def store_verified(
     *,
     channels: Sequence[str],
     at: datetime,
+    public_url: str = "",
 ) -> None:
     """Record what was found, and tell once when an arm is still being shown."""
     for item in verified:
@@ -102,4 +105,11 @@ def store_verified(
                 evidence=None,
                 channels=channels,
                 facts={"next": f"turnback status {record.key}"},
+                link=_link(session, public_url, record.key, latch_key(record.key, treatment)),
             )
+
+
+def _link(session: Session, public_url: str, key: str, latch: str) -> str:
+    """Return where the page of the rollback is that a latch belongs to."""
+    number = session.exec(select(TransitionRow.id).where(TransitionRow.latch == latch)).first()
+    return "" if number is None else rollback_link(public_url, key, number)

@@ -6,6 +6,7 @@ The API, the dashboard, ``status`` and ``explain`` all render these and nothing 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from guardrails.outcome import Code, Outcome, WindowFinding
@@ -130,6 +131,29 @@ class RollbackView:
     rate_after: float | None
 
 
+class NeedKind(StrEnum):
+    """Why a person is asked to look."""
+
+    SUSPENDED = "suspended"  # the engine acts on nothing
+    TROUBLE = "trouble"  # its checks fail or are not due
+    SERVICE = "service"  # about the whole service, the same for every experiment
+    MEANING = "meaning"  # a KPI means something else in the catalogue by now
+    INEFFECTIVE = "ineffective"  # turned back and still being shown
+    BLIND = "blind"  # a guardrail sees nothing
+    DATA = "data"  # split, freshness or denominators are not as they should be
+    ENDED = "ended"  # over, and nothing was proven
+    APPROVAL = "approval"  # a step of the ramp waits for a person
+    DRAFT = "draft"  # it waits to be started
+
+
+@dataclass(frozen=True, slots=True)
+class NeedView:
+    """One thing a person should look at or is asked to do."""
+
+    kind: NeedKind
+    words: str
+
+
 @dataclass(frozen=True, slots=True)
 class LayerView:
     """A layer an experiment lives in: ``share`` is asked for, ``owned`` what it was given.
@@ -176,7 +200,8 @@ class ExperimentView:
     (``experiments.lifecycle.ACTIONS``); ``frozen`` says until when and why the ramp stands still
     now, ``None`` when it does not. ``advice`` is what is recommended once it is over
     (``guardrails.advice``), with ``decision``, the id that a replay takes; ``None`` before.
-    ``shipped`` is the treatment that the audience gets since then (``auto_ship``).
+    ``shipped`` is the treatment that the audience gets since then (``auto_ship``). ``needs`` is
+    what a person should look at, by kind; ``attention`` is the same in words alone.
     """
 
     key: str
@@ -218,6 +243,7 @@ class ExperimentView:
     denominators: tuple[DenominatorView, ...] = ()
     advice: Mapping[str, Any] | None = None
     shipped: str | None = None
+    needs: tuple[NeedView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

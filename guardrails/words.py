@@ -1,7 +1,6 @@
 """Findings in words a product manager forwards. Pure text from numbers, nothing invented."""
 
 import math
-from collections.abc import Mapping
 from typing import Final
 
 from guardrails.judge_alert import AlertWatch
@@ -30,7 +29,10 @@ from guardrails.words_catastrophe import (
     catastrophe_promise,
     catastrophe_words,
 )
+from guardrails.words_query import coded, query_breach, query_promise, query_words
 from guardrails.words_watches import watch_promise, watch_words
+from metrics.wording import gettext as _
+from metrics.wording import marked
 
 __all__ = [
     "Judged",
@@ -84,25 +86,29 @@ def limit_words(comparison: Judged, title: str) -> str:
     if isinstance(comparison, Watch | AlertWatch):
         return watch_promise(comparison, title)
     if isinstance(comparison, QueryWatch):
-        return (
-            f"{comparison.query} may not stay {_side(comparison)} {value_words(comparison)} for "
-            f"{duration(comparison.hold)} (a query of Prometheus, outside the guarantee)"
-        )
+        return query_promise(comparison)
     if isinstance(comparison, LimitComparison):
-        return f"{title} may not be {_side(comparison)} {value_words(comparison)}"
+        told = {"title": title, "limit": value_words(comparison)}
+        if comparison.side == "rise":
+            return _("{title} may not be above {limit}", **told)
+        return _("{title} may not be below {limit}", **told)
     if isinstance(comparison, CatastropheComparison):
         return catastrophe_promise(comparison, title)
-    verb = "drop" if comparison.side == "drop" else "rise"
+    return _promise(comparison, title)
+
+
+def _promise(comparison: Comparison, title: str) -> str:
+    drops, told = comparison.side == "drop", {"title": title, "control": comparison.control}
     if comparison.margin == 0:
-        return f"{title} may not {verb} at all against {comparison.control}"
-    return (
-        f"{title} may not {verb} by more than {margin_words(comparison)} "
-        f"against {comparison.control}"
-    )
-
-
-def _side(comparison: LimitComparison | QueryWatch) -> str:
-    return "above" if comparison.side == "rise" else "below"
+        if drops:
+            return _("{title} may not drop at all against {control}", **told)
+        return _("{title} may not rise at all against {control}", **told)
+    margin = margin_words(comparison)
+    if drops:
+        return _(
+            "{title} may not drop by more than {margin} against {control}", margin=margin, **told
+        )
+    return _("{title} may not rise by more than {margin} against {control}", margin=margin, **told)
 
 
 def value_words(comparison: LimitComparison | QueryWatch, value: float | None = None) -> str:
@@ -123,106 +129,127 @@ def breach_words(finding: Finding, comparison: Judged, title: str) -> str:
     if isinstance(comparison, Watch | AlertWatch):
         return watch_words(finding, comparison, title)
     if isinstance(comparison, QueryWatch):
-        return _query_breach(finding, comparison)
+        return query_breach(finding, comparison)
     window = main_window(finding)
     if window is None:
-        return f"{title} breached its guardrail"
+        return _("{title} breached its guardrail", title=title)
     if isinstance(comparison, LimitComparison):
         return _limit_breach(finding.treatment, window, comparison, title)
     if isinstance(comparison, CatastropheComparison):
         return catastrophe_breach(finding.treatment, window, comparison, title)
+    return _regression_breach(finding.treatment, window, comparison, title)
+
+
+def _regression_breach(
+    treatment: str, window: WindowFinding, comparison: Comparison, title: str
+) -> str:
     proven = margin_words(comparison, part=comparison.prove_past)
-    beyond = "any harm" if comparison.prove_past * comparison.margin == 0 else f"more than {proven}"
-    whole = window.boundary > 0 and window.z >= window.boundary
-    where = "" if whole else "among the units that came later, "
-    span = "" if whole else " over the whole run"
-    return (
-        f"{title} of {finding.treatment} is {effect_words(window)} than "
-        f"{comparison.control}{span} "
-        f"({amount(window.control_value)} → {amount(window.treatment_value)}, "
-        f"{window.units[0]:,} and {window.units[1]:,} units whose window of "
-        f"{duration(window.window)} has closed). The file tolerates {margin_words(comparison)}; "
-        f"{where}harm of {beyond} is proven at look {window.look} "
-        f"({_proof(window)}), at a level of {percent(window.level, digits=3)} for this comparison."
+    none = comparison.prove_past * comparison.margin == 0
+    told: dict[str, object] = {
+        "title": title,
+        "treatment": treatment,
+        "effect": effect_words(window),
+        "control": comparison.control,
+        "before": amount(window.control_value),
+        "after": amount(window.treatment_value),
+        "units": f"{window.units[0]:,}",
+        "treated": f"{window.units[1]:,}",
+        "window": duration(window.window),
+        "margin": margin_words(comparison),
+        "harm": _("any harm") if none else _("more than {size}", size=proven),
+        "look": window.look,
+        "proof": _proof(window),
+        "level": percent(window.level, digits=3),
+    }
+    if window.boundary > 0 and window.z >= window.boundary:
+        return _(
+            "{title} of {treatment} is {effect} than {control} ({before} → {after}, {units} and "
+            "{treated} units whose window of {window} has closed). The file tolerates {margin}; "
+            "harm of {harm} is proven at look {look} ({proof}), at a level of {level} for this "
+            "comparison.",
+            **told,
+        )
+    return _(
+        "{title} of {treatment} is {effect} than {control} over the whole run ({before} → {after}, "
+        "{units} and {treated} units whose window of {window} has closed). The file tolerates "
+        "{margin}; among the units that came later, harm of {harm} is proven at look {look} "
+        "({proof}), at a level of {level} for this comparison.",
+        **told,
     )
 
 
 def _limit_breach(
     treatment: str, window: WindowFinding, comparison: LimitComparison, title: str
 ) -> str:
-    rises = comparison.side == "rise"
-    limit, value = value_words(comparison), value_words(comparison, window.treatment_value)
-    bound = value_words(comparison, window.bound)
-    said = "" if bound == "unknown" else f"it is {bound} or {'more' if rises else 'less'}; "
-    return (
-        f"{title} of {treatment} is {value} ({window.units[1]:,} units whose window of "
-        f"{duration(window.window)} has closed). The file tolerates at "
-        f"{'most' if rises else 'least'} {limit}; {'more' if rises else 'less'} than {limit} is "
-        f"proven ({said}evidence {odds(window.e_value)} to 1, needed "
-        f"{1 / window.level:,.0f} to 1), at a level of {percent(window.level, digits=3)} for this "
-        f"comparison. {comparison.control} is at "
-        f"{value_words(comparison, window.control_value)} ({window.units[0]:,} units), and is not "
-        "proven to be beyond it."
+    rises, bound = comparison.side == "rise", value_words(comparison, window.bound)
+    said = ""
+    if math.isfinite(window.bound):
+        more, less = (
+            _("it is {bound} or more; ", bound=bound),
+            _("it is {bound} or less; ", bound=bound),
+        )
+        said = more if rises else less
+    told: dict[str, object] = {
+        "title": title,
+        "treatment": treatment,
+        "value": value_words(comparison, window.treatment_value),
+        "treated": f"{window.units[1]:,}",
+        "window": duration(window.window),
+        "limit": value_words(comparison),
+        "bound": said,
+        "odds": odds(window.e_value),
+        "needed": f"{1 / window.level:,.0f}",
+        "level": percent(window.level, digits=3),
+        "control": comparison.control,
+        "beside": value_words(comparison, window.control_value),
+        "units": f"{window.units[0]:,}",
+    }
+    if rises:
+        return _(
+            "{title} of {treatment} is {value} ({treated} units whose window of {window} has "
+            "closed). The file tolerates at most {limit}; more than {limit} is proven "
+            "({bound}evidence {odds} to 1, needed {needed} to 1), at a level of {level} for this "
+            "comparison. {control} is at {beside} ({units} units), and is not proven to be beyond "
+            "it.",
+            **told,
+        )
+    return _(
+        "{title} of {treatment} is {value} ({treated} units whose window of {window} has closed). "
+        "The file tolerates at least {limit}; less than {limit} is proven ({bound}evidence {odds} "
+        "to 1, needed {needed} to 1), at a level of {level} for this comparison. {control} is at "
+        "{beside} ({units} units), and is not proven to be beyond it.",
+        **told,
     )
-
-
-def _query_breach(finding: Finding, watch: QueryWatch) -> str:
-    detail = finding.detail
-    whose = "" if watch.shared else f" of {finding.treatment}"
-    blames = " It asks about the whole service and blames no variant." if watch.shared else ""
-    return (
-        f"{watch.query}{whose} was {_side(watch)} {value_words(watch)} at all "
-        f"{detail.get('samples', 0)} evaluations over {duration(watch.hold)}, and is "
-        f"{value_words(watch, _number(detail, 'value'))} now. This is a query of Prometheus: "
-        f"nothing is proven, and it is no part of the guarantee.{blames}"
-    )
-
-
-def _number(detail: Mapping[str, object], name: str) -> float:
-    value = detail.get(name)
-    return float(value) if isinstance(value, (int, float)) else math.nan
 
 
 def _proof(window: WindowFinding) -> str:
     whole = window.z / window.boundary if window.boundary > 0 else math.nan
     if math.isfinite(whole) and whole >= 1:
-        return f"z {window.z:.2f} against a boundary of {window.boundary:.2f}"
+        return _(
+            "z {z} against a boundary of {boundary}",
+            z=f"{window.z:.2f}",
+            boundary=f"{window.boundary:.2f}",
+        )
     if math.isfinite(window.e_value):
-        return f"evidence {window.e_value:,.0f} to 1, needed {2 / window.level:,.0f} to 1"
-    return f"evidence {window.evidence:.2f} of 1"
+        return _(
+            "evidence {odds} to 1, needed {needed} to 1",
+            odds=f"{window.e_value:,.0f}",
+            needed=f"{2 / window.level:,.0f}",
+        )
+    return _("evidence {evidence} of 1", evidence=f"{window.evidence:.2f}")
 
 
-_CODE_WORDS: Final = {
-    Code.PROVEN_HARM: "harm is proven",
-    Code.PROVEN_SAFE: "proven to be inside the margin",
-    Code.WINDOW_OPEN: "no unit's window has closed yet",
-    Code.TOO_FEW: "not enough units yet for a decision",
-    Code.INSIDE_MARGIN: "the estimate is inside the margin, nothing is proven",
-    Code.UNDECIDED: "the estimate is beyond the margin, nothing is proven yet",
-    Code.CONTROL_NOT_POSITIVE: "control's value is not positive, so a relative margin says nothing",
-    Code.NO_VALUES: "units arrive, but none of one arm has a value: is its source broken?",
-    Code.EVENTS_STOPPED: "events no longer arrive: is their source broken?",
-    Code.QUERY_FAILED: "the store could not be read",
-    Code.CONTROL_BEYOND: "control is beyond the limit too, so the treatment is not the reason",
-    Code.LIKE_CONTROL: "beyond the limit, but not clearly worse than control, so the treatment may "
-    "not be the reason",
-    Code.BEYOND_LIMIT: "the query is beyond its limit",
-    Code.WITHIN_LIMIT: "the query is within its limit",
-    Code.NOT_SERVED_YET: "it has not been served for as long as the query must hold",
-    Code.NOT_HELD: "the query is beyond its limit, but not for the whole time",
-    Code.SOURCE_FAILED: "the query could not be judged",
-}
 _LIMIT_WORDS: Final = {
-    Code.PROVEN_SAFE: "proven to be within the limit",
-    Code.INSIDE_MARGIN: "the estimate is within the limit, nothing is proven",
-    Code.UNDECIDED: "the estimate is beyond the limit, nothing is proven yet",
+    Code.PROVEN_SAFE: marked("proven to be within the limit"),
+    Code.INSIDE_MARGIN: marked("the estimate is within the limit, nothing is proven"),
+    Code.UNDECIDED: marked("the estimate is beyond the limit, nothing is proven yet"),
 }
 
 _CATASTROPHE_WORDS: Final = {
-    Code.PROVEN_SAFE: "proven to be less than tolerated",
-    Code.INSIDE_MARGIN: "no more than tolerated, nothing is proven",
-    Code.UNDECIDED: "more than tolerated, nothing is proven yet",
-    Code.TOO_FEW: "nothing to count yet",
+    Code.PROVEN_SAFE: marked("proven to be less than tolerated"),
+    Code.INSIDE_MARGIN: marked("no more than tolerated, nothing is proven"),
+    Code.UNDECIDED: marked("more than tolerated, nothing is proven yet"),
+    Code.TOO_FEW: marked("nothing to count yet"),
 }
 
 
@@ -233,7 +260,7 @@ def outcome_words(finding: Finding, comparison: Judged, title: str) -> str:
     if isinstance(comparison, Watch | AlertWatch):
         return watch_words(finding, comparison, title)
     if isinstance(comparison, QueryWatch):
-        return _query_words(finding, comparison)
+        return query_words(finding, comparison)
     deciding = next((w for w in finding.windows if w.code is finding.code), None)
     passed = [w for w in finding.windows if w.outcome is Outcome.PASS]
     text = _code_words(finding.code, comparison)
@@ -241,18 +268,23 @@ def outcome_words(finding: Finding, comparison: Judged, title: str) -> str:
         return text
     if finding.outcome is Outcome.PASS or not passed:
         return _measured(deciding, comparison, title, text)
-    over = " and ".join(duration(w.window) for w in passed)
-    proven = f"{_code_words(Code.PROVEN_SAFE, comparison)} over {over}"
-    safe = _measured(passed[0], comparison, title, proven)
-    return f"{safe}; over {duration(deciding.window)}: {text}"
+    over = _(" and ").join(duration(w.window) for w in passed)
+    safe_words = _code_words(Code.PROVEN_SAFE, comparison)
+    proven = _("{proven} over {windows}", proven=safe_words, windows=over)
+    return _(
+        "{safe}; over {window}: {rest}",
+        safe=_measured(passed[0], comparison, title, proven),
+        window=duration(deciding.window),
+        rest=text,
+    )
 
 
 def _code_words(code: Code, comparison: AnyComparison) -> str:
     if isinstance(comparison, CatastropheComparison) and code in _CATASTROPHE_WORDS:
-        return _CATASTROPHE_WORDS[code]
+        return _(_CATASTROPHE_WORDS[code])
     if isinstance(comparison, LimitComparison) and code in _LIMIT_WORDS:
-        return _LIMIT_WORDS[code]
-    return _CODE_WORDS.get(code, code.value.replace("_", " "))
+        return _(_LIMIT_WORDS[code])
+    return coded(code)
 
 
 def _measured(window: WindowFinding, comparison: AnyComparison, title: str, text: str) -> str:
@@ -262,26 +294,17 @@ def _measured(window: WindowFinding, comparison: AnyComparison, title: str, text
         value = value_words(comparison, window.treatment_value)
         if window.code in {Code.CONTROL_BEYOND, Code.LIKE_CONTROL}:
             beside = value_words(comparison, window.control_value)
-            return f"{title} is {value}, and {beside} in {comparison.control}: {text}"
-        return f"{title} is {value}; {text}"
+            return _(
+                "{title} is {value}, and {beside} in {control}: {text}",
+                title=title,
+                value=value,
+                beside=beside,
+                control=comparison.control,
+                text=text,
+            )
+        return _("{title} is {value}; {text}", title=title, value=value, text=text)
     if isinstance(comparison, CatastropheComparison):
         return catastrophe_words(window, comparison, title, text)
     if not math.isfinite(window.effect):
         return text
-    return f"{title} is {effect_words(window)}; {text}"
-
-
-def _query_words(finding: Finding, watch: QueryWatch) -> str:
-    detail = finding.detail
-    if "message" in detail:
-        return f"{_CODE_WORDS[Code.SOURCE_FAILED]}: {detail['message']}"
-    if "value" not in detail:
-        return _CODE_WORDS.get(finding.code, finding.code.value.replace("_", " "))
-    span = f"{detail.get('samples', 0)} evaluations over {duration(watch.hold)}"
-    value = value_words(watch, _number(detail, "value"))
-    if finding.outcome is Outcome.PASS:
-        return f"{watch.query} is {value}, and within {value_words(watch)} at all {span}"
-    return (
-        f"{watch.query} is {value}, and was {_side(watch)} {value_words(watch)} at "
-        f"{detail.get('beyond', 0)} of {span}"
-    )
+    return _("{title} is {value}; {text}", title=title, value=effect_words(window), text=text)

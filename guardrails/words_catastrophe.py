@@ -3,20 +3,23 @@
 from guardrails.levels import CatastropheComparison
 from guardrails.outcome import WindowFinding
 from guardrails.plain_words import amount, duration, odds, percent
+from metrics.wording import gettext as _
 
 
 def catastrophe_promise(comparison: CatastropheComparison, title: str) -> str:
     """Return what a guardrail promises, in one sentence without its full stop."""
-    times, control = amount(comparison.max_times), comparison.control
-    return (
-        f"{harm_words(title, comparison.side)} may not be more than {times} times {control}'s, "
-        "counted unit by unit from the first on"
+    return _(
+        "{harm} may not be more than {times} times {control}'s, counted unit by unit from the "
+        "first on",
+        harm=harm_words(title, comparison.side),
+        times=amount(comparison.max_times),
+        control=comparison.control,
     )
 
 
 def harm_words(title: str, side: str) -> str:
     """Return what is counted: units with the KPI's event, or those without it."""
-    return title if side == "rise" else f"The share of units missing from {title}"
+    return title if side == "rise" else _("The share of units missing from {title}", title=title)
 
 
 def catastrophe_breach(
@@ -24,14 +27,21 @@ def catastrophe_breach(
 ) -> str:
     """Return why a guardrail is breached: who is harmed, the evidence and the budget."""
     treated, beside = counted(window, comparison.side)
-    due = percent(comparison.part)
-    return (
-        f"{_counts(window, comparison, title, treatment)} (window of {duration(window.window)} "
-        f"closed). Dealt at random, {due} of these {treated + beside:,} would be {treatment}'s if "
-        f"it did no harm. The file tolerates {amount(comparison.max_times)} times "
-        f"{comparison.control}'s rate; more is proven (evidence {odds(window.e_value)} to 1, "
-        f"needed {1 / window.level:,.0f} to 1), at a level of "
-        f"{percent(window.level, digits=3)} for this comparison."
+    return _(
+        "{counts} (window of {window} closed). Dealt at random, {due} of these {units} would be "
+        "{treatment}'s if it did no harm. The file tolerates {times} times {control}'s rate; more "
+        "is proven (evidence {odds} to 1, needed {needed} to 1), at a level of {level} for this "
+        "comparison.",
+        counts=_counts(window, comparison, title, treatment),
+        window=duration(window.window),
+        due=percent(comparison.part),
+        units=f"{treated + beside:,}",
+        treatment=treatment,
+        times=amount(comparison.max_times),
+        control=comparison.control,
+        odds=odds(window.e_value),
+        needed=f"{1 / window.level:,.0f}",
+        level=percent(window.level, digits=3),
     )
 
 
@@ -61,8 +71,13 @@ def _counts(
     window: WindowFinding, comparison: CatastropheComparison, title: str, treatment: str
 ) -> str:
     treated, beside = counted(window, comparison.side)
-    what = title if comparison.side == "rise" else f"{title}, missed"
-    return (
-        f"{what}: {treated:,} of {window.units[1]:,} units of {treatment}, {beside:,} of "
-        f"{window.units[0]:,} of {comparison.control}"
+    return _(
+        "{what}: {harmed} of {treated} units of {treatment}, {beside} of {units} of {control}",
+        what=title if comparison.side == "rise" else _("{title}, missed", title=title),
+        harmed=f"{treated:,}",
+        treated=f"{window.units[1]:,}",
+        treatment=treatment,
+        beside=f"{beside:,}",
+        units=f"{window.units[0]:,}",
+        control=comparison.control,
     )

@@ -255,7 +255,7 @@ class Keys:
         )
         if held is None:
             raise AccessError(401, "unauthorized", "the key is not known here", hint)
-        if authorization or api_key:
+        if _key_of(authorization) or api_key:
             raise AccessError(
                 403,
                 "forbidden",

@@ -6,10 +6,16 @@ from typing import Any
 
 from metrics.catalogue import Condition, KpiDefinition, Measure, Test, Window
 from metrics.cells import MICRO
+from metrics.wording import language
 
 BUILT_IN = "built-in"
 FieldValue = str | bool | int
 _LENGTHS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)))
+
+
+def title_of(kpi: KpiDefinition) -> str:
+    """Return a KPI's title in the language of the context, where the catalogue has it."""
+    return (kpi.title_zh if language() == "zh" else "") or kpi.title
 
 
 def length_words(length: timedelta) -> str:

@@ -115,7 +115,7 @@ def quarantine_router(intake: Callable[[], Intake]) -> APIRouter:
         responses={200: listing},
     )
     def listed(
-        limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
+        limit: Annotated[int, Query(ge=1, le=MOST, description="At most so many.")] = 100,
         code: Annotated[str | None, Query(max_length=64, description="Only this reason.")] = None,
         before: Annotated[
             int | None, Query(ge=1, le=LARGEST, description="Only smaller numbers: the next page.")

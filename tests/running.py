@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import httpx
+from fastapi import FastAPI
 
 import service
 from console import dashboard
@@ -35,6 +36,7 @@ class Running:
     url: str
     services: service.Services
     http: httpx.Client
+    app: FastAPI
 
     def apply(self, text=SPEC, **kwargs):
         return self.http.post("/api/v1/experiments?source=spec.yaml", content=text, **kwargs)
@@ -73,7 +75,7 @@ def running(**settings) -> Iterator[Running]:
         thread.start()
         try:
             with httpx.Client(base_url=url, timeout=20) as http:
-                yield Running(url, built, http)
+                yield Running(url, built, http, app)
         finally:
             server.should_exit = True
             thread.join(20)

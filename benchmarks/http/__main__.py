@@ -195,8 +195,8 @@ def bound_by(server: float, driver: float) -> str:
     if server > FULL:
         return "its one process, which had a whole core"
     if driver > FULL:
-        return "wrk, which had a whole core"
-    return f"the machine: of its cores the server got {server:.2f} and wrk {driver:.2f}"
+        return "its driver, which had a whole core"
+    return f"the machine: of its cores the server got {server:.2f} and its driver {driver:.2f}"
 
 
 def word(*, held: bool) -> str:
@@ -236,6 +236,8 @@ def loaded(target: Target, *, rate: float, seconds: float) -> None:
     )
     held = whole and asked["p99"] <= P99 and kept > 0.95 * EVENTS
     print(f"  p99 under {P99 * 1000:.0f} ms: {word(held=held)}")
+    if not held:
+        print(f"  bound by {bound_by(cores, found['cores'])}")
 
 
 def say(line: str) -> None:
@@ -279,6 +281,8 @@ def main() -> None:
                 try:
                     peers[known] = start(bench, peers)
                 except Unavailable as error:
+                    if known == OURS:
+                        raise SystemExit(f"{OURS}: {error}") from None
                     missing[known] = str(error)
         rounds = measure(peers, missing, asked, Path(name))
         table(rounds, missing)

@@ -10,14 +10,22 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from console.dashboard.action_pages import action_pages
+from console.dashboard.charting import chart_pages
 from console.dashboard.experiments import experiment_pages
 from console.dashboard.live import Live
 from console.dashboard.rollback_pages import rollback_pages
 from console.dashboard.routes import route_pages
+from console.dashboard.service_pages import service_pages
 from console.dashboard.shell import Pages, Shell, static
 from service import Services
 
-PAGES: Sequence[Pages] = (rollback_pages, action_pages, experiment_pages)
+PAGES: Sequence[Pages] = (
+    rollback_pages,
+    action_pages,
+    service_pages,
+    chart_pages,
+    experiment_pages,
+)
 """Every module of pages; another one is one line here."""
 
 

@@ -1,27 +1,34 @@
-"""The pages of experiments: all of them, one of them, and its charts."""
+"""The pages of experiments: all of them, and one of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fastapi import Request, Response
-from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 
-from console.charts import KINDS, Shown, svg
-from console.dashboard.lines import GuardrailLine, KpiText
+from console.dashboard.lines import KpiText
+from console.dashboard.overview import Asked, Overview, overview
+from console.dashboard.quarantined import refused_exposures
+from console.dashboard.revisions import file_of, loader
 from console.dashboard.shell import Page, Shell, json_of
-from console.dashboard.views import ExperimentPage, Overview, experiment_page, overview
-from experiments.errors import TurnbackError, UnknownExperimentError
+from console.dashboard.views import ExperimentPage, experiment_page
+from experiments.errors import InvalidRequestError, UnknownExperimentError
+from metrics.catalogue import KpiDefinition
+from metrics.catalogue_words import title_of
+from service import Services
+
+_FILTERS = frozenset({"state", "owner", "q"})
+_LONGEST = 200
+"""Characters of a text that is searched for."""
 
 
 def experiment_pages(shell: Shell) -> Sequence[Page]:
-    """Return the overview, the page of an experiment, their twins and the charts."""
+    """Return the overview, the page of an experiment, and their twins."""
     pages = _Experiments(shell)
     return (
-        Page("/", pages.home),
-        Page("/overview.json", pages.home_json),
+        Page("/", pages.home, _FILTERS),
+        Page("/overview.json", pages.home_json, _FILTERS),
         Page("/experiments/{key}.json", pages.experiment_json),
-        Page("/experiments/{key}/charts/{guardrail}/{treatment}", pages.chart),
-        Page("/experiments/{key}", pages.experiment),
+        Page("/experiments/{key}", pages.experiment, frozenset({"done"})),
     )
 
 
@@ -31,69 +38,72 @@ class _Experiments:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._services = shell.services
-        core = {kpi.key for kpi in self._services.catalogue.core}
-        self._texts = {
-            kpi.key: KpiText(
-                title=kpi.title,
-                unit=kpi.unit,
-                better=kpi.better.value,
-                words=kpi.words,
-                window=min(w.length for w in kpi.windows),
-                core=kpi.key in core,
-            )
-            for kpi in self._services.catalogue
-        }
+        self._load = loader(shell.services.catalogue)
 
     async def home(self, request: Request) -> Response:
-        page = await run_in_threadpool(self._overview)
+        page = await run_in_threadpool(self._overview, _asked(request))
         return self._shell.html(request, "overview.html", page=page)
 
-    async def home_json(self, _request: Request) -> Response:
-        return json_of(await run_in_threadpool(self._overview))
+    async def home_json(self, request: Request) -> Response:
+        return json_of(await run_in_threadpool(self._overview, _asked(request)))
 
     async def experiment(self, request: Request) -> Response:
         try:
             page = await run_in_threadpool(self._page, request.path_params["key"])
         except UnknownExperimentError as error:
             return self._shell.html(request, "missing.html", status=404, error=error)
-        leading = page.leading
-        drawn = await run_in_threadpool(_charts, leading) if leading is not None else ()
-        return self._shell.html(request, "experiment.html", page=page, charts=drawn)
+        done = next((t for t in page.transitions if f"t{t.id}" == _done(request)), None)
+        return self._shell.html(request, "experiment.html", page=page, done=done)
 
     async def experiment_json(self, request: Request) -> Response:
         return json_of(await run_in_threadpool(self._page, request.path_params["key"]))
 
-    async def chart(self, request: Request) -> Response:
-        params = request.path_params
-        page = await run_in_threadpool(self._page, params["key"])
-        for line in page.guardrails:
-            if (line.guardrail, line.treatment) == (params["guardrail"], params["treatment"]):
-                drawn = await run_in_threadpool(_charts, line)
-                return self._shell.html(request, "charts.html", charts=drawn)
-        raise _UnknownGuardrailError(
-            f"{page.key} has no guardrail '{params['guardrail']}' of '{params['treatment']}'"
-        )
-
-    def _overview(self) -> Overview:
+    def _overview(self, asked: Asked) -> Overview:
         services = self._services
         return overview(
             services.engine.experiments(),
             now=services.clock.now(),
             attention=services.specs_view().attention,
+            asked=asked,
         )
 
     def _page(self, key: str) -> ExperimentPage:
-        return experiment_page(self._services.engine.experiment(key), self._texts)
+        engine = self._services.engine
+        return experiment_page(
+            engine.experiment(key),
+            kpi_texts(self._services),
+            file=file_of(engine.revisions(key), self._load),
+            quarantined=refused_exposures(self._services.store, key),
+        )
 
 
-class _UnknownGuardrailError(TurnbackError):
-    """The experiment has no such guardrail."""
-
-    code = "unknown_guardrail"
-    status = 404
+def _done(request: Request) -> str:
+    """Return the id of what was done on a page before this one, empty for nothing."""
+    return request.query_params.get("done", "")
 
 
-def _charts(line: GuardrailLine) -> tuple[Markup, ...]:
-    shown = Shown(tuple(line.history), proof=line.proof, margin=line.margin)
-    # drawn by us from numbers and fixed words alone
-    return tuple(Markup(drawn) for kind in KINDS if (drawn := svg(kind, shown)))  # noqa: S704 - see above
+def kpi_texts(services: Services) -> Mapping[str, KpiText]:
+    """Return how every KPI of the catalogue is shown, in the language of the context."""
+    core = {kpi.key for kpi in services.catalogue.core}
+    return {kpi.key: _text(kpi, core=kpi.key in core) for kpi in services.catalogue}
+
+
+def _text(kpi: KpiDefinition, *, core: bool) -> KpiText:
+    return KpiText(
+        title=title_of(kpi),
+        unit=kpi.unit,
+        better=kpi.better.value,
+        words=kpi.words,
+        window=min(w.length for w in kpi.windows),
+        core=core,
+    )
+
+
+def _asked(request: Request) -> Asked:
+    asked = Asked(**{name: request.query_params.get(name, "") for name in _FILTERS})
+    for name in _FILTERS:
+        if len(getattr(asked, name)) > _LONGEST:
+            raise InvalidRequestError(
+                f"{name} is longer than {_LONGEST} characters", hint="shorten it", path=name
+            )
+    return asked

@@ -1,34 +1,46 @@
 """The rows a page is made of: arms, guardrails, KPIs, changes, in words and plain values. Pure."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from console.charts import Point, Shown
 from console.dashboard import words
+from console.dashboard.bars import Bar, bar_of
 from guardrails.outcome import Outcome, WindowFinding
 from guardrails.rules import WATCH_RULES, Alert, Catastrophe, Limit, PromQL
 from guardrails.views import (
     ExperimentView,
     GuardrailView,
-    KpiView,
     RollbackView,
     TransitionView,
     VariantView,
 )
+from metrics.wording import gettext as _
+from metrics.wording import marked, wording
 
-Point = tuple[datetime, float, float | None, float | None, float | None]
-"""A stored look: when, evidence, effect and its interval."""
+__all__ = [
+    "NOT_ENOUGH",
+    "GuardrailLine",
+    "KpiText",
+    "Point",
+    "RollbackLine",
+    "TransitionLine",
+    "VariantLine",
+    "guardrail_line",
+    "guardrail_lines",
+    "is_proof",
+    "main_window",
+    "percent_of_proof",
+    "rollback_line",
+    "transition_line",
+    "variant_line",
+]
 
-NOT_ENOUGH = "not enough yet"
-BETTER = {
-    "higher": "higher is better",
-    "lower": "lower is better",
-    "either": "either direction matters",
-}
+NOT_ENOUGH = marked("not enough yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +67,8 @@ class GuardrailLine:
     ``margin`` is relative to control, signed in the direction of harm, ``None`` unknown.
     ``decision`` is what ``turnback replay`` takes, empty before the first.
     ``proof`` says that evidence is statistical; else it is the share of samples beyond a limit.
+    ``past`` is the effect that must be exceeded with proof, signed as the margin is; ``bar`` the
+    effect drawn to scale.
     """
 
     guardrail: str
@@ -75,37 +89,24 @@ class GuardrailLine:
     history: tuple[Point, ...]
     proof: bool = True
     decision: str = ""
+    past: float | None = None
+    turned_back_at: datetime | None = None
+    rule: str = ""
+    blind_since: datetime | None = None
+    bar: Bar | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class KpiCell:
-    """A KPI of one variant: value, effect against control, and on how many units."""
-
-    variant: str
-    value: str
-    effect: str
-    tone: str
-    units: str
-
-
-@dataclass(frozen=True, slots=True)
-class KpiRow:
-    """A KPI of every variant over one window; ``empty`` says why no variant has a value."""
-
-    kpi: str
-    title: str
-    words: str
-    better: str
-    window: str
-    cells: tuple[KpiCell, ...]
-    empty: str
+    @property
+    def shown(self) -> Shown:
+        """What its charts show."""
+        return Shown(self.history, self.proof, self.margin, self.past, self.turned_back_at)
 
 
 @dataclass(frozen=True, slots=True)
 class TransitionLine:
     """A change of state in one sentence, and its reason.
 
-    ``decision`` is what ``turnback replay`` takes, empty where a person decided.
+    ``decision`` is what ``turnback replay`` takes, empty where a person decided; ``page`` is where
+    the page of a rollback is, empty for what is none; not quoted.
     """
 
     id: int
@@ -117,6 +118,7 @@ class TransitionLine:
     actor: str
     reason: str
     decision: str = ""
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +149,13 @@ def variant_line(variant: VariantView, view: ExperimentView) -> VariantLine:
     """Return one arm in words."""
     tones = {"rolled_back": "bad", "live": "live", "control": "quiet"}
     if variant.state == "control":
-        gets = "the control experience"
+        gets = _("the control experience")
     elif variant.state == "rolled_back":
-        gets = "control's experience, turned back"
+        gets = _("control's experience, turned back")
     elif view.state == "running" or variant.name == view.shipped:
-        gets = "its own experience"
+        gets = _("its own experience")
     else:
-        gets = f"control's experience, {view.state}"
+        gets = _("control's experience, {state}", state=words.state_words(view.state).lower())
     return VariantLine(
         name=variant.name,
         state=variant.state,
@@ -162,7 +164,7 @@ def variant_line(variant: VariantView, view: ExperimentView) -> VariantLine:
         share=variant.share,
         share_words=words.share(variant.share),
         weight_words=words.share(variant.weight),
-        exposed_words=f"{variant.exposed:,}",
+        exposed_words=wording().grouped(variant.exposed),
         gets=gets,
         flow=_short_json(variant.flow),
     )
@@ -175,10 +177,11 @@ def _short_json(flow: Any) -> str:
 
 def guardrail_lines(view: ExperimentView) -> tuple[GuardrailLine, ...]:
     """Return every guardrail of every treatment, in the order of the file."""
-    return tuple(guardrail_line(g) for g in view.guardrails)
+    back = {t.variant: t.at for t in view.transitions if t.variant and t.after == "rolled_back"}
+    return tuple(guardrail_line(g, turned_back_at=back.get(g.treatment)) for g in view.guardrails)
 
 
-def guardrail_line(view: GuardrailView) -> GuardrailLine:
+def guardrail_line(view: GuardrailView, *, turned_back_at: datetime | None = None) -> GuardrailLine:
     """Return one guardrail in words."""
     tones = {
         Outcome.BREACH: "bad",
@@ -191,6 +194,8 @@ def guardrail_line(view: GuardrailView) -> GuardrailLine:
     window = main_window(view)
     effect = window.effect if window is not None else math.nan
     outcome = view.outcome.value if view.outcome is not None else "unchecked"
+    margin = _signed_margin(view, window)
+    past = None if margin is None or view.prove_past is None else margin * view.prove_past
     return GuardrailLine(
         guardrail=view.guardrail,
         treatment=view.treatment,
@@ -208,11 +213,16 @@ def guardrail_line(view: GuardrailView) -> GuardrailLine:
         else words.interval(window.effect_low, window.effect_high),
         words=view.words,
         acts=_acts(view),
-        margin=_signed_margin(view, window),
+        margin=margin,
         # an alert fires or does not: there is nothing to draw
         history=() if view.rule == Alert.rule else view.history,
         proof=is_proof(view),
         decision=view.decision or "",
+        past=past,
+        turned_back_at=turned_back_at,
+        rule=view.rule,
+        blind_since=view.blind_since,
+        bar=None if window is None else bar_of(window, margin, past),
     )
 
 
@@ -223,35 +233,36 @@ def is_proof(view: GuardrailView) -> bool:
 
 def _outcome_words(view: GuardrailView, outcome: str) -> str:
     if view.rule in WATCH_RULES:
-        return words.WATCH_WORDS.get(outcome, "Not checked yet")
-    if view.rule == Alert.rule:
-        return words.ALERT_WORDS.get(outcome, "Not checked yet")
-    known = words.OUTCOME_WORDS if is_proof(view) else words.QUERY_WORDS
-    return known.get(outcome, "Not checked yet")
+        known = words.WATCH_WORDS
+    elif view.rule == Alert.rule:
+        known = words.ALERT_WORDS
+    else:
+        known = words.OUTCOME_WORDS if is_proof(view) else words.QUERY_WORDS
+    return _(known.get(outcome, marked("Not checked yet")))
 
 
 def _evidence_words(view: GuardrailView) -> str:
     if view.outcome is None:
-        return words.UNKNOWN
+        return words.unknown()
     if view.outcome in {Outcome.NO_DATA, Outcome.ERROR}:
-        return "cannot be judged now"
+        return _("cannot be judged now")
     if not is_proof(view):
         return _unproven_words(view)
     if view.evidence >= 1:
-        return "harm is proven"
-    if not _measured(view):
-        return NOT_ENOUGH
-    share = percent_of_proof(view.evidence)
-    return f"{share} of what would prove harm" if view.evidence > 0 else "no evidence of harm"
+        return _("harm is proven")
+    measured = _measured(view)
+    if view.evidence <= 0 or not measured:
+        return _("no evidence of harm") if measured else _(NOT_ENOUGH)
+    return _("{share} of what would prove harm", share=percent_of_proof(view.evidence))
 
 
 def _unproven_words(view: GuardrailView) -> str:
     """Return what there is in the place of evidence: samples, or what the data show."""
     if view.rule == PromQL.rule:
-        return f"{words.share(view.evidence)} of its samples are beyond the limit"
+        return _("{share} of its samples are beyond the limit", share=words.share(view.evidence))
     if view.rule == Alert.rule:
-        return "an alert fires" if view.evidence >= 1 else "no alert counts now"
-    return "nothing is amiss" if view.evidence < 1 else "the data need a look"
+        return _("an alert fires") if view.evidence >= 1 else _("no alert counts now")
+    return _("nothing is amiss") if view.evidence < 1 else _("the data need a look")
 
 
 _EXACT = {Limit.rule, Catastrophe.rule}
@@ -267,13 +278,13 @@ def _measured(view: GuardrailView) -> bool:
 
 def percent_of_proof(evidence: float) -> str:
     """Return how much of the needed evidence there is; all only when harm is proven."""
-    return f"{min(99, math.floor(100 * evidence))}%" if evidence < 1 else "all"
+    return f"{min(99, math.floor(100 * evidence))}%" if evidence < 1 else _("all")
 
 
 def _acts(view: GuardrailView) -> str:
     if view.dry_run:
-        return "dry run: shown, never acts"
-    return words.ACTION_WORDS.get(view.action, view.action)
+        return _("dry run: shown, never acts")
+    return _(words.ACTION_WORDS.get(view.action, view.action))
 
 
 def _signed_margin(view: GuardrailView, window: WindowFinding | None) -> float | None:
@@ -293,82 +304,17 @@ def main_window(view: GuardrailView) -> WindowFinding | None:
     return max(view.windows, key=lambda w: (math.isfinite(w.effect), w.evidence), default=None)
 
 
-def kpi_rows(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiRow, ...]:
-    """Return one row per KPI, over the longest window for which every variant has a value.
-
-    Where no window has, the shortest one is shown, with words instead of numbers.
-    """
-    by_kpi: dict[str, dict[timedelta, dict[str, KpiView]]] = {
-        key: {} for key, text in texts.items() if text.core
-    }
-    for kpi in view.kpis:
-        by_kpi.setdefault(kpi.kpi, {}).setdefault(kpi.window, {})[kpi.variant] = kpi
-    names = tuple(v.name for v in view.variants)
-    return tuple(_kpi_row(key, windows, names, texts.get(key)) for key, windows in by_kpi.items())
-
-
-def _kpi_row(
-    key: str,
-    windows: Mapping[timedelta, Mapping[str, KpiView]],
-    names: tuple[str, ...],
-    text: KpiText | None,
-) -> KpiRow:
-    full = [
-        w
-        for w, cells in windows.items()
-        if all(n in cells and cells[n].value is not None for n in names)
-    ]
-    window = max(full) if full else min(windows, default=None)
-    cells = windows[window] if window is not None else {}
-    sample = next(iter(cells.values()), None)
-    if window is None and text is not None:
-        window = text.window
-    title, better = (text.title, text.better) if text is not None else (key, "")
-    if sample is not None:
-        title, better = sample.title, sample.better
-    unit = text.unit if text is not None else ""
-    shown = tuple(_kpi_cell(cells.get(n), n, unit) for n in names)
-    reasons = {cell.units for cell in shown}
-    return KpiRow(
-        kpi=key,
-        title=title,
-        words=text.words if text is not None else "",
-        better=BETTER.get(better, better),
-        window=words.duration(window) if window is not None else words.UNKNOWN,
-        cells=shown,
-        empty=f"{NOT_ENOUGH}: {reasons.pop()}"
-        if len(reasons) == 1 and all(cell.value == NOT_ENOUGH for cell in shown)
-        else "",
-    )
-
-
-def _kpi_cell(kpi: KpiView | None, variant: str, unit: str) -> KpiCell:
-    if kpi is None:
-        return KpiCell(variant, NOT_ENOUGH, "", "quiet", "no window has closed")
-    if kpi.value is None:
-        said = "no window has closed" if not kpi.entered else "no unit has a value"
-        return KpiCell(variant, NOT_ENOUGH, "", "quiet", said)
-    tone = "quiet"
-    if kpi.effect is not None and abs(kpi.effect) >= words.SMALLEST_EFFECT:
-        worse = (kpi.effect < 0) == (kpi.better == "higher")
-        tone = "quiet" if kpi.better == "either" else "worse" if worse else "better"
-    return KpiCell(
-        variant=variant,
-        value=words.value(kpi.value, unit),
-        effect="" if kpi.effect is None else words.effect(kpi.effect),
-        tone=tone,
-        units=words.count(kpi.units, "unit"),
-    )
-
-
 def transition_line(view: TransitionView) -> TransitionLine:
     """Return a change of state in one sentence."""
     if view.after == "rolled_back":
-        what, tone = f"{view.variant or 'The experiment'} was turned back", "bad"
+        whom = view.variant or _("The experiment")
+        what, tone = _("{variant} was turned back", variant=whom), "bad"
     elif view.before == "rolled_back" and view.after == "live":
-        what, tone = f"{view.variant or 'The experiment'} was resumed", "warn"
+        whom = view.variant or _("The experiment")
+        what, tone = _("{variant} was resumed", variant=whom), "warn"
     elif view.variant is None and view.after == "running":
-        what = f"The experiment {'went on' if view.before == 'paused' else 'started'}"
+        again = view.before == "paused"
+        what = _("The experiment went on") if again else _("The experiment started")
         tone = "good"
     else:
         what, tone = words.happened(view.variant, view.before, view.after), "quiet"
@@ -382,18 +328,31 @@ def transition_line(view: TransitionView) -> TransitionLine:
         actor=view.actor,
         reason=view.reason,
         decision=f"t{view.id}" if view.evaluation is not None else "",
+        page=f"/experiments/{view.experiment}/rollbacks/t{view.id}"
+        if view.after == "rolled_back" and view.variant
+        else "",
     )
 
 
 def rollback_line(view: RollbackView) -> RollbackLine:
     """Return whether clients follow a rollback."""
     if view.effective is None:
-        said = f"Whether clients follow is verified after {words.instant(view.verify_after)}."
+        said = _(
+            "Whether clients follow is verified after {at}.", at=words.instant(view.verify_after)
+        )
         return RollbackLine(view.variant, "quiet", said)
-    before, after = words.rate(view.rate_before), words.rate(view.rate_after)
-    rates = f"units an hour meeting {view.variant}: {before} before, {after} since"
-    if view.effective:
-        return RollbackLine(view.variant, "good", f"Verified: clients follow ({rates}).")
-    return RollbackLine(
-        view.variant, "bad", f"NOT effective: {view.variant} is still being shown ({rates})."
+    rates = _(
+        "units an hour meeting {variant}: {before} before, {after} since",
+        variant=view.variant,
+        before=words.rate(view.rate_before),
+        after=words.rate(view.rate_after),
     )
+    if view.effective:
+        said = _("Verified: clients follow ({rates}).", rates=rates)
+        return RollbackLine(view.variant, "good", said)
+    said = _(
+        "NOT effective: {variant} is still being shown ({rates}).",
+        variant=view.variant,
+        rates=rates,
+    )
+    return RollbackLine(view.variant, "bad", said)

@@ -1,13 +1,20 @@
 """The ramp of an experiment as rows: what each step asks for, and what is in. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
+from typing import Final
 
 from console.dashboard import words
 from experiments.lifecycle import OVER, State
 from guardrails.views import ExperimentView, RampStepView
+from metrics.wording import gettext as _
+from metrics.wording import marked, wording
 
-_STATES = {"done": "done", "current": "now", "next": "to come"}
+_STATES: Final[Mapping[str, str]] = MappingProxyType(
+    {"done": marked("done"), "current": marked("now"), "next": marked("to come")}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ def step_lines(view: ExperimentView) -> tuple[StepLine, ...]:
         StepLine(
             number=step.number,
             state=step.state,
-            state_words=_STATES[step.state],
+            state_words=_(_STATES[step.state]),
             traffic_words=words.share(step.traffic),
             asks=() if ended else _asks(step, last=step.number == view.steps),
         )
@@ -43,21 +50,34 @@ def step_lines(view: ExperimentView) -> tuple[StepLine, ...]:
 
 def _asks(step: RampStepView, *, last: bool) -> tuple[str, ...]:
     if last:
-        return ("stays until the end",)
+        return (_("stays until the end"),)
     asks: list[str] = []
     if step.hold:
-        left = step.hold_left
-        rest = f", {_rounded(left)} left" if left else ", over" if left is not None else ""
-        asks.append(f"{words.duration(step.hold)}{rest}")
+        asks.append(_hold(step))
     if step.min_units:
-        fewest = min(step.units.values(), default=0) if step.units is not None else None
-        inside = "" if fewest is None else f", {fewest:,} in"
-        asks.append(f"{step.min_units:,} units per arm{inside}")
+        asks.append(_units(step))
     if step.approval:
-        asks.append("approved" if step.approved else "a person's approval")
+        asks.append(_("approved") if step.approved else _("a person's approval"))
     if step.advance == "proven":
-        asks.append("every guardrail proven safe")
+        asks.append(_("every guardrail proven safe"))
     return tuple(asks)
+
+
+def _hold(step: RampStepView) -> str:
+    length, left = words.duration(step.hold), step.hold_left
+    if left is None:
+        return length
+    if not left:
+        return _("{length}, over", length=length)
+    return _("{length}, {left} left", length=length, left=_rounded(left))
+
+
+def _units(step: RampStepView) -> str:
+    wanted = wording().grouped(step.min_units)
+    if step.units is None:
+        return _("{number} units per arm", number=wanted)
+    inside = wording().grouped(min(step.units.values(), default=0))
+    return _("{number} units per arm, {inside} in", number=wanted, inside=inside)
 
 
 def _rounded(left: timedelta) -> str:

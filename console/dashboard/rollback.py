@@ -15,43 +15,13 @@ from console.dashboard.lines import (
     main_window,
     transition_line,
 )
+from console.dashboard.rollback_answers import Answer, ClientRow, answers, client_row, flow_of, who
 from console.dashboard.scale import Scale, scale_of
 from guardrails.outcome import WindowFinding
-from guardrails.rollback_views import ClientsSeen, RollbackStory, Since
+from guardrails.rollback_views import RollbackStory, Since
 from guardrails.rules import Regression
-from guardrails.views import GuardrailView, VariantView
-from metrics.exposure_kinds import ExposureKind
+from guardrails.views import GuardrailView
 from metrics.wording import gettext as _
-from metrics.wording import marked, ngettext
-
-ENGINE = "turnback"
-"""Actor of what the engine did by itself."""
-
-KINDS: Mapping[str, str] = {
-    ExposureKind.EVALUATED: marked("Asks this service (OFREP)"),
-    ExposureKind.SERVER: marked("Servers that decide by themselves (SDKs)"),
-    ExposureKind.CLIENT: marked("Browsers and apps that decide by themselves (SDKs)"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A question of whoever opens the page, and what there is to say; ``tone`` is for colour."""
-
-    id: str
-    question: str
-    sentences: tuple[str, ...]
-    tone: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientRow:
-    """Exposures to the treatment of one kind of client."""
-
-    kind: str
-    before: str
-    after: str
-    tone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +102,10 @@ def rollback_page(
         interval_words=line.interval_words if line is not None and measured else "",
         margin_words=_margin_words(margin, view),
         scale=scale_of(window, margin, view) if window is not None and view is not None else None,
-        answers=_answers(story, window, line, titles, units),
+        answers=answers(story, window, line, titles, units),
         reason=done.reason,
         actor=done.actor,
-        clients=tuple(map(_client_row, story.clients or ())),
+        clients=tuple(map(client_row, story.clients or ())),
         next=_next(story),
         replayable=story.check is not None,
         facts=_facts(story, line, window),
@@ -144,13 +114,8 @@ def rollback_page(
         margin=margin,
         past=_past(margin, view),
         proof=is_proof(view) if view is not None else True,
-        flow=_flow(story.variants, story.control),
+        flow=flow_of(story.variants, story.control),
     )
-
-
-def _flow(variants: tuple[VariantView, ...], control: str) -> str:
-    mine = next((v for v in variants if v.name == control), None)
-    return "" if mine is None else phrases.short_json(mine.flow)
 
 
 def title_in(view: GuardrailView, titles: Mapping[str, str]) -> str:
@@ -162,7 +127,7 @@ def title_in(view: GuardrailView, titles: Mapping[str, str]) -> str:
 def _headline(story: RollbackStory, titles: Mapping[str, str]) -> str:
     variant, view = story.transition.variant or "", story.guardrail
     if view is None:
-        return _("{variant} was turned back by {actor}.", variant=variant, actor=_who(story))
+        return _("{variant} was turned back by {actor}.", variant=variant, actor=who(story))
     what, window = title_in(view, titles), main_window(view)
     if view.rule == Regression.rule and window is not None and math.isfinite(window.effect):
         size = f"{100 * abs(window.effect):.1f}%"
@@ -184,11 +149,6 @@ def _headline(story: RollbackStory, titles: Mapping[str, str]) -> str:
         variant=variant,
         what=what,
     )
-
-
-def _who(story: RollbackStory) -> str:
-    actor = story.transition.actor
-    return _("the engine") if actor == ENGINE else actor
 
 
 def _lead(story: RollbackStory) -> str:
@@ -242,145 +202,6 @@ def _margin_words(margin: float | None, view: GuardrailView | None) -> str:
     return _("tolerated: a rise of {size}; to be proven: more than {part}", size=size, part=part)
 
 
-def _answers(
-    story: RollbackStory,
-    window: WindowFinding | None,
-    line: GuardrailLine | None,
-    titles: Mapping[str, str],
-    units: Mapping[str, str],
-) -> tuple[Answer, ...]:
-    effective = story.rollback.effective
-    followed = "good" if effective else "" if effective is None else "bad"
-    return (
-        Answer("what", _("What happened?"), _happened(story, window, titles, units)),
-        Answer("sure", _("How sure is it?"), _sure(story, line)),
-        Answer("who", _("Who was affected?"), _affected(story)),
-        Answer("now", _("What do clients get now?"), _served(story)),
-        Answer("effective", _("Is it effective?"), _effective(story), followed),
-    )
-
-
-def _happened(
-    story: RollbackStory,
-    window: WindowFinding | None,
-    titles: Mapping[str, str],
-    units: Mapping[str, str],
-) -> tuple[str, ...]:
-    view = story.guardrail
-    if view is None:
-        by = _("{actor} turned it back by hand and wrote:", actor=_who(story))
-        return (by, story.transition.reason)
-    if window is None or not math.isfinite(window.treatment_value):
-        return (_("The guardrail: {limit}.", limit=view.limit), story.transition.reason)
-    unit = units.get(view.kpi or "", "")
-    measured = _(
-        "{what}, over {window}: {treated} in {variant}, {beside} in {control}.",
-        what=titles.get(view.kpi or "", view.title),
-        window=words.duration(window.window),
-        treated=words.value(window.treatment_value, unit),
-        variant=story.transition.variant or "",
-        beside=words.value(window.control_value, unit),
-        control=story.control,
-    )
-    return (measured, _("The guardrail: {limit}.", limit=view.limit))
-
-
-def _sure(story: RollbackStory, line: GuardrailLine | None) -> tuple[str, ...]:
-    view = story.guardrail
-    if view is None or line is None:
-        return (_("A person decided: no proof was asked for."),)
-    if not is_proof(view):
-        return (
-            _("It is outside of the statistical guarantee: the rule acts on what it sees."),
-            line.evidence_words,
-        )
-    said: list[str] = []
-    if line.interval_words:
-        said.append(
-            _(
-                "The effect lies in {interval}, an interval that holds at every look.",
-                interval=line.interval_words,
-            )
-        )
-    if view.margin and view.prove_past is not None:
-        part = words.share(view.prove_past * abs(view.margin))
-        said.append(_("That harm exceeds {part} is proven.", part=part))
-    said.append(
-        _(
-            "A treatment that harms no more than that is turned back with a chance of at most "
-            "{alpha}, over the whole experiment and all its looks.",
-            alpha=words.share(story.alpha),
-        )
-    )
-    return tuple(said)
-
-
-def _affected(story: RollbackStory) -> tuple[str, ...]:
-    variant = story.transition.variant or ""
-    if story.counted_at is None:
-        return (_("How many units had met it is not known: no check before it was kept."),)
-    mine, beside = story.exposed.get(variant, 0), story.exposed.get(story.control, 0)
-    return (
-        _(
-            "{units} ({unit}) had met {variant} since {began}.",
-            units=ngettext("{n} unit", "{n} units", mine),
-            unit=story.unit,
-            variant=variant,
-            began=words.instant(story.began),
-        ),
-        _(
-            "{units} had met {control}, and nothing changed for them.",
-            units=ngettext("{n} unit", "{n} units", beside),
-            control=story.control,
-        ),
-    )
-
-
-def _served(story: RollbackStory) -> tuple[str, ...]:
-    variant = story.transition.variant or ""
-    if story.since is Since.RESUMED and story.state == "running":
-        return (
-            _("Who had {variant} before gets it again: it was resumed.", variant=variant),
-            _("Only units that came after that count for it."),
-        )
-    if story.since is Since.NEW_SEED:
-        return (_("What the run that has begun since then serves: units were dealt anew."),)
-    if story.shipped is not None:
-        return (_("The audience gets {shipped}: the run is over.", shipped=story.shipped),)
-    flow = _flow(story.variants, story.control)
-    return (
-        _("Everybody who had {variant} gets {control}.", variant=variant, control=story.control),
-        _("The flag answers {flow}.", flow=flow),
-    )
-
-
-def _effective(story: RollbackStory) -> tuple[str, ...]:
-    seen, variant = story.rollback, story.transition.variant or ""
-    if seen.effective is None:
-        at = words.instant(seen.verify_after)
-        if story.since is not Since.LATCHED:
-            return (_("Whether clients followed was not verified."),)
-        return (_("Whether clients follow is verified after {at}.", at=at),)
-    rates = _(
-        "Units an hour that met {variant}: {before} before, {after} since.",
-        variant=variant,
-        before=words.rate(seen.rate_before),
-        after=words.rate(seen.rate_after),
-    )
-    if seen.effective:
-        return (_("Yes, verified: clients follow."), rates)
-    return (_("No: {variant} is still being shown.", variant=variant), rates)
-
-
-def _client_row(seen: ClientsSeen) -> ClientRow:
-    return ClientRow(
-        kind=_(KINDS[seen.kind]),
-        before=f"{seen.before:,}",
-        after=f"{seen.after:,}",
-        tone="bad" if seen.after else "good",
-    )
-
-
 def _next(story: RollbackStory) -> tuple[NextStep, ...]:
     key, variant = story.transition.experiment, story.transition.variant or ""
     steps: list[NextStep] = []
@@ -404,7 +225,7 @@ def _facts(
     story: RollbackStory, line: GuardrailLine | None, window: WindowFinding | None
 ) -> tuple[tuple[str, str], ...]:
     facts = [
-        (_("Decided by"), _who(story)),
+        (_("Decided by"), who(story)),
         (_("Revision"), str(story.revision)),
         (_("Seed"), str(story.seed)),
         (_("Attempt"), str(story.attempt)),

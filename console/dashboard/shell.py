@@ -18,6 +18,7 @@ from fastapi import Request, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from console.charts import caption, numbers
 from console.i18n import LANGUAGES, in_language, wanted
 from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import UnknownParameterError, encoded
@@ -100,6 +101,8 @@ class Shell:
             _refuse_unknown(request, known)
             with in_language(_chosen(request, "lang") or wanted(_accepts(request))):
                 answer = await page.handler(request)
+            if not answer.headers.get("content-type", "").startswith("text/html"):
+                return answer  # a twin speaks as it is asked to and chooses nothing for pages
             for name in _SWITCHES.keys() & request.query_params.keys():
                 value = request.query_params[name]
                 answer.set_cookie(
@@ -159,7 +162,9 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    cast("dict[str, Any]", made.globals).update(_=gettext, ngettext=ngettext, _html=_html)
+    cast("dict[str, Any]", made.globals).update(
+        _=gettext, ngettext=ngettext, _html=_html, caption=caption, numbers=numbers
+    )
     return made
 
 

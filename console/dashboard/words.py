@@ -2,171 +2,224 @@
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
 
-UNKNOWN = "not known yet"
+from console import i18n
+from guardrails.extending import ends_at
+from metrics.wording import gettext as _
+from metrics.wording import marked, ngettext
+
+UNKNOWN: Final = marked("not known yet")
 SMALLEST_EFFECT = 0.0005
 """Effects that round to 0.0%."""
 
 LARGEST_EFFECT = 10
 """Beyond tenfold the digits say nothing: the interval is as good as open."""
 
-STATE_WORDS = {
-    "running": "Running",
-    "paused": "Paused",
-    "observing": "Watching the last units",
-    "finished": "Finished",
-    "stopped": "Stopped",
-    "live": "Live",
-    "rolled_back": "Turned back",
-    "control": "Control",
-}
-OUTCOME_WORDS = {
-    "pass": "Proven safe",
-    "breach": "Harm proven",
-    "inconclusive": "Not decided",
-    "no_data": "No data",
-    "error": "Cannot see",
-}
-QUERY_WORDS = {
-    "pass": "Within its limit",
-    "breach": "Beyond its limit",
-    "inconclusive": "Beyond at times",
-    "error": "Cannot see",
-}
-ALERT_WORDS = {
-    "pass": "Resolved",
-    "breach": "Firing",
-    "inconclusive": "Nothing counts",
-}
-WATCH_WORDS = {
-    "pass": "As it should be",
-    "breach": "Not as it should be",
-    "inconclusive": "Not known yet",
-    "error": "Cannot see",
-}
-ACTION_WORDS = {
-    "rollback": "turns back",
-    "hold": "holds the ramp",
-    "alert": "only alerts",
-    "stop": "stops the experiment",
-}
+MINUS: Final = "\N{MINUS SIGN}"
+
+STATE_WORDS = MappingProxyType(
+    {
+        "draft": marked("Draft"),
+        "running": marked("Running"),
+        "paused": marked("Paused"),
+        "observing": marked("Watching the last units"),
+        "finished": marked("Finished"),
+        "stopped": marked("Stopped"),
+        "live": marked("Live"),
+        "rolled_back": marked("Turned back"),
+        "control": marked("Control"),
+    }
+)
+OUTCOME_WORDS = MappingProxyType(
+    {
+        "pass": marked("Proven safe"),
+        "breach": marked("Harm proven"),
+        "inconclusive": marked("Not decided"),
+        "no_data": marked("No data"),
+        "error": marked("Cannot see"),
+    }
+)
+QUERY_WORDS = MappingProxyType(
+    {
+        "pass": marked("Within its limit"),
+        "breach": marked("Beyond its limit"),
+        "inconclusive": marked("Beyond at times"),
+        "error": marked("Cannot see"),
+    }
+)
+ALERT_WORDS = MappingProxyType(
+    {
+        "pass": marked("Resolved"),
+        "breach": marked("Firing"),
+        "inconclusive": marked("Nothing counts"),
+    }
+)
+WATCH_WORDS = MappingProxyType(
+    {
+        "pass": marked("As it should be"),
+        "breach": marked("Not as it should be"),
+        "inconclusive": marked("Not known yet"),
+        "error": marked("Cannot see"),
+    }
+)
+ACTION_WORDS = MappingProxyType(
+    {
+        "rollback": marked("turns back"),
+        "hold": marked("holds the ramp"),
+        "alert": marked("only alerts"),
+        "stop": marked("stops the experiment"),
+    }
+)
+
+
+def unknown() -> str:
+    """Return that something is not known yet."""
+    return _(UNKNOWN)
 
 
 def state_words(state: str) -> str:
     """Return a state of an experiment or treatment in words."""
-    return STATE_WORDS.get(state, state.replace("_", " ").capitalize())
+    known = STATE_WORDS.get(state)
+    return state.replace("_", " ").capitalize() if known is None else _(known)
 
 
 def instant(at: datetime | None) -> str:
     """Return an instant as ``5 Jan 2026, 14:00 UTC``."""
-    if at is None:
-        return UNKNOWN
-    return f"{at.day} {at.strftime('%b %Y, %H:%M')} UTC"
+    return unknown() if at is None else i18n.instant(at)
 
 
 def duration(length: timedelta) -> str:
     """Return a length as ``1 hour``, ``14 days``, ``90 seconds``."""
     seconds = int(length.total_seconds())
-    for size, word in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
-        if seconds >= size and seconds % size == 0:
-            count = seconds // size
-            return f"{count} {word}{'' if count == 1 else 's'}"
-    return f"{seconds} seconds"
+    if seconds >= 86_400 and seconds % 86_400 == 0:  # noqa: PLR2004 - a day
+        return ngettext("{n} day", "{n} days", seconds // 86_400)
+    if seconds >= 3_600 and seconds % 3_600 == 0:  # noqa: PLR2004 - an hour
+        return ngettext("{n} hour", "{n} hours", seconds // 3_600)
+    if seconds >= 60 and seconds % 60 == 0:  # noqa: PLR2004 - a minute
+        return ngettext("{n} minute", "{n} minutes", seconds // 60)
+    return ngettext("{n} second", "{n} seconds", seconds)
+
+
+def roughly(length: timedelta) -> str:
+    """Return a length in its largest unit: ``3 days``, ``5 hours``, ``12 minutes``."""
+    for unit in (timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)):
+        if length >= unit:
+            return duration(unit * (length // unit))
+    return _("less than a minute")
 
 
 def share(value: float) -> str:
     """Return a share as ``5%``, ``12.5%``: at most two digits after the point."""
-    return f"{100 * value:.2f}".rstrip("0").rstrip(".") + "%"
+    text = i18n.decimal(100 * value, 2)
+    return text.rstrip("0").rstrip(".") + "%"
 
 
-def count(number: int, word: str) -> str:
+def units(number: int) -> str:
     """Return ``1 unit``, ``2,400 units``."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
+    return ngettext("{n} unit", "{n} units", number)
 
 
 def value(number: float | None, unit: str) -> str:
     """Return a KPI's value in its unit."""
     if number is None or not math.isfinite(number):
-        return UNKNOWN
+        return unknown()
     if unit == "share":
-        return f"{100 * number:.1f}%"
+        return f"{i18n.decimal(100 * number, 1)}%"
     if unit == "seconds":
-        return f"{number:,.1f} s"
+        return _("{number} s", number=i18n.decimal(number, 1))
     if unit == "hours":
-        return f"{number:,.2f} h"
+        return _("{number} h", number=i18n.decimal(number, 2))
     if unit == "per hour":
-        return f"{number:,.2f} / h"
-    return f"{number:,.2f}"
+        return _("{number} / h", number=i18n.decimal(number, 2))
+    return i18n.decimal(number, 2)
 
 
 def rate(number: float | None) -> str:
     """Return units an hour: ``103``, ``0.4``."""
     if number is None or not math.isfinite(number):
-        return "unknown"
-    return f"{number:,.1f}".removesuffix(".0")
+        return _("unknown")
+    return i18n.decimal(number, 1).removesuffix(".0")
+
+
+def percent(size: float) -> str:
+    """Return the size of an effect: ``5.1%``."""
+    return f"{i18n.decimal(100 * abs(size), 1)}%"
 
 
 def effect(size: float | None) -> str:
     """Return a relative effect: ``5.1% lower``, ``unchanged``."""
     if size is None or not math.isfinite(size):
-        return UNKNOWN
+        return unknown()
     if abs(size) < SMALLEST_EFFECT:
-        return "unchanged"
-    return f"{100 * abs(size):.1f}% {'lower' if size < 0 else 'higher'}"
+        return _("unchanged")
+    if size < 0:
+        return _("{size} lower", size=percent(size))
+    return _("{size} higher", size=percent(size))
 
 
-def moved(size: float) -> str:
-    """Return a relative effect as something that happened: ``fell by 5.1%``."""
-    if abs(size) < SMALLEST_EFFECT:
-        return "did not change"
-    return f"{'fell' if size < 0 else 'rose'} by {100 * abs(size):.1f}%"
+def signed(size: float) -> str:
+    """Return a relative effect with its sign: ``+1.2%``, ``-5.1%``."""
+    if abs(size) > LARGEST_EFFECT:
+        most = f"{i18n.decimal(100 * LARGEST_EFFECT, 0)}%"
+        more, less = _("more than +{size}", size=most), _("less than \u2212{size}", size=most)
+        return more if size > 0 else less
+    return f"{'+' if size >= 0 else MINUS}{percent(size)}"
 
 
 def interval(low: float, high: float) -> str:
     """Return an effect's interval: ``-7.3% to -2.9%``; empty where it is unbounded."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
-    return f"{_signed(low)} to {_signed(high)}".replace("-", "\u2212")
+    return _("{low} to {high}", low=signed(low), high=signed(high))
 
 
-def _signed(size: float) -> str:
-    if abs(size) > LARGEST_EFFECT:
-        return (
-            f"more than {LARGEST_EFFECT:+.0%}" if size > 0 else f"less than {-LARGEST_EFFECT:+.0%}"
-        )
-    return f"{100 * size:+.1f}%"
-
-
-def joined(words: tuple[str, ...]) -> str:
+def joined(words: Sequence[str]) -> str:
     """Return ``a``, ``a and b``, ``a, b and c``."""
     if len(words) < 2:  # noqa: PLR2004 - nothing to join
         return "".join(words)
-    return f"{', '.join(words[:-1])} and {words[-1]}"
+    return _("{most} and {last}", most=_(", ").join(words[:-1]), last=words[-1])
 
 
-_HAPPENED = {
-    "draft": "The experiment was applied as a draft",
-    "paused": "The experiment was paused",
-    "observing": "The last new units came; they are watched until their windows close",
-    "finished": "The experiment is finished",
-    "stopped": "The experiment was stopped",
-    "note": "A note",
-}
+_HAPPENED = MappingProxyType(
+    {
+        "draft": marked("The experiment was applied as a draft"),
+        "paused": marked("The experiment was paused"),
+        "observing": marked("The last new units came; they are watched until their windows close"),
+        "finished": marked("The experiment is finished"),
+        "stopped": marked("The experiment was stopped"),
+        "note": marked("A note"),
+    }
+)
 
 
 def happened(variant: str | None, before: str, after: str) -> str:
     """Return what a transition means, as a sentence without its full stop."""
     if variant is None and after in _HAPPENED:
-        return _HAPPENED[after]
+        return _(_HAPPENED[after])
+    if planned := _planned(before, after):
+        return planned
+    ends = {"before": before.replace("_", " ") or _("new"), "after": after.replace("_", " ")}
+    if variant is None:
+        return _("The experiment went from {before} to {after}", **ends)
+    return _("{variant} went from {before} to {after}", variant=variant, **ends)
+
+
+def _planned(before: str, after: str) -> str:
+    """Return what became of a run's plan: a step, traffic, its end, its file; empty for none."""
     step = re.fullmatch(r"step ([0-9]+) approved", after)
     if step is not None:
-        return f"Step {step[1]} of the ramp was approved"
+        return _("Step {step} of the ramp was approved", step=step[1])
     traffic = [re.fullmatch(r"traffic ([0-9.e-]+)", end) for end in (before, after)]
     shares = [share(float(end[1])) for end in traffic if end is not None]
     if len(shares) == len(traffic):
-        return f"The ramp went from {shares[0]} to {shares[1]} of the traffic"
-    if re.fullmatch(r"revision [0-9]+", after):
-        return f"{after.capitalize()} was applied"
-    subject = variant or "The experiment"
-    return f"{subject} went from {before or 'new'} to {after}".replace("_", " ")
+        said = _("The ramp went from {before} to {after} of the traffic")
+        return said.format(before=shares[0], after=shares[1])
+    later = [instant(at) for end in (before, after) if (at := ends_at(end)) is not None]
+    if len(later) == len(traffic):
+        return _("The end was moved from {before} to {after}", before=later[0], after=later[1])
+    revision = re.fullmatch(r"revision ([0-9]+)", after)
+    return "" if revision is None else _("Revision {number} was applied", number=revision[1])

@@ -51,7 +51,7 @@ _BODY: Final[dict[str, Any]] = {
                     "properties": {
                         "version": {"const": "4"},
                         "alerts": {"type": "array", "maxItems": MOST_ALERTS, "items": _ALERT},
-                        "truncatedAlerts": {"type": "integer"},
+                        "truncatedAlerts": {"type": "integer", "minimum": 0, "maximum": 1_000_000},
                     },
                 },
                 "example": {

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final, cast
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
 
+from experiments import growthbook_described, ofrep_described
 from guardrails.spec_file import json_schema
+from metrics import events_described
 from metrics.catalogue import Catalogue
 from metrics.events_described import ERROR
 from metrics.openapi import SCHEMES, Part, answer, content, keyed, refusal
@@ -49,18 +52,25 @@ _REFUSED = content(
 _ALWAYS: Final = (401, 429, 503)
 
 
-def describe(
-    app: FastAPI,
-    hot: Mapping[str, Part],
-    schemes: Mapping[str, Part],
-    catalogue: Catalogue | None = None,
-) -> None:
+_HOT: Final[Mapping[str, Part]] = {
+    **ofrep_described.DESCRIBED,
+    **growthbook_described.DESCRIBED,
+    **events_described.DESCRIBED,
+}
+"""The paths of the routes that are not the framework's: their description is our own."""
+
+_SCHEMES: Final[Mapping[str, Part]] = {
+    "token": ofrep_described.TOKEN,
+    "client_key": growthbook_described.CLIENT_KEY,
+}
+"""Ways to say who one is beside a key in a header, by name."""
+
+
+def describe(app: FastAPI, catalogue: Catalogue | None = None) -> None:
     """Let an application's document be made when it is first asked for: no start waits for it.
 
     Args:
         app: Has all its routes; what comes later, such as pages, is not described.
-        hot: The paths of the routes that are not the framework's.
-        schemes: Ways to say who one is beside a key in a header, by name.
         catalogue: The KPIs that a spec file may name; the built-in ones by default.
     """
     routes = list(app.routes)
@@ -68,10 +78,22 @@ def describe(
     @cache
     def described() -> dict[str, Any]:
         document = get_openapi(title=app.title, version=app.version, routes=routes)
-        complete(document, hot, schemes, catalogue)
+        complete(document, _HOT, _SCHEMES, catalogue)
         return document
 
     app.openapi = described
+
+
+def document_router() -> APIRouter:
+    """Return the route of the document."""
+    api = APIRouter()
+
+    @api.get("/openapi.json", include_in_schema=False)
+    def document(request: Request) -> Response:
+        return JSONResponse(request.app.openapi())
+
+    _ = document
+    return api
 
 
 def complete(
@@ -134,7 +156,12 @@ def _completed(path: str, method: str, about: Part) -> None:
     for spare in ("422", "5XX"):
         responses.pop(spare, None)
     refused = "Refused, and why"
-    responses.setdefault("4XX", answer(refused, _REFUSED))
+    told = responses.setdefault("4XX", answer(refused, _REFUSED))
+    # an error is JSON, whatever the route answers otherwise
+    whole: Part = {}
+    for body in told["content"].values():
+        whole |= body
+    told["content"] = {"application/json": whole}
     for status in _ALWAYS:
         if status != 401 or about["security"]:  # noqa: PLR2004 - an HTTP status
             responses.setdefault(str(status), refusal(status, _REFUSED))

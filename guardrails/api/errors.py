@@ -1,5 +1,6 @@
 """Every error in the one shape, whatever raised it."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -7,7 +8,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
+from starlette.routing import compile_path
 
 from experiments.errors import SpecError, TurnbackError, UnavailableError
 from guardrails.api.invalid import told as invalid_words
@@ -16,6 +17,9 @@ from metrics.access import AccessError
 from metrics.api import error_body
 from metrics.asgi import BodyTooLargeError
 from metrics.store import StoreError
+
+_CODES = {413: "too_large"}
+"""Where ours are not called as HTTP's are."""
 
 
 def install_errors(app: FastAPI) -> None:
@@ -46,10 +50,11 @@ def install_errors(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         error = cast("HTTPException", error)
-        code = HTTPStatus(error.status_code).name.lower()
+        code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
         headers = dict(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(sorted(_allowed(app, request)))
+            allowed = _allowed(app, request.url.path) | {*headers.get("Allow", "").split(", ")}
+            headers["Allow"] = ", ".join(sorted(allowed - {""}))
         return _refusal(error.status_code, code, str(error.detail), headers=headers)
 
     async def invalid(_request: Request, error: Exception) -> Response:
@@ -69,10 +74,11 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unforeseen)
 
 
-def _allowed(app: FastAPI, request: Request) -> set[str]:
+def _allowed(app: FastAPI, path: str) -> set[str]:
     """Return the methods of all routes of an address: each knows only its own."""
-    routes = [r for r in app.routes if r.matches(request.scope)[0] is not Match.NONE]
-    return {method for route in routes for method in getattr(route, "methods", None) or ()}
+    paths: Mapping[str, Mapping[str, Any]] = app.openapi()["paths"]
+    known = (methods for each, methods in paths.items() if compile_path(each)[0].match(path))
+    return {method.upper() for methods in known for method in methods}
 
 
 def _shape(error: TurnbackError) -> dict[str, Any]:

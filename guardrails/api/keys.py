@@ -50,7 +50,9 @@ def keys_router(admission: Callable[[], Admission]) -> APIRouter:
         summary="Calls that were let in to change something, newest first",
         responses=described(CallsAnswer, {"calls": [examples.CALL]}),
     )
-    def audit(limit: Annotated[int, Query(ge=1, le=MOST_CALLS)] = 100) -> Response:
+    def audit(
+        limit: Annotated[int, Query(ge=1, le=MOST_CALLS, description="At most so many.")] = 100,
+    ) -> Response:
         return to_json(CallsAnswer(admission().calls(limit)))
 
     _ = (listed, audit)

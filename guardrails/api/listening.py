@@ -1,6 +1,7 @@
 """The sockets a service listens on; an address that cannot be had is told in words."""
 
 import errno
+import resource
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -11,6 +12,10 @@ _OTHER_PORT = (
     "give another port with --port, or end what listens there: an earlier `turnback serve`?"
 )
 _HOST = "give an address of this machine with --host, for instance 127.0.0.1"
+
+
+_OTHERS = 200
+"""Open files that are no connections: databases, logs, what is asked of others."""
 
 
 class AddressError(TurnbackError):
@@ -79,3 +84,19 @@ def _refused(host: str, port: int, error: OSError) -> AddressError:
 def address_of(host: str, port: int) -> str:
     """Return an address as it stands in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def room_for(connections: int) -> int:
+    """Return how many connections there may be, of as many as are wished for.
+
+    Each is an open file, of which a process may have so many: it asks for as many as it may.
+    Without a limit of our own the next connection would wait for a file, and a check too.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHERS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY:
+        return connections
+    return max(1, min(connections, soft - _OTHERS))

@@ -1,5 +1,6 @@
 """The web server that runs the application."""
 
+import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,9 +9,8 @@ from typing import Any, Protocol, cast
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from experiments.streaming import ABORT
+from guardrails.api.connection import Limits, limited, look_at
 
 
 class _Feed(Protocol):
@@ -34,16 +34,6 @@ class Ready:
     specs: Path | None
 
 
-class _Connection(HttpToolsProtocol):
-    """A connection that can be cut off while its client does not read."""
-
-    def on_message_begin(self) -> None:
-        """Begin a request, as every connection does."""
-        super().on_message_begin()
-        extensions: dict[str, Any] = {ABORT: self.transport.abort}
-        cast("dict[str, Any]", self.scope)["extensions"] = extensions
-
-
 class QuietServer(uvicorn.Server):
     """Finishes the requests it has for at most ten seconds when it is stopped.
 
@@ -54,11 +44,18 @@ class QuietServer(uvicorn.Server):
         app: The application.
         host: Address to listen on.
         port: TCP port; 0 takes a free one.
+        limits: What one connection may do.
         ready: Called once it answers.
     """
 
     def __init__(
-        self, app: FastAPI, host: str, port: int, *, ready: Callable[[], None] | None = None
+        self,
+        app: FastAPI,
+        host: str,
+        port: int,
+        *,
+        limits: Limits,
+        ready: Callable[[], None] | None = None,
     ) -> None:
         self._ready = ready
         super().__init__(
@@ -67,13 +64,13 @@ class QuietServer(uvicorn.Server):
                 host=host,
                 port=port,
                 loop="auto",
-                http=_Connection,
+                http=cast("Any", limited(limits)),
                 ws="none",
                 lifespan="on",
                 access_log=False,
                 log_level="warning",
                 server_header=False,
-                timeout_keep_alive=30,
+                timeout_keep_alive=limits.idle_seconds,  # pyright: ignore[reportArgumentType] - whole seconds are not needed
                 timeout_graceful_shutdown=10,
             )
         )
@@ -83,6 +80,12 @@ class QuietServer(uvicorn.Server):
         await super().startup(sockets)
         if self._ready is not None and self.started:
             self._ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look at the connections once a second; called ten times as often."""
+        if counter % 10 == 0:
+            look_at(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End open streams, then stop as every server does.

@@ -21,6 +21,7 @@ class Message:
         evidence: The numbers.
         guardrail: Id of the guardrail concerned.
         facts: The same in short, by name: ``kpi``, ``effect``, ``units`` and so on.
+        link: Page that says everything; empty where the settings name no address for pages.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Message:
     evidence: dict[str, Any] | None
     guardrail: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
+    link: str = ""
 
 
 class DeliveryError(Exception):

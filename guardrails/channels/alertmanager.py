@@ -92,6 +92,7 @@ class AlertmanagerChannel:
             "summary": one_line(message.title),
             "description": paragraphs(message.text),
             "key": message.key,
+            "link": message.link,
             **message.facts,
         }
         return {
@@ -99,6 +100,7 @@ class AlertmanagerChannel:
             "annotations": {n: cut(text, _LONGEST_ANNOTATION) for n, text in notes.items() if text},
             "startsAt": _instant(begun),
             "endsAt": _instant(ends),
+            **({"generatorURL": message.link} if message.link else {}),
         }
 
     def send(self, message: Message) -> None:

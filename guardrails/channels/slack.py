@@ -17,6 +17,7 @@ _HEADER: Final = 150
 _SECTION: Final = 3_000
 _FALLBACK: Final = 3_000
 _CONTEXT: Final = 300
+_BUTTON: Final = 75
 _LONGEST_ENTITY: Final = 5
 
 
@@ -38,6 +39,15 @@ def _plain(text: str, longest: int) -> dict[str, Any]:
     return {"type": "plain_text", "text": escaped(text, longest), "emoji": False}
 
 
+def _fallback(message: Message, title: str) -> str:
+    text = f"{title}\n{paragraphs(message.text)}"
+    return f"{text}\n{message.link}" if message.link else text
+
+
+def _button(link: str) -> dict[str, Any]:
+    return {"type": "button", "text": _plain("Open the page", _BUTTON), "url": link}
+
+
 def payload(message: Message) -> dict[str, Any]:
     """Return a message as Slack's ``text`` and ``blocks``.
 
@@ -47,10 +57,12 @@ def payload(message: Message) -> dict[str, Any]:
     blocks: list[dict[str, Any]] = [{"type": "header", "text": _plain(title, _HEADER)}]
     texts = (paragraphs(message.text).strip(), "\n".join(fact_lines(message)))
     blocks += [{"type": "section", "text": _plain(text, _SECTION)} for text in texts if text]
+    if message.link:
+        blocks.append({"type": "actions", "elements": [_button(message.link)]})
     about = f"{message.kind} at {message.at:%Y-%m-%d %H:%M:%S} UTC, key {message.key}"
     blocks.append({"type": "context", "elements": [_plain(one_line(about, _CONTEXT), _CONTEXT)]})
     return {
-        "text": escaped(f"{title}\n{paragraphs(message.text)}", _FALLBACK),
+        "text": escaped(_fallback(message, title), _FALLBACK),
         "blocks": blocks,
         "unfurl_links": False,
         "unfurl_media": False,

@@ -45,14 +45,15 @@ def fact_lines(message: Message) -> list[str]:
     """Return the facts of a message, one a line, those with a place of their own first."""
     known = [name for name in NAMES if name in message.facts]
     rest = [name for name in message.facts if name not in NAMES]
-    return [
+    lines = [
         f"{NAMES.get(name, name)}: {one_line(message.facts[name], 500)}" for name in (*known, *rest)
     ]
+    return [*lines, f"Page: {one_line(message.link, 500)}"] if message.link else lines
 
 
 def plain(message: Message, longest: int) -> str:
     """Return everything a person wants to read, without the title."""
     parts = [paragraphs(message.text)]
-    if message.facts:
+    if message.facts or message.link:
         parts.append("\n".join(fact_lines(message)))
     return cut("\n\n".join(part for part in parts if part), longest)

@@ -152,7 +152,7 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
     except duckdb.IOException as error:
         if "lock" in str(error).lower():
             raise StoreLockedError(
-                f"{path} is held by {_holder(str(error))}",
+                f"{path} is held by {holder(str(error))}",
                 "stop that process, or give this one a folder of its own with --data",
             ) from error
         raise StoreError(f"{path}: {_UNOPENED} ({error}){mending(error)}") from error
@@ -175,7 +175,7 @@ def short(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def _holder(told: str) -> str:
+def holder(told: str) -> str:
     """Return who holds a file, by what the engine tells."""
     found = re.search(r"\bPID (\d+)", told)
     return f"another process (PID {found.group(1)})" if found else "another process"

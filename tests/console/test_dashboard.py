@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from console.dashboard import words
+from console.dashboard.headlines import headline
 from console.dashboard.lines import KpiText, transition_line
-from console.dashboard.views import experiment_page, headline, overview
+from console.dashboard.overview import overview
+from console.dashboard.views import experiment_page
 from guardrails.outcome import Code, Outcome, WindowFinding
 from guardrails.views import KpiView, RampStepView, RollbackView, TransitionView, VariantView
 from tests.running import KEY, SPEC, running
@@ -126,10 +128,14 @@ def test_an_unchanged_page_is_answered_with_304(it):
 
 
 def test_charts_are_asked_for_by_guardrail_and_treatment(it):
-    path = f"/experiments/{KEY}/charts/satisfaction/treatment"
-    assert "Not enough looks yet" in it.http.get(path).text
-    answer = it.http.get(f"/experiments/{KEY}/charts/satisfaction/none")
+    path = f"/experiments/{KEY}/charts/satisfaction"
+    early = it.http.get(f"{path}/treatment/evidence.svg")
+    assert (early.status_code, early.json()["error"]["code"]) == (404, "not_found")
+    assert "after the second look" in early.json()["error"]["hint"]
+    answer = it.http.get(f"{path}/none/evidence.svg")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_guardrail")
+    assert it.http.get(f"{path}/treatment/weather.svg").status_code == 404
+    assert it.http.get(f"{path}/treatment/evidence.svg?size=huge").status_code == 400
     assert it.http.get("/static/secrets.txt").status_code == 404
 
 
@@ -143,8 +149,10 @@ def test_an_empty_service_says_how_to_begin():
 def test_the_twelve_kpis_have_a_row_before_any_data(it):
     rows = it.http.get(f"/experiments/{KEY}.json").json()["kpis"]
     core = [kpi.key for kpi in it.services.catalogue.core]
-    assert [r["kpi"] for r in rows][:12] == core
+    shown = [r["kpi"] for r in rows]
+    assert shown[0] == "satisfaction", "what a guardrail judges comes first"
     assert len(core) == 12
+    assert shown[:12] == sorted(core, key=lambda key: key != "satisfaction")
     assert {r["empty"] for r in rows} == {"not enough yet: no window has closed"}
 
 
@@ -274,7 +282,7 @@ def test_an_absolute_margin_is_drawn_relative_to_control():
         (words.effect(0.0001), "unchanged"),
         (words.interval(-0.073, -0.029), "\u22127.3% to \u22122.9%"),
         (words.interval(-float("inf"), 0.1), ""),
-        (words.interval(-0.25, 136.5), "\u221225.0% to more than +1000%"),
+        (words.interval(-0.25, 136.5), "\u221225.0% to more than +1,000%"),
         (words.share(0.125), "12.5%"),
         (words.share(1.0), "100%"),
         (words.value(None, "share"), words.UNKNOWN),
@@ -283,7 +291,7 @@ def test_an_absolute_margin_is_drawn_relative_to_control():
         (words.duration(timedelta(days=14)), "14 days"),
         (words.duration(timedelta(seconds=90)), "90 seconds"),
         (words.joined(("a", "b", "c")), "a, b and c"),
-        (words.count(1, "unit"), "1 unit"),
+        (words.units(1), "1 unit"),
     ],
 )
 def test_numbers_are_written_as_people_read_them(said, expected):
@@ -311,11 +319,15 @@ def test_a_page_keeps_itself_current_and_fits_a_phone():
             page.on("console", lambda message: complaints.append(message.text))
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.goto(f"{it.url}/experiments/{KEY}")
-            page.locator("details[data-chart] summary").first.click()
-            page.get_by_text("Not enough looks yet").last.wait_for()
+            opened = page.locator("#guardrails details").first
+            opened.locator("summary").first.focus()
+            page.keyboard.press("Enter")
+            assert opened.get_attribute("open") is not None
             it.act("roll_back", variant="treatment")
             page.get_by_role("heading", name="treatment was turned back by api.").wait_for()
-            assert page.locator("details[data-chart][open] .drawn").first.inner_text() != ""
+            assert opened.get_attribute("open") is not None
+            focused = "document.activeElement.matches('#guardrails summary')"
+            assert page.evaluate(focused), "what was focused still is"
             assert page.evaluate("document.documentElement.scrollWidth") == 360
             assert complaints == []
         finally:

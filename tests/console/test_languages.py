@@ -1,9 +1,13 @@
 """Languages: which one a visitor gets, that every message is found, and that each has its text."""
 
+import ast
+
 import pytest
 
 from console import i18n
+from metrics.catalogue import load_catalogue
 from metrics.wording import gettext, language, ngettext
+from tests import languages
 from tests.running import KEY, running
 
 
@@ -77,3 +81,59 @@ def test_a_choice_that_there_is_not_is_refused(it, query):
 def test_a_cookie_from_elsewhere_is_no_choice(it):
     answer = it.http.get("/", headers={"Cookie": "turnback_lang=xx; turnback_theme=pink"})
     assert '<html lang="en" data-theme="system">' in answer.text
+
+
+def test_every_message_has_a_chinese_text():
+    known = languages.catalogue()
+    missing = {m: where for m, where in languages.messages().items() if not known.get(m)}
+    assert missing == {}
+
+
+def test_the_catalogue_holds_nothing_that_is_said_nowhere():
+    assert [m for m in languages.catalogue() if m not in languages.messages()] == []
+
+
+def test_a_text_has_the_places_and_the_markup_of_its_message():
+    wrong = [
+        (message, text)
+        for message, text in languages.catalogue().items()
+        for said in ([text] if isinstance(text, str) else text)
+        if languages.places(said)
+        != languages.places(message if isinstance(message, str) else message[1])
+    ]
+    assert wrong == []
+
+
+def test_no_text_of_a_template_is_said_outside_of_the_catalogue():
+    assert list(languages.bare_text()) == []
+
+
+def test_a_message_is_a_literal_without_anything_put_in():
+    built = [
+        f"{path.name}:{node.lineno}"
+        for path, node in languages.calls()
+        if node.args and isinstance(node.args[0], (ast.JoinedStr, ast.BinOp))
+    ]
+    assert built == []
+
+
+def test_every_core_kpi_has_a_chinese_title():
+    assert [kpi.key for kpi in load_catalogue().core if not kpi.title_zh] == []
+
+
+def test_a_page_in_chinese_says_what_the_kpis_and_guardrails_are(it):
+    page = it.http.get(f"/experiments/{KEY}?lang=zh")
+    it.http.cookies.clear()
+    assert "用户满意度相对 control 的降幅不得超过 3%" in page.text
+    assert "取消转化率" in page.text
+    twin = it.http.get(f"/experiments/{KEY}.json?lang=zh")
+    assert "set-cookie" not in twin.headers
+    assert twin.json()["headline"] in page.text
+    assert "尚未进行首次检查" in twin.json()["headline"]
+
+
+def test_what_is_recorded_is_english_whoever_looked_first(it):
+    it.http.get(f"/experiments/{KEY}", headers={"Accept-Language": "zh"})
+    it.http.post("/api/v1/demo/clock", json={"to": "2026-01-05T02:00:00Z"})
+    view = it.http.get(f"/api/v1/experiments/{KEY}", headers={"Accept-Language": "zh"}).json()
+    assert view["guardrails"][0]["limit"].startswith("Satisfaction may not drop")

@@ -114,7 +114,7 @@ def test_what_cannot_be_planned_is_told_with_what_to_do(arguments, code, says):
 def test_a_number_that_is_none_is_refused_with_what_to_write(arguments, says):
     result = turnback("plan", GOOD, *arguments)
     assert result.exit_code == 2
-    assert f"Invalid value for '{arguments[0]}': {says}" in result.stderr
+    assert f"{arguments[0]}: {says}" in result.stderr
     assert "Input should" not in result.stderr
 
 

@@ -23,30 +23,85 @@
     history.replaceState(null, "", address);
   }
 
-  const draw = async (details) => {
-    const place = details.querySelector(".drawn");
-    if (!details.open || !place) return;
-    const answer = await fetch(details.dataset.chart);
-    if (!answer.ok) return;
-    const text = await answer.text();
-    if (place.dataset.drawn === text) return;
-    place.dataset.drawn = text;
-    place.innerHTML = text; // our own fragment, escaped by the server
+  // A chart answers to the pointer and to focus once somebody looks closer: until then it is a
+  // picture, and the script that draws (a megabyte) is not fetched.
+  let engine = null;
+  const load = () => {
+    engine ??= new Promise((done, failed) => {
+      const script = document.createElement("script");
+      script.src = `/static/vega.js?v=${said.assets}`;
+      script.addEventListener("load", () => done(window.turnbackEmbed));
+      script.addEventListener("error", failed);
+      document.head.append(script);
+    });
+    return engine;
   };
+  const alive = async (figure) => {
+    const wanted = figure.dataset.spec;
+    if (figure.dataset.own === wanted) return;
+    figure.dataset.own = wanted;
+    try {
+      const [embed, answer] = await Promise.all([load(), fetch(wanted)]);
+      const spec = await answer.json();
+      const place = document.createElement("div");
+      place.className = "drawn";
+      place.style.height = `${figure.clientHeight}px`;
+      spec.height = Math.max(180, figure.clientHeight - 12);
+      spec.width = Math.max(240, figure.clientWidth - 16);
+      // interpreted, not compiled: the policy of these pages has no unsafe-eval
+      await embed(place, spec, { ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: { disableDefaultStyle: true, offsetX: 14, offsetY: 14 } });
+      if (figure.dataset.own === wanted) figure.replaceChildren(place);
+    } catch {
+      delete figure.dataset.own; // the picture stays
+    }
+  };
+  for (const kind of ["pointerover", "focusin"]) {
+    document.addEventListener(kind, (event) => {
+      const figure = event.target.closest?.(".chart[data-spec]");
+      if (figure) alive(figure);
+    });
+  }
 
-  document.addEventListener("toggle", (event) => {
-    if (event.target.matches?.("details[data-chart]")) draw(event.target);
-  }, true);
+  // What can be filtered at once is filtered at once; the address keeps it, as the form would.
+  const filter = () => {
+    const form = document.querySelector("form[data-filter]");
+    const list = form && document.querySelector(form.dataset.filter);
+    if (!list) return;
+    const { q, state, owner } = Object.fromEntries(new FormData(form));
+    const text = (q || "").trim().toLocaleLowerCase();
+    let found = 0;
+    for (const row of list.children) {
+      const { text: mine, state: states, owner: whose } = row.dataset;
+      row.hidden = !(mine.toLocaleLowerCase().includes(text) && (!state || states.split(" ").includes(state)) && (!owner || whose === owner));
+      found += row.hidden ? 0 : 1;
+    }
+    document.getElementById("none").hidden = found > 0;
+    const place = document.getElementById("found");
+    place.textContent = place.dataset.text.replace("{found}", found).replace("{total}", list.children.length);
+  };
+  const filtering = () => {
+    const form = document.querySelector("form[data-filter]");
+    return form && form.dataset.part === undefined && [...new FormData(form).values()].some((value) => value !== "");
+  };
+  const typed = (event) => {
+    const form = event.target.closest?.("form[data-filter]");
+    if (!form) return;
+    // rows the server left out are not here: it is asked again
+    if (form.dataset.part !== undefined) return;
+    filter();
+  };
+  document.addEventListener("input", typed);
+  document.addEventListener("change", typed);
 
   // Makes `here` like `next` in place: nodes that are the same stay, and with them focus and state.
-  const KEPT = ["open", "value", "checked"];
+  const kept = (name, node) => name === "open" || name === "checked" || (name === "value" && node.type !== "hidden");
   const same = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.id || "") === (b.id || "") && (a.dataset?.keep || "") === (b.dataset?.keep || "");
   const attributes = (here, next) => {
     for (const { name } of [...here.attributes]) {
-      if (!next.hasAttribute(name) && !(KEPT.includes(name) || name === "hidden" || name === "data-drawn")) here.removeAttribute(name);
+      if (!next.hasAttribute(name) && !kept(name, here) && name !== "data-own") here.removeAttribute(name);
     }
     for (const { name, value } of next.attributes) {
-      if (!KEPT.includes(name) && here.getAttribute(name) !== value) here.setAttribute(name, value);
+      if (!kept(name, here) && here.getAttribute(name) !== value) here.setAttribute(name, value);
     }
   };
   const morph = (here, next) => {
@@ -56,7 +111,7 @@
     }
     if (here.isEqualNode(next)) return;
     attributes(here, next);
-    if (here.matches("[data-own], .drawn")) return; // filled by the script
+    if (here.matches("[data-own]")) return; // drawn by the script
     let at = here.firstChild;
     for (const wanted of [...next.childNodes]) {
       let found = at;
@@ -90,7 +145,8 @@
     if (!page) return;
     morph(document.getElementById("page"), page);
     document.title = next.title;
-    for (const details of document.querySelectorAll("details[open][data-chart]")) draw(details);
+    for (const figure of document.querySelectorAll(".chart[data-own]")) alive(figure);
+    if (filtering()) filter();
     document.dispatchEvent(new Event("turnback:swapped"));
   };
 

@@ -1,88 +1,13 @@
-"""The charts of a guardrail, one definition for pages, reports and pictures: Vega-Lite by Altair.
+"""Charts as Vega-Lite, written with Altair, which takes a second to load: only where it is used."""
 
-Two charts explain a rollback: the evidence over time against its boundary, and the effect with
-its interval against the margin, each with the moment of the rollback. A page shows them as SVG
-drawn here, which needs no script and prints; where a script runs, the same definition becomes
-interactive with the JavaScript that vl-convert brings. Its expressions are interpreted (Vega's
-``ast`` mode), so that a policy without ``unsafe-eval`` lets it run.
-
-Words in a chart are in the language of the context (`metrics.wording`).
-"""
-
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, lru_cache
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
-from console.i18n import instant
+from console.charts.shown import FONT, PALETTES, SHOWN_EVIDENCE, SIZES, Shown, Style
 from metrics.wording import gettext as _
 from metrics.wording import language
-
-Point = tuple[datetime, float, float | None, float | None, float | None]
-"""A stored look: when, evidence (1 proves harm), effect against control and its interval."""
-
-SIZES: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
-    {"wide": (560, 250), "narrow": (330, 230)}
-)
-"""Whole width and height in pixels: beside another chart on a desk, and on a phone."""
-
-FONT: Final = (
-    "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'Noto Sans CJK SC', sans-serif"
-)
-SHOWN_EVIDENCE: Final = 1.3
-"""The evidence axis ends here at least, so that the boundary at 1 is always seen."""
-
-_NAMES: Final = ("accent", "bad", "warn", "muted", "line", "panel")
-PAGE: Final[Mapping[str, str]] = MappingProxyType({name: f"var(--{name})" for name in _NAMES})
-"""Colours of the page around: a chart follows its light and dark."""
-LIGHT: Final[Mapping[str, str]] = MappingProxyType(
-    dict(
-        zip(_NAMES, ("#2f5fc4", "#a83029", "#7d5206", "#5a6474", "#d6dbe3", "#ffffff"), strict=True)
-    )
-)
-DARK: Final[Mapping[str, str]] = MappingProxyType(
-    dict(
-        zip(_NAMES, ("#8fb0f5", "#f4968d", "#e8bb66", "#a3adbd", "#364050", "#1b212b"), strict=True)
-    )
-)
-PALETTES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
-    {"page": PAGE, "light": LIGHT, "dark": DARK}
-)
-
-KINDS: Final = ("evidence", "effect")
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What the charts of one guardrail and treatment show.
-
-    Attributes:
-        points: Stored looks, oldest first.
-        proof: Whether evidence 1 proves harm; else it is the share of samples beyond a limit.
-        margin: Largest tolerated effect relative to control, signed in the direction of harm.
-        past: Effect that must be exceeded with proof for a rollback, signed alike.
-        turned_back_at: When the treatment was turned back, ``None`` when it was not.
-    """
-
-    points: tuple[Point, ...]
-    proof: bool = True
-    margin: float | None = None
-    past: float | None = None
-    turned_back_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Style:
-    """How a chart looks: a palette of `PALETTES`, a size of `SIZES`, and whether it answers."""
-
-    palette: str = "page"
-    size: str = "wide"
-    interactive: bool = False
 
 
 def definition(kind: str, shown: Shown, style: Style | None = None) -> dict[str, Any] | None:
@@ -96,106 +21,6 @@ def definition(kind: str, shown: Shown, style: Style | None = None) -> dict[str,
     style = style or Style()
     layers = _evidence(shown, style) if kind == "evidence" else _effect(shown, style)
     return None if layers is None else _whole(layers, style)
-
-
-def svg(kind: str, shown: Shown, style: Style | None = None) -> str:
-    """Return a chart as an SVG element; empty without two looks."""
-    return _svg(kind, shown, style or Style(), language())
-
-
-@lru_cache(maxsize=256)
-def _svg(kind: str, shown: Shown, style: Style, _language: str) -> str:
-    import vl_convert  # noqa: PLC0415 - loads a JavaScript engine, only where a chart is drawn
-
-    spec = definition(kind, shown, style)
-    if spec is None:
-        return ""
-    drawn: str = vl_convert.vegalite_to_svg(vl_spec=spec, vl_version=_version())
-    # ids of several charts in one page must not meet
-    token = hashlib.blake2b(json.dumps(spec).encode(), digest_size=4).hexdigest()
-    return drawn.replace("clip", f"c{token}-")
-
-
-def image(kind: str, shown: Shown, *, theme: str = "system", size: str = "wide") -> str:
-    """Return a chart as an SVG file that stands alone; empty without two looks.
-
-    Args:
-        kind: ``evidence`` or ``effect``.
-        shown: What to show.
-        theme: ``light``, ``dark``, or ``system`` for what the viewer's system prefers.
-        size: One of `SIZES`.
-    """
-    drawn = svg(kind, shown, Style(size=size))
-    if not drawn:
-        return ""
-    day, night = (_variables(palette) for palette in (LIGHT, DARK))
-    styles = {
-        "light": f"svg{{{day}}}",
-        "dark": f"svg{{{night}}}",
-        "system": f"svg{{{day}}}@media(prefers-color-scheme:dark){{svg{{{night}}}}}",
-    }
-    end = drawn.index(">") + 1
-    return f"{drawn[:end]}<style>{styles[theme]}</style>{drawn[end:]}"
-
-
-def png(kind: str, shown: Shown, *, theme: str = "light", size: str = "wide") -> bytes:
-    """Return a chart as a picture on its own ground, at twice its size; empty without two looks."""
-    import vl_convert  # noqa: PLC0415 - as above
-
-    spec = definition(kind, shown, Style(theme, size))
-    if spec is None:
-        return b""
-    spec["background"] = PALETTES[theme]["panel"]
-    return vl_convert.vegalite_to_png(vl_spec=spec, vl_version=_version(), scale=2)
-
-
-def caption(kind: str, shown: Shown) -> str:
-    """Return in words what a chart shows; empty without two looks."""
-    known = [p for p in shown.points if kind == "evidence" or p[2] is not None]
-    if len(known) < 2:  # noqa: PLR2004 - no chart
-        return ""
-    last, span = known[-1], {"start": instant(known[0][0]), "end": instant(known[-1][0])}
-    if kind == "evidence":
-        most = max(known, key=lambda p: p[1])
-        text = (
-            _("Evidence of harm, where 100% proves it: {now} at the end, {most} at most.")
-            if shown.proof
-            else _("Samples beyond the limit: {now} at the end, {most} at most.")
-        ).format(now=_percent(last[1]), most=_percent(most[1]))
-    else:
-        text = _("Effect against control: {now} at the end").format(now=_signed(last[2]))
-        if last[3] is not None and last[4] is not None:
-            text = _("{effect}, interval {low} to {high}").format(
-                effect=text, low=_signed(last[3]), high=_signed(last[4])
-            )
-        text = (
-            _("{said}; the margin is {margin}.").format(said=text, margin=_signed(shown.margin))
-            if shown.margin
-            else f"{text}."
-        )
-    return _("{said} From {start} to {end}.").format(said=text, **span)
-
-
-@cache
-def javascript() -> bytes:
-    """Return the script that makes charts interactive: Vega and its like as vl-convert has them."""
-    import vl_convert  # noqa: PLC0415 - as above
-
-    return vl_convert.javascript_bundle(
-        "window.turnbackEmbed = vegaEmbed;", vl_version=_version()
-    ).encode()
-
-
-def _variables(palette: Mapping[str, str]) -> str:
-    return ";".join(f"--{name}:{colour}" for name, colour in palette.items())
-
-
-@cache
-def _version() -> str:
-    """Return the version of Vega-Lite that Altair writes, as vl-convert names it."""
-    import altair as alt  # noqa: PLC0415 - takes a second to load
-
-    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
 def _evidence(shown: Shown, style: Style) -> list[Any] | None:
@@ -414,14 +239,6 @@ def _whole(layers: Sequence[Any], style: Style) -> dict[str, Any]:
     )
     # the shape is our own and drawn by tests: checking every value takes ten times as long
     return chart.to_dict(validate=False)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}%"
-
-
-def _signed(effect: float | None) -> str:
-    return f"{100 * (effect or 0.0):+.1f}%".replace("-", "\N{MINUS SIGN}")
 
 
 def _reach(effects: Sequence[float], margin: float | None) -> float:

@@ -1,0 +1,169 @@
+"""Whether experiments see what they need: exposures, events with the right key, and checks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+from console.doctor.findings import Finding, good, warning, wrong
+from console.doctor.settings import spec_findings
+from experiments.errors import SpecError
+from experiments.language.amounts import format_duration
+from guardrails.inspecting import ControlFacts, RunFacts
+from guardrails.spec_file import ServerNames, SpecFile, load_spec
+from guardrails.words import instant
+from metrics.catalogue import Catalogue, Kind, KpiDefinition, Trust
+from metrics.stores.inspecting import EventCount, StoreFacts
+
+PATIENCE: Final = timedelta(hours=1)
+"""So long a new experiment may be without units and events."""
+
+_ENOUGH: Final = 100
+"""Units without a single value of a KPI are no accident any more."""
+
+_SENDS = "docs/events.md says what an application sends, and `turnback quarantine` what was refused"
+_EXPOSES = "do clients evaluate its flag, or send exposures? docs/clients.md has examples"
+
+
+def examine_views(views: Sequence[Mapping[str, Any]], now: datetime | None) -> list[Finding]:
+    """Return what is amiss with the experiments of a running service, as its API shows them.
+
+    Args:
+        views: Of all experiments.
+        now: The current instant; ``None`` for a demo, whose clock is moved by hand.
+    """
+    running = [view for view in views if view["state"] in {"running", "observing"}]
+    findings = [finding for view in running for finding in _of_view(view, now)]
+    if not findings:
+        words = f"{len(running)} running or observed, all see what they need"
+        findings = [good("experiments", words if running else "none is running")]
+    return findings
+
+
+def _of_view(view: Mapping[str, Any], now: datetime | None) -> Iterable[Finding]:
+    key = view["key"]
+    exposed = sum(variant["exposed"] for variant in view["variants"])
+    started = _instant(view["started_at"])
+    last = _instant(view["last_check_at"])
+    at = max((known for known in (now, last) if known is not None), default=None)
+    waited = at is not None and started is not None and at - started >= PATIENCE
+    if view["state"] == "running" and not exposed and waited and started is not None:
+        yield _no_exposures(key, started)
+        return
+    every = msgspec.convert(view["check_every"], timedelta)
+    if last is not None and now is not None and now - last > 3 * every + timedelta(minutes=5):
+        due = f"one is due every {format_duration(every)}"
+        words = f"{key}: the newest check was {instant(last)}, and {due}"
+        yield wrong("experiments", "checks_late", words, "see the service's log and /readyz")
+    blind = [g for g in view["guardrails"] if g["outcome"] in {"no_data", "error"}]
+    for guardrail in blind:
+        words = f"{key}: {guardrail['guardrail']} of {guardrail['treatment']}: {guardrail['words']}"
+        yield wrong("experiments", "blind", words, _SENDS)
+    silent = _without_values(view) if not blind else ()
+    for kpi in silent:
+        words = f"{key}: not one unit has a value of {kpi}, though windows have closed"
+        yield wrong("events", "events_missing", words, _SENDS)
+
+
+def _without_values(view: Mapping[str, Any]) -> Sequence[str]:
+    """Return guarded KPIs of which units have entered and none has a value."""
+    guarded = {guardrail["kpi"] for guardrail in view["guardrails"]}
+    units: dict[str, list[int]] = {}
+    for kpi in view["kpis"]:
+        if kpi["kpi"] in guarded:
+            seen = units.setdefault(kpi["kpi"], [0, 0])
+            seen[0] += kpi["entered"]
+            seen[1] += kpi["units"]
+    return [name for name, (entered, having) in units.items() if entered >= _ENOUGH and not having]
+
+
+def _instant(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _no_exposures(key: str, started: datetime) -> Finding:
+    words = f"{key} runs since {instant(started)}, and no unit ever entered it"
+    return wrong("experiments", "no_exposures", words, _EXPOSES)
+
+
+def examine_runs(
+    control: ControlFacts,
+    store: StoreFacts | None,
+    catalogue: Catalogue,
+    names: ServerNames,
+) -> list[Finding]:
+    """Return what is amiss with the experiments of a service that does not run, from its files."""
+    findings: list[Finding] = []
+    for run in control.runs:
+        file = f"{run.key} ({run.source})" if run.source else run.key
+        findings += spec_findings(run.text, file, catalogue, names)
+        findings += _of_run(run)
+        spec = _spec(run.text, catalogue)
+        if spec is not None and store is not None and run.state == "running":
+            findings += _of_events(run, spec, store)
+    if not findings:
+        count = sum(run.state != "draft" for run in control.runs)
+        words = f"{count} when the service ended, none was blind" if count else "none was running"
+        findings = [good("experiments", words)]
+    return findings
+
+
+def _spec(text: str, catalogue: Catalogue) -> SpecFile | None:
+    try:
+        return load_spec(text, catalogue=catalogue)
+    except SpecError:
+        return None
+
+
+def _of_run(run: RunFacts) -> Iterable[Finding]:
+    for blind in run.blind:
+        since = "" if blind.since is None else f", since {instant(blind.since)}"
+        words = f"{run.key}: {blind.guardrail} of {blind.treatment}: {blind.words}{since}"
+        yield wrong("experiments", "blind", words, _SENDS)
+
+
+def _of_events(run: RunFacts, spec: SpecFile, store: StoreFacts) -> Iterable[Finding]:
+    """Yield which events of an experiment's guardrails never came, or came with a public key."""
+    came = {each.name: each for each in store.lately}
+    until = max((at for at in (store.received_at, run.last_check_at) if at), default=None)
+    if until is None or until - run.started_at < PATIENCE:
+        return
+    if "exposure" not in came:
+        yield _no_exposures(run.key, run.started_at)
+        return
+    guarded = {g.kpi for g in spec.guardrails if g.kpi is not None}
+    for name in sorted(guarded & set(spec.kpis)):
+        yield from _of_kpi(run.key, spec.kpis[name], came)
+
+
+def _of_kpi(key: str, kpi: KpiDefinition, came: Mapping[str, EventCount]) -> Iterable[Finding]:
+    wanted = {measure.event for measure in kpi.measures}
+    if not wanted & set(came):
+        # of a rare thing, such as a failure, none is good news
+        if kpi.kind is Kind.RATIO:
+            events = ", ".join(f"`{name}`" for name in sorted(wanted))
+            words = f"{key}: of what {kpi.key} is counted from ({events}) nothing came in a day"
+            yield wrong("events", "events_missing", words, _SENDS)
+        return
+    public = [n for n in sorted(wanted & set(came)) if came[n].untrusted and not came[n].trusted]
+    if kpi.trust is Trust.SERVER and public:
+        events = ", ".join(f"`{name}`" for name in public)
+        yield wrong(
+            "events",
+            "public_key",
+            f"{key}: {events} came with a client key alone, and {kpi.key} counts none of those: "
+            "anybody holds that key",
+            "send them from a server, with an ingest key (`turnback keys create NAME --scope "
+            "ingest`)",
+        )
+
+
+def few_refused(store: StoreFacts) -> Iterable[Finding]:
+    """Yield what share of the last day's events was refused, where that is much."""
+    refused = sum(store.quarantined.values())
+    taken = sum(each.trusted + each.untrusted for each in store.lately)
+    if refused * 100 > taken + refused:
+        most = next(iter(store.quarantined))
+        words = f"{refused:,} of {taken + refused:,} events of a day were refused, most: {most}"
+        yield warning("events", "events_refused", words, "`turnback quarantine` says why")

@@ -1,0 +1,363 @@
+"""What the report of one experiment says: the verdict first, then everything it rests on. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+from console import charts
+from console.charts import Shown
+from console.dashboard import words
+from console.dashboard.lines import (
+    GuardrailLine,
+    KpiText,
+    TransitionLine,
+    VariantLine,
+    is_proof,
+)
+from console.dashboard.views import experiment_page
+from console.i18n import instant
+from guardrails.outcome import WindowFinding
+from guardrails.views import ExperimentView
+from metrics.wording import gettext as _
+from metrics.wording import marked, ngettext
+
+
+@dataclass(frozen=True, slots=True)
+class KpiEntry:
+    """A KPI of one treatment beside control: values, lift and its interval, units of both."""
+
+    kpi: str
+    title: str
+    window: str
+    better: str
+    treatment: str
+    control: str
+    value: str
+    effect: str
+    interval: str
+    units: str
+    tone: str
+    goal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A guardrail of one treatment with what its charts show and say."""
+
+    line: GuardrailLine
+    shown: Shown
+    captions: Mapping[str, str]
+
+    @property
+    def words(self) -> str:
+        """How it stands, in short."""
+        if self.line.outcome == "breach":
+            return self.line.acts
+        return f"{self.line.evidence_words}; {self.line.acts}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One experiment, to be read by somebody who never saw it.
+
+    ``verdict`` is what a reader must know; ``advice`` what was recommended at the end, with
+    reasons; ``quality`` what is known of the data; ``method`` and ``reading`` explain numbers.
+    ``at`` is the instant of the newest check: everything in it is as of then.
+    """
+
+    key: str
+    title: str
+    tone: str
+    state: str
+    verdict: str
+    lead: str
+    at: datetime | None
+    at_words: str
+    facts: tuple[tuple[str, str], ...]
+    advice: str
+    reasons: tuple[str, ...]
+    variants: tuple[VariantLine, ...]
+    kpis: tuple[KpiEntry, ...]
+    missing: tuple[str, ...]
+    guardrails: tuple[Judged, ...]
+    watches: tuple[GuardrailLine, ...]
+    rollbacks: tuple[str, ...]
+    attention: tuple[str, ...]
+    quality: tuple[str, ...]
+    transitions: tuple[TransitionLine, ...]
+    method: tuple[str, ...]
+    reading: tuple[tuple[str, str], ...]
+    leading: Judged | None
+
+
+METHODS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "regression": marked(
+            "A guardrail compares a KPI of the treatment with control at every check, by a test "
+            "that stays valid however often it is looked at (a group-sequential boundary with the "
+            "margin inside, and an e-process for harm that begins late). The treatment is turned "
+            "back when it is proven that the harm exceeds the part of the margin that the file "
+            "says, half of it unless told otherwise."
+        ),
+        "limit": marked(
+            "A limit compares the treatment's own value with a fixed bound, by a confidence "
+            "sequence that is valid at every look."
+        ),
+        "catastrophe": marked(
+            "A catastrophe is an exact test of rare events from the first unit on, for harm that "
+            "is many times that of control."
+        ),
+        "promql": marked(
+            "Queries to Prometheus are samples against a limit, outside statistics and outside "
+            "the guarantee."
+        ),
+        "alert": marked(
+            "Alerts of Alertmanager count while they fire, outside statistics and outside the "
+            "guarantee."
+        ),
+    }
+)
+"""How each rule decides, in words."""
+
+READING: Final = (
+    (
+        marked("Effect"),
+        marked("The treatment against control, in percent of control's value."),
+    ),
+    (
+        marked("Interval"),
+        marked(
+            "The effects that the data leave possible, at every look at once. An interval that "
+            "holds 0 has shown no difference; it has not shown that there is none."
+        ),
+    ),
+    (
+        marked("Evidence"),
+        marked(
+            "How near the data are to proving harm: 100% is the boundary at which a treatment is "
+            "turned back."
+        ),
+    ),
+    (
+        marked("Margin"),
+        marked("The largest harm that the file tolerates, written down before the run."),
+    ),
+    (
+        marked("Not decided"),
+        marked("Neither harm nor its absence is proven. It is not the same as no effect."),
+    ),
+    (
+        marked("Window"),
+        marked(
+            "How long each unit is watched after it first met its variant. A unit counts once, "
+            "when its window has closed."
+        ),
+    ),
+)
+"""Words a reader needs, and what they mean."""
+
+
+def report_of(
+    view: ExperimentView,
+    texts: Mapping[str, KpiText],
+    *,
+    quarantined: Mapping[str, int] | None = None,
+) -> Report:
+    """Return the report of one experiment.
+
+    Args:
+        view: The experiment as the API tells it.
+        texts: How KPIs are shown, by key, in the language of the context.
+        quarantined: Refused events of the whole service by reason; ``None`` not told.
+    """
+    page = experiment_page(view, texts)
+    judged = tuple(map(_judged, page.guardrails))
+    kpis = _kpis(view, texts)
+    advice = view.advice or {}
+    return Report(
+        key=view.key,
+        title=view.title,
+        tone=page.tone,
+        state=page.state_words,
+        verdict=page.headline,
+        lead=page.lead,
+        at=view.last_check_at,
+        at_words=_("not checked yet")
+        if view.last_check_at is None
+        else instant(view.last_check_at),
+        facts=_facts(view, page.facts),
+        advice=str(advice.get("words") or ""),
+        reasons=tuple(map(str, advice.get("reasons") or ())),
+        variants=page.variants,
+        kpis=kpis,
+        missing=_missing(view, texts, kpis),
+        guardrails=judged,
+        watches=page.watches,
+        rollbacks=tuple(each.words for each in page.rollbacks),
+        attention=page.attention,
+        quality=_quality(view, page.watches, quarantined),
+        transitions=tuple(reversed(page.transitions)),
+        method=_method(view),
+        reading=tuple((_(term), _(means)) for term, means in READING),
+        leading=max(judged, key=_urgency, default=None),
+    )
+
+
+def _urgency(judged: Judged) -> tuple[bool, bool, float]:
+    line = judged.line
+    return (len(judged.shown.points) > 1, line.outcome == "breach" and line.proof, line.evidence)
+
+
+def _facts(view: ExperimentView, facts: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    said = [(_("Hypothesis"), view.hypothesis)] if view.hypothesis else []
+    return (*said, *facts)
+
+
+def _judged(line: GuardrailLine) -> Judged:
+    shown = line.shown
+    captions = {kind: charts.caption(kind, shown) for kind in charts.KINDS}
+    if not any(evidence > 0 for _at, evidence, *_rest in shown.points):
+        captions["evidence"] = ""  # a line along the bottom says less than the words above it
+    return Judged(line, shown, {kind: said for kind, said in captions.items() if said})
+
+
+def _kpis(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiEntry, ...]:
+    """Return every KPI, window and treatment with a value, the goal and the guarded ones first."""
+    control = next(v.name for v in view.variants if v.state == "control")
+    goal = view.goal["kpi"] if view.goal is not None else None
+    guarded = {g.kpi for g in view.guardrails}
+    found = {(k.kpi, k.window, k.variant): k for k in view.kpis}
+    judged = _decided(view)
+    rows: list[tuple[tuple[bool, bool], KpiEntry]] = []
+    for (kpi, window, variant), treated in found.items():
+        base = found.get((kpi, window, control))
+        if variant == control or base is None or base.value is None or treated.value is None:
+            continue
+        text = texts.get(kpi)
+        unit = text.unit if text is not None else ""
+        decided = judged.get((kpi, window, variant))
+        values, units, effect = (
+            (base.value, treated.value),
+            (base.units, treated.units),
+            treated.effect,
+        )
+        if decided is not None:  # values, effect and interval of one and the same look
+            values = (decided.control_value, decided.treatment_value)
+            units, effect = decided.units, decided.effect
+        entry = KpiEntry(
+            kpi=kpi,
+            title=text.title if text is not None else treated.title,
+            window=words.duration(window),
+            better=treated.better,
+            treatment=variant,
+            control=words.value(values[0], unit),
+            value=words.value(values[1], unit),
+            effect="" if effect is None else words.effect(effect),
+            interval=""
+            if decided is None
+            else words.interval(decided.effect_low, decided.effect_high),
+            units=f"{units[0]:,} / {units[1]:,}",
+            tone=_tone(decided, treated.better),
+            goal=kpi == goal,
+        )
+        rows.append(((kpi != goal, kpi not in guarded), entry))
+    rows.sort(key=lambda row: row[0])
+    return tuple(entry for _order, entry in rows)
+
+
+def _tone(decided: WindowFinding | None, better: str) -> str:
+    """Return whether a difference is shown and which: what may be chance has no colour."""
+    if decided is None or better == "either" or decided.effect_low <= 0 <= decided.effect_high:
+        return "quiet"
+    return "worse" if (decided.effect < 0) == (better == "higher") else "better"
+
+
+def _decided(view: ExperimentView) -> Mapping[tuple[str, timedelta, str], WindowFinding]:
+    """Return the newest look of a guardrail at each KPI, window and treatment, with an interval.
+
+    Of a treatment that was turned back that is the look that decided; it stays as it was.
+    """
+    return {
+        (g.kpi, w.window, g.treatment): w
+        for g in view.guardrails
+        if g.kpi is not None and is_proof(g)
+        for w in g.windows
+        if math.isfinite(w.effect) and words.interval(w.effect_low, w.effect_high)
+    }
+
+
+def _missing(
+    view: ExperimentView, texts: Mapping[str, KpiText], kpis: Sequence[KpiEntry]
+) -> tuple[str, ...]:
+    """Return titles of KPIs that belong to it and have no value of every variant yet."""
+    there = {entry.kpi for entry in kpis}
+    wanted = {k.kpi: k.title for k in view.kpis} | {
+        key: text.title for key, text in texts.items() if text.core
+    }
+    return tuple(
+        texts[key].title if key in texts else title
+        for key, title in wanted.items()
+        if key not in there
+    )
+
+
+def _quality(
+    view: ExperimentView,
+    watches: Sequence[GuardrailLine],
+    quarantined: Mapping[str, int] | None,
+) -> tuple[str, ...]:
+    """Return what is known of the data: split, blindness, units in two arms, refused events."""
+    said = [f"{line.outcome_words}: {line.words}" for line in watches if line.words]
+    blind = [g for g in view.guardrails if g.blind_since is not None]
+    for each in blind:
+        since = instant(each.blind_since) if each.blind_since is not None else ""
+        said.append(
+            _("{guardrail} cannot be seen since {since}.", guardrail=each.guardrail, since=since)
+        )
+    if not blind and view.last_check_at is not None:
+        said.append(_("No guardrail was blind at the newest check."))
+    if view.conflicted:
+        count = ngettext("{n} unit", "{n} units", view.conflicted)
+        said.append(_("{units} seen in two variants: left out of both.", units=count))
+    elif view.last_check_at is not None:
+        said.append(_("No unit was seen in two variants."))
+    said += [each.words for each in view.denominators]
+    if quarantined is not None:
+        total = sum(quarantined.values())
+        codes = ", ".join(f"{code} {count:,}" for code, count in quarantined.items())
+        said.append(
+            ngettext(
+                "{n} event of the whole service is in quarantine ({codes}).",
+                "{n} events of the whole service are in quarantine ({codes}).",
+                total,
+                codes=codes,
+            )
+            if total
+            else _("No event is in quarantine.")
+        )
+    return tuple(said)
+
+
+def _method(view: ExperimentView) -> tuple[str, ...]:
+    rules = dict.fromkeys(g.rule for g in view.guardrails)
+    said = [_(METHODS[rule]) for rule in METHODS if rule in rules]
+    said.append(
+        _(
+            "The chance of turning back a treatment whose harm on every KPI is at most the part "
+            "of the margin that has to be exceeded is at most {alpha} over the whole experiment: "
+            "all guardrails, treatments, windows and looks together.",
+            alpha=words.share(view.alpha),
+        )
+    )
+    said.append(
+        _(
+            "Each {unit} is dealt to a variant by a hash and analysed as one unit, from its first "
+            "exposure. Every number here can be computed again from the recorded events: "
+            "`turnback replay ID` with the id behind a decision.",
+            unit=f"`{view.unit}`",
+        )
+    )
+    return tuple(said)

@@ -1,0 +1,67 @@
+"""Reports as HTML: one file, its style and its charts inside; it prints on paper as it is."""
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Any, cast
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from console import charts
+from console.charts import Shown, Style
+from metrics.wording import gettext, language, ngettext
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+"""What a report may do: show itself."""
+
+_CODE = re.compile(r"`([^`]+)`")
+
+
+def html_of(template: str, **values: object) -> str:
+    """Return a report as one HTML file; whatever people wrote in it is text.
+
+    Args:
+        template: Name of a template in this package.
+        values: What it shows.
+    """
+    return (
+        _templates()
+        .get_template(template)
+        .render(
+            language=language(),
+            policy=POLICY,
+            style=Markup(_style()),  # noqa: S704 - our own file
+            chart=_chart,
+            coded=_coded,
+            **values,
+        )
+    )
+
+
+def _chart(kind: str, shown: Shown) -> Markup:
+    # drawn by us from numbers and fixed words alone
+    return Markup(charts.svg(kind, shown, Style(palette="light")))  # noqa: S704 - see above
+
+
+def _coded(text: str) -> Markup:
+    """Return a text of ours whose `commands` are set as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
+@cache
+def _style() -> str:
+    return files("console.reports").joinpath("templates", "report.css").read_text(encoding="utf-8")
+
+
+@cache
+def _templates() -> Environment:
+    made = Environment(
+        loader=PackageLoader("console.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    cast("dict[str, Any]", made.globals).update(_=gettext, ngettext=ngettext)
+    return made

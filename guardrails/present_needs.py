@@ -1,0 +1,141 @@
+"""What a person should look at or is asked to do, by kind and in words. Pure."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from experiments.lifecycle import CHECKED, OVER, State
+from guardrails.advice import Recommended
+from guardrails.decide import Standing, unproven
+from guardrails.known import Known
+from guardrails.outcome import Finding, Outcome
+from guardrails.present_run import advice_of, wanted
+from guardrails.rules import WATCH_RULES, Alert
+from guardrails.rules.failures import Open
+from guardrails.views import DenominatorView, GuardrailView, NeedKind, NeedView
+from guardrails.words import again_words, instant
+from metrics.wording import gettext as _
+
+ASKED_FOR: Final = timedelta(days=7)
+"""How long people are asked whether a run that proved nothing is tried for longer."""
+
+
+_LOOKED_AT: Final = {*WATCH_RULES, Alert.rule}
+"""Rules whose breach a person should look at, though it proves no harm."""
+
+
+def needs(
+    known: Known,
+    guardrails: Sequence[GuardrailView],
+    shifted: Sequence[DenominatorView],
+    standing: Standing,
+    newest: Sequence[Finding],
+) -> tuple[NeedView, ...]:
+    """Return what a person should look at, the most general first.
+
+    Args:
+        known: The experiment.
+        guardrails: As they are shown.
+        shifted: Denominators that differ between arms.
+        standing: Where the ramp stands.
+        newest: The newest finding of every guardrail and live treatment.
+    """
+    asked = NeedKind.APPROVAL if known.record.state == State.RUNNING else NeedKind.DRAFT
+    return (
+        *_of_service(known),
+        *_of_treatments(known),
+        *(NeedView(NeedKind.DATA, each.words) for each in shifted),
+        *_of_data(known, guardrails),
+        *_of_end(known, newest),
+        *(
+            NeedView(asked, words)
+            for words in wanted(known.record, known.loaded, standing, known.now)
+        ),
+    )
+
+
+def _of_service(known: Known) -> list[NeedView]:
+    found: list[NeedView] = []
+    if known.suspended is not None:
+        found.append(NeedView(NeedKind.SUSPENDED, known.suspended))
+    if known.trouble is not None:
+        found.append(NeedView(NeedKind.TROUBLE, known.trouble))
+    found += [NeedView(NeedKind.TROUBLE, words) for words in _clock_words(known)]
+    if State(known.record.state) not in OVER:
+        found += [NeedView(NeedKind.SERVICE, words) for words in known.notices]
+        found += [NeedView(NeedKind.MEANING, words) for words in known.meanings]
+    return found
+
+
+def _clock_words(known: Known) -> list[str]:
+    """Return that the clock went back: every check until then was made already."""
+    record, every = known.record, known.loaded.spec.experiment.check_every
+    last = record.last_tick_at
+    if last is None or State(record.state) not in CHECKED or last <= known.now + every:
+        return []
+    return [
+        _(
+            "the clock says {now}, before the newest check ({last}): nothing is due until it has "
+            "caught up",
+            now=instant(known.now),
+            last=instant(last),
+        )
+    ]
+
+
+def _of_treatments(known: Known) -> list[NeedView]:
+    shown = [
+        _("{variant} was turned back but is still being shown", variant=t.variant)
+        for t in known.treatments.values()
+        if t.effective is False
+    ]
+    live = {(t.variant, t.attempt) for t in known.treatments.values() if t.state == "live"}
+    blind = [
+        _(
+            "{guardrail} of {variant} is blind since {since}",
+            guardrail=m.guardrail,
+            variant=m.treatment,
+            since=instant(m.blind_since),
+        )
+        for m in known.monitors
+        if m.blind_since is not None and (m.treatment, m.attempt) in live
+    ]
+    return [
+        *(NeedView(NeedKind.INEFFECTIVE, words) for words in shown),
+        *(NeedView(NeedKind.BLIND, words) for words in blind),
+    ]
+
+
+def _of_data(known: Known, guardrails: Sequence[GuardrailView]) -> list[NeedView]:
+    """Return what is amiss beside the KPIs of the treatments that are live."""
+    live = {v for v, t in known.treatments.items() if t.state == "live"}
+    if State(known.record.state) in OVER:
+        return []
+    return [
+        NeedView(NeedKind.DATA, f"{g.guardrail} of {g.treatment}: {g.words.rstrip('.')}")
+        for g in guardrails
+        if g.rule in _LOOKED_AT and g.outcome is Outcome.BREACH and g.treatment in live
+    ]
+
+
+def _of_end(known: Known, newest: Sequence[Finding]) -> list[NeedView]:
+    """Return that a run ended and proved nothing, while somebody may still want to go on."""
+    record, rules = known.record, known.loaded.rules
+    if record.state != State.FINISHED or known.now - record.observe_until > ASKED_FOR:
+        return []
+    advice = advice_of(record, known.transitions) or {}
+    if advice.get("recommended") == Recommended.SHIP:
+        return []
+    found = [
+        f.guardrail
+        for f in unproven(newest, rules)
+        if rules[f.guardrail].policies.on_inconclusive is Open.KEEP_CONTROL
+    ]
+    if not found:
+        return []
+    words = _(
+        "it ended and nothing is proven by {guardrails}. {again}",
+        guardrails=", ".join(dict.fromkeys(found)),
+        again=again_words(record.seed),
+    )
+    return [NeedView(NeedKind.ENDED, words.rstrip("."))]
