@@ -12,7 +12,7 @@ from metrics.catalogue import load_catalogue
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("metrics", "experiments", "guardrails", "console")
-TEMPLATES = ROOT / "console" / "dashboard" / "templates"
+TEMPLATES = tuple(ROOT / "console" / each / "templates" for each in ("dashboard", "reports"))
 CALLS = {"_": 1, "gettext": 1, "marked": 1, "ngettext": 2, "_html": 1}
 """What marks a message, and how many of its first arguments are one."""
 
@@ -55,7 +55,7 @@ def environment():
 
 def of_templates():
     """Yield (where, message) of every call in the templates."""
-    for path in sorted(TEMPLATES.rglob("*.html")):
+    for path in sorted(p for each in TEMPLATES for p in each.rglob("*.html")):
         tree = environment().parse(path.read_text(encoding="utf-8"))
         for node in tree.find_all(nodes.Call):
             if isinstance(node.node, nodes.Name):
@@ -98,7 +98,7 @@ def places(text):
 
 def bare_text():
     """Yield (where, text) of words in templates that no call translates."""
-    for path in sorted(TEMPLATES.rglob("*.html")):
+    for path in sorted(p for each in TEMPLATES for p in each.rglob("*.html")):
         source = path.read_text(encoding="utf-8")
         tree = environment().parse(source)
         pieces = (d.data for d in tree.find_all(nodes.TemplateData))

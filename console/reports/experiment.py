@@ -15,14 +15,12 @@ from console.dashboard.lines import (
     KpiText,
     TransitionLine,
     VariantLine,
-    guardrail_lines,
     is_proof,
 )
 from console.dashboard.views import experiment_page
 from console.i18n import instant
 from guardrails.outcome import WindowFinding
-from guardrails.rules import WATCH_RULES
-from guardrails.views import ExperimentView, GuardrailView
+from guardrails.views import ExperimentView
 from metrics.wording import gettext as _
 from metrics.wording import marked, ngettext
 
@@ -176,16 +174,7 @@ def report_of(
         quarantined: Refused events of the whole service by reason; ``None`` not told.
     """
     page = experiment_page(view, texts)
-    judged = tuple(
-        _judged(view, each, line)
-        for each, line in zip(view.guardrails, guardrail_lines(view), strict=True)
-        if each.rule not in WATCH_RULES
-    )
-    watches = tuple(
-        line
-        for each, line in zip(view.guardrails, guardrail_lines(view), strict=True)
-        if each.rule in WATCH_RULES
-    )
+    judged = tuple(map(_judged, page.guardrails))
     kpis = _kpis(view, texts)
     advice = view.advice or {}
     return Report(
@@ -206,10 +195,10 @@ def report_of(
         kpis=kpis,
         missing=_missing(view, texts, kpis),
         guardrails=judged,
-        watches=watches,
+        watches=page.watches,
         rollbacks=tuple(each.words for each in page.rollbacks),
         attention=page.attention,
-        quality=_quality(view, watches, quarantined),
+        quality=_quality(view, page.watches, quarantined),
         transitions=tuple(reversed(page.transitions)),
         method=_method(view),
         reading=tuple((_(term), _(means)) for term, means in READING),
@@ -227,18 +216,8 @@ def _facts(view: ExperimentView, facts: Sequence[tuple[str, str]]) -> tuple[tupl
     return (*said, *facts)
 
 
-def _judged(view: ExperimentView, guardrail: GuardrailView, line: GuardrailLine) -> Judged:
-    margin, past = line.margin, guardrail.prove_past
-    turned = [
-        t.at for t in view.transitions if t.variant == line.treatment and t.after == "rolled_back"
-    ]
-    shown = Shown(
-        points=tuple(guardrail.history),
-        proof=is_proof(guardrail),
-        margin=margin,
-        past=None if margin is None or past is None else margin * past,
-        turned_back_at=turned[-1] if turned else None,
-    )
+def _judged(line: GuardrailLine) -> Judged:
+    shown = line.shown
     captions = {kind: charts.caption(kind, shown) for kind in charts.KINDS}
     if not any(evidence > 0 for _at, evidence, *_rest in shown.points):
         captions["evidence"] = ""  # a line along the bottom says less than the words above it

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from guardrails import actions, conclude, decide, engine, judge, look, watches
+from guardrails import actions, conclude, decide, engine, judge_regression, look, watches
 from guardrails.outcome import Code, Outcome, WindowState
 from guardrails.scenarios import load_scenario_file, play
 from guardrails.settings import EngineSettings
@@ -82,7 +82,7 @@ def actions_record(session, key):
 
 
 def restarts_are_off(patch):
-    patch.setattr(judge, "_restarts", lambda *_: (0.0, None))
+    patch.setattr(judge_regression, "_restarts", lambda *_: (0.0, None))
 
 
 def an_uneven_split_is_overlooked(patch):
