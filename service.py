@@ -45,7 +45,7 @@ from metrics.kpis_api import kpis_router
 from metrics.quarantine_api import quarantine_router
 from metrics.store import MetricStore
 from metrics.store_api import store_router
-from metrics.stores import open_store
+from metrics.stores import Units, Wanted, open_store
 
 __all__ = [
     "DEMO_START",
@@ -154,7 +154,8 @@ def build(settings: Settings) -> Services:
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     clock = SteppedClock(settings.demo_start) if settings.demo else SystemClock()
     with ExitStack() as undo:  # what was begun is ended, or its threads keep the files open
-        store = open_store(settings.data / STORE)
+        fresh = Units.PLAIN if settings.demo else Units.KEYED_HASH
+        store = open_store(settings.data / STORE, units=Wanted(settings.store_units, fresh))
         undo.callback(store.close)
         services = _built(settings, clock, store, catalogue, undo)
         undo.pop_all()
@@ -171,6 +172,7 @@ def _built(
         now=clock.now,
         capacity=settings.exposure_buffer,
         interval=settings.exposure_flush_ms / 1000,
+        stored_as=store.stored_as,
     )
 
     def flush() -> None:

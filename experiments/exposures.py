@@ -79,6 +79,7 @@ class ExposureBuffer:
         remembered: Units remembered per experiment and seed.
         interval: Seconds between two flushes.
         timeout: Seconds to wait for one write.
+        stored_as: What stands for a unit in the store, and so in memory; itself by default.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class ExposureBuffer:
         remembered: int = 4_000_000,
         interval: float = 0.2,
         timeout: float = 30.0,
+        stored_as: Callable[[str], str] | None = None,
     ) -> None:
         self._submit = submit
         self._now = now
@@ -97,6 +99,7 @@ class ExposureBuffer:
         self._remembered = remembered
         self._interval = interval
         self._timeout = timeout
+        self._stored_as = stored_as
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._waiting: deque[_First] = deque()
         self._failed: list[Event] = []
@@ -113,7 +116,7 @@ class ExposureBuffer:
         return len(self._waiting) + len(self._failed)
 
     def fill(self, experiment: str, seed: int, units: Iterable[str]) -> None:
-        """Remember units that the store already knows, so they are not recorded again."""
+        """Remember units as the store knows them already, so they are not recorded again."""
         seen = self._seen_of(experiment, seed)
         for unit in units:
             seen.add(unit)
@@ -124,12 +127,13 @@ class ExposureBuffer:
         Never blocks. Call it from one thread (the event loop).
         """
         seen = self._seen.get((experiment, seed)) or self._seen_of(experiment, seed)
-        if unit in seen:
+        name = unit if self._stored_as is None else self._stored_as(unit)
+        if name in seen:
             return False
         if self.waiting >= self._capacity or len(unit) > LONGEST_ID:
             self.dropped += 1
             return False
-        seen.add(unit)
+        seen.add(name)
         self._waiting.append(_First(experiment, seed, unit_type, unit, variant, self._now()))
         return True
 

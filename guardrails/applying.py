@@ -1,6 +1,6 @@
 """Who applies a file from where, and what applying it needs to know of the service."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +15,7 @@ class Applying:
     Attributes:
         holdout: Share of all units the service keeps out of runs that begin now.
         load: Returns the newest revision of any experiment.
-        exposed: Returns the units exposed so far of an experiment and seed.
+        exposed: Returns which of some units were exposed so far in an experiment and seed.
         keep: Returns a file as it changes its run, given the newest revision of that: KPIs the
             run has named keep their meaning.
         moved: Returns in words which KPIs of a revision mean something else by now.
@@ -26,7 +26,7 @@ class Applying:
     now: datetime
     holdout: float
     load: Callable[[ExperimentRecord], Loaded]
-    exposed: Callable[[str, int], Collection[str]]
+    exposed: Callable[[str, int, Iterable[str]], Collection[str]]
     keep: Callable[[Loaded, Loaded], Loaded]
     moved: Callable[[Loaded], tuple[str, ...]]
 

@@ -1,7 +1,7 @@
 """The engine: what can be asked of running experiments, from any thread."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -186,8 +186,9 @@ class Engine(Reading):
             moved=self._shelf.moved,
         )
 
-    def _exposed(self, key: str, seed: int) -> frozenset[str]:
-        return frozenset(self._store.exposed_units(key, seed))
+    def _exposed(self, key: str, seed: int, among: Iterable[str]) -> frozenset[str]:
+        known = self._store.exposed_units(key, seed)
+        return frozenset(unit for unit in among if self._store.stored_as(unit) in known)
 
     def validate(self, text: str, *, source: str) -> tuple[Problem, ...]:
         """Return every problem of a file here and now, warnings included; nothing changes.

@@ -80,7 +80,7 @@ def _met(
     known = current.spec.experiment.force
     wanted = loaded.spec.experiment.force
     new = [unit for unit, variant in wanted.items() if known.get(unit) != variant]
-    met = sorted(set(new) & set(asked.exposed(before.key, before.seed))) if new else []
+    met = sorted(asked.exposed(before.key, before.seed, new)) if new else []
     if not met:
         return ()
     names = ", ".join(met[:5]) + (f" and {len(met) - 5} more" if len(met) > 5 else "")  # noqa: PLR2004 - enough to find them

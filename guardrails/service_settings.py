@@ -20,6 +20,7 @@ from guardrails.logs import Format
 from metrics.access import LOOPBACK, Keys, Role
 from metrics.catalogue import FieldType
 from metrics.events import EventLimits
+from metrics.stores import Units
 
 DEMO_START = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -116,6 +117,9 @@ class Settings(BaseSettings):
         timedelta(days=400), description="Older events are refused, and removed once a day."
     )
     default_unit: str = Field("order_id", description="Unit type meant by an event's unit.")
+    store_units: Units | None = Field(
+        None, description="Unit ids as they are (plain), or as keyed-hash: so in a new folder."
+    )
     queue_events: int = Field(200_000, gt=0, description="Events that may wait to be written.")
     exposure_flush_ms: int = Field(200, gt=0, description="Time between writes of exposures.")
     exposure_buffer: int = Field(100_000, gt=0, description="First exposures that may wait.")

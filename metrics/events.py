@@ -52,6 +52,7 @@ __all__ = [
     "borrowed",
     "decode_events",
     "decode_line",
+    "derived_id",
     "excerpt",
     "exposure",
     "from_micros",
@@ -249,6 +250,22 @@ def _derived_id(experiment: str, seed: int, unit_type: str, unit_id: str, varian
     return DERIVED + hashlib.blake2b(parts, digest_size=16).hexdigest()
 
 
+def derived_id(event: Event, units: Mapping[str, str]) -> str | None:
+    """Return the id of an exposure whose units are called otherwise; ``None`` of no exposure.
+
+    Args:
+        event: With the id that belongs to its own units, see `borrowed`.
+        units: Other ids by the same unit types.
+    """
+    experiment, variant = str(event.fields.get("experiment")), str(event.fields.get("variant"))
+    seed = event.fields.get("seed", 1)
+    if event.name == EXPOSURE and not isinstance(seed, str):
+        for kind, unit in event.units.items():
+            if event.id == _derived_id(experiment, seed, kind, unit, variant):
+                return _derived_id(experiment, seed, kind, units[kind], variant)
+    return None
+
+
 def borrowed(event: Event) -> str:
     """Return why an event may not have its id, empty when it may.
 
@@ -257,12 +274,8 @@ def borrowed(event: Event) -> str:
     """
     if not event.id.startswith(DERIVED):
         return ""
-    experiment, variant = event.fields.get("experiment"), event.fields.get("variant")
-    seed = event.fields.get("seed", 1)
-    if event.name == EXPOSURE and not isinstance(seed, str):
-        for unit in event.units.items():
-            if event.id == _derived_id(str(experiment), seed, *unit, str(variant)):
-                return ""
+    if derived_id(event, event.units) is not None:
+        return ""
     return (
         f"id: {DERIVED!r} begins the ids of exposures that Turnback records, and {event.id!r:.80} "
         "is not the id of this event; give the event an id of its own, for instance a UUID"

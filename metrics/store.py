@@ -216,6 +216,10 @@ class MetricStore(Protocol):
         """
         ...
 
+    def stored_as(self, unit: str) -> str:
+        """Return what stands for a unit in everything that is kept of it: itself, or a hash."""
+        ...
+
     def forget(self, unit: str, *, now: datetime, running: Sequence[Frame] = ()) -> Erasure:
         """Remove every event that names a unit, of whatever unit type, also from quarantine.
 

@@ -42,6 +42,9 @@ class PlantedStore:
         self.exposures = []
         self.met = {}  # units that were exposed, with their variant
 
+    def stored_as(self, unit):
+        return unit
+
     def exposed_units(self, experiment, seed):
         return self.met
 

@@ -14,7 +14,7 @@ Scenarios = Mapping[str, tuple[Scenario, Results]]
 PEERS = """\
 | rule | what it does | after |
 |---|---|---|
-| Turnback, as shipped | two thirds of the level: log-time spending over the whole run; one third: one e-process over all restarts | [statistics](statistics.md), `guardrails/judge.py` |
+| Turnback, as shipped | two thirds of the level: log-time spending over the whole run; one third: one e-process over all restarts | [statistics](statistics.md), `guardrails/judge_regression.py` |
 | repeated z at 5% | z past 1.645 at any check | the test of a fixed sample, repeated |
 | repeated z, Bonferroni over 12 | z past 2.638 at any check, whatever the number of checks | the same, corrected for KPIs but not for looks |
 | GrowthBook, default tuning | two-sided asymptotic confidence sequence at 5%, tuned to 5,000 units; says nothing while an arm has no variance | [sequential testing](https://docs.growthbook.io/statistics/sequential) |

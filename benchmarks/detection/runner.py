@@ -29,6 +29,7 @@ DECIDING = (
     ),
     "metrics/stats/*.py",
     "guardrails/judge.py",
+    "guardrails/judge_regression.py",
     "guardrails/levels.py",
 )
 

@@ -8,7 +8,7 @@ from typing import Final
 from console.dashboard import words
 from experiments.errors import TurnbackError
 from experiments.language.instants import format_instant
-from guardrails.views import ExperimentView, TransitionView
+from guardrails.views import ExperimentView
 from metrics.wording import gettext as _
 from metrics.wording import marked
 
@@ -282,8 +282,3 @@ def until_of(text: str) -> datetime | None:
     except ValueError:
         return None
     return at if at.utcoffset() == timedelta(0) else None
-
-
-def done_words(done: TransitionView) -> str:
-    """Return what an action did, in one sentence."""
-    return words.happened(done.variant, done.before, done.after)

@@ -28,7 +28,7 @@ def experiment_pages(shell: Shell) -> Sequence[Page]:
         Page("/", pages.home, _FILTERS),
         Page("/overview.json", pages.home_json, _FILTERS),
         Page("/experiments/{key}.json", pages.experiment_json),
-        Page("/experiments/{key}", pages.experiment),
+        Page("/experiments/{key}", pages.experiment, frozenset({"done"})),
     )
 
 
@@ -52,7 +52,8 @@ class _Experiments:
             page = await run_in_threadpool(self._page, request.path_params["key"])
         except UnknownExperimentError as error:
             return self._shell.html(request, "missing.html", status=404, error=error)
-        return self._shell.html(request, "experiment.html", page=page)
+        done = next((t for t in page.transitions if f"t{t.id}" == _done(request)), None)
+        return self._shell.html(request, "experiment.html", page=page, done=done)
 
     async def experiment_json(self, request: Request) -> Response:
         return json_of(await run_in_threadpool(self._page, request.path_params["key"]))
@@ -74,6 +75,11 @@ class _Experiments:
             file=file_of(engine.revisions(key), self._load),
             quarantined=refused_exposures(self._services.store, key),
         )
+
+
+def _done(request: Request) -> str:
+    """Return the id of what was done on a page before this one, empty for nothing."""
+    return request.query_params.get("done", "")
 
 
 def kpi_texts(services: Services) -> Mapping[str, KpiText]:

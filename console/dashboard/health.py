@@ -170,13 +170,7 @@ def _lights(
         checks = _("Not checked on time: {names}.", names=words.joined(tuple(late)))
     elif blind:
         checks = _("Cannot judge everything: {names}.", names=words.joined(tuple(blind)))
-    told = _("Every message was delivered.")
-    if waiting or given_up:
-        told = _(
-            "{waiting} messages wait after a failure, {given_up} were given up within a day.",
-            waiting=f"{waiting:,}",
-            given_up=f"{given_up:,}",
-        )
+    told = _told(waiting, given_up)
     return (
         Light(_("Checks"), checks, "bad" if late else "warn" if blind else "good"),
         Light(
@@ -192,6 +186,20 @@ def _lights(
         Light(_("Messages"), told, "bad" if given_up else "warn" if waiting else "good"),
         Light(_("Intake"), _intake(vitals), "warn" if vitals.waiting * 2 > vitals.room else "good"),
     )
+
+
+def _told(waiting: int, given_up: int) -> str:
+    if given_up:
+        return ngettext(
+            "{n} message was given up within a day.",
+            "{n} messages were given up within a day.",
+            given_up,
+        )
+    if waiting:
+        return ngettext(
+            "{n} message waits after a failure.", "{n} messages wait after a failure.", waiting
+        )
+    return _("Every message was delivered.")
 
 
 def _intake(vitals: Vitals) -> str:

@@ -7,10 +7,10 @@ from console.dashboard import words
 from experiments.lifecycle import OVER, State
 from guardrails.meanings import ListedKpi
 from guardrails.views import ExperimentView, GuardrailView
-from metrics.catalogue import KpiDefinition, Window
-from metrics.catalogue_words import BUILT_IN
+from metrics.catalogue import Window
+from metrics.catalogue_words import BUILT_IN, title_of
 from metrics.wording import gettext as _
-from metrics.wording import language, marked, ngettext
+from metrics.wording import marked, ngettext
 
 _BETTER: Mapping[str, str] = {
     "higher": marked("higher is better"),
@@ -49,7 +49,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class KpiEntry:
-    """One KPI: ``words`` are the catalogue's own definition."""
+    """One KPI; ``source`` says where it is from, empty for those that are shipped."""
 
     key: str
     title: str
@@ -95,27 +95,22 @@ def kpis_page(listed: Sequence[ListedKpi], views: Sequence[ExperimentView]) -> K
     )
 
 
-def title_of(kpi: KpiDefinition) -> str:
-    """Return a KPI's title in the visitor's language."""
-    return kpi.title_zh if language() == "zh" and kpi.title_zh else kpi.title
-
-
 def _entry(listed: ListedKpi, running: Sequence[ExperimentView]) -> KpiEntry:
     kpi = listed.kpi
     return KpiEntry(
         key=kpi.key,
         title=title_of(kpi),
-        words=kpi.words,
+        words=_(kpi.words),
         kind=_(_KINDS[kpi.kind]),
         unit=_(_UNITS.get(kpi.unit, kpi.unit)),
         better=_(_BETTER[kpi.better]),
         windows=tuple(map(_window, kpi.windows)),
         trust=_(_TRUST[kpi.trust]),
         events=tuple(dict.fromkeys(m.event for m in kpi.measures)),
-        source=_("built in") if listed.source == BUILT_IN else listed.source,
+        source="" if listed.source == BUILT_IN else listed.source,
         core=kpi.core and listed.source == BUILT_IN,
         guards=tuple(
-            Guard(v.key, v.title, g.limit, words.ACTION_WORDS.get(g.action, g.action))
+            Guard(v.key, v.title, g.limit, _(words.ACTION_WORDS.get(g.action, g.action)))
             for v in running
             for g in _once(v.guardrails)
             if g.kpi == kpi.key

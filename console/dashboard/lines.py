@@ -105,7 +105,8 @@ class GuardrailLine:
 class TransitionLine:
     """A change of state in one sentence, and its reason.
 
-    ``decision`` is what ``turnback replay`` takes, empty where a person decided.
+    ``decision`` is what ``turnback replay`` takes, empty where a person decided; ``page`` is where
+    the page of a rollback is, empty for what is none; not quoted.
     """
 
     id: int
@@ -117,6 +118,7 @@ class TransitionLine:
     actor: str
     reason: str
     decision: str = ""
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +328,9 @@ def transition_line(view: TransitionView) -> TransitionLine:
         actor=view.actor,
         reason=view.reason,
         decision=f"t{view.id}" if view.evaluation is not None else "",
+        page=f"/experiments/{view.experiment}/rollbacks/t{view.id}"
+        if view.after == "rolled_back" and view.variant
+        else "",
     )
 
 

@@ -13,6 +13,7 @@ from console.dashboard.replayed import ReplayPage, replay_page
 from console.dashboard.rollback import RollbackPage, rollback_page
 from console.dashboard.shell import Page, Shell, json_of
 from experiments.errors import TurnbackError
+from metrics.catalogue_words import title_of
 from metrics.wording import language
 
 _REMEMBERED = 30.0
@@ -81,9 +82,7 @@ class _Rollbacks:
         return done
 
     def _titles(self) -> Mapping[str, str]:
-        chinese = language() == "zh"
-        kpis = self._services.catalogue
-        return {k.key: (k.title_zh or k.title) if chinese else k.title for k in kpis}
+        return {kpi.key: title_of(kpi) for kpi in self._services.catalogue}
 
     def _units(self) -> Mapping[str, str]:
         return {kpi.key: kpi.unit for kpi in self._services.catalogue}

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from console import i18n
+from guardrails.extending import ends_at
 from metrics.wording import gettext as _
 from metrics.wording import marked, ngettext
 
@@ -199,21 +200,26 @@ def happened(variant: str | None, before: str, after: str) -> str:
     """Return what a transition means, as a sentence without its full stop."""
     if variant is None and after in _HAPPENED:
         return _(_HAPPENED[after])
+    if planned := _planned(before, after):
+        return planned
+    ends = {"before": before.replace("_", " ") or _("new"), "after": after.replace("_", " ")}
+    if variant is None:
+        return _("The experiment went from {before} to {after}", **ends)
+    return _("{variant} went from {before} to {after}", variant=variant, **ends)
+
+
+def _planned(before: str, after: str) -> str:
+    """Return what became of a run's plan: a step, traffic, its end, its file; empty for none."""
     step = re.fullmatch(r"step ([0-9]+) approved", after)
     if step is not None:
         return _("Step {step} of the ramp was approved", step=step[1])
     traffic = [re.fullmatch(r"traffic ([0-9.e-]+)", end) for end in (before, after)]
     shares = [share(float(end[1])) for end in traffic if end is not None]
     if len(shares) == len(traffic):
-        return _(
-            "The ramp went from {before} to {after} of the traffic",
-            before=shares[0],
-            after=shares[1],
-        )
+        said = _("The ramp went from {before} to {after} of the traffic")
+        return said.format(before=shares[0], after=shares[1])
+    later = [instant(at) for end in (before, after) if (at := ends_at(end)) is not None]
+    if len(later) == len(traffic):
+        return _("The end was moved from {before} to {after}", before=later[0], after=later[1])
     revision = re.fullmatch(r"revision ([0-9]+)", after)
-    if revision is not None:
-        return _("Revision {number} was applied", number=revision[1])
-    ends = {"before": before.replace("_", " ") or _("new"), "after": after.replace("_", " ")}
-    if variant is None:
-        return _("The experiment went from {before} to {after}", **ends)
-    return _("{variant} went from {before} to {after}", variant=variant, **ends)
+    return "" if revision is None else _("Revision {number} was applied", number=revision[1])

@@ -178,7 +178,8 @@ class Connection(HttpToolsProtocol):
     def _idle(self) -> bool:
         if self._refusal is None or self._refusal[0] != _SLOW:
             return False
-        answered = self.cycle is not None and self.cycle.response_complete
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # none before the first request
+        answered = cycle is not None and cycle.response_complete
         return not self._around or (answered and not self._heading)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:

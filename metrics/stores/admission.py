@@ -1,7 +1,7 @@
 """Which events of a batch are new: the rule every engine follows. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from metrics.events import DERIVED, EXPOSURE, Event, Rejection, as_json, from_micros
@@ -47,6 +47,16 @@ class Admission:
     accepted: tuple[tuple[Event, int], ...]
     repeated: tuple[int, ...]
     rejected: tuple[Rejection, ...]
+
+    def telling(self, sent: Sequence[Event]) -> "Admission":
+        """Return the same, with what is rejected as it was sent: it may be sent again."""
+        if not self.rejected:
+            return self
+        told = (
+            replace(each, id=sent[each.index].id, event=as_json(sent[each.index]))
+            for each in self.rejected
+        )
+        return replace(self, rejected=tuple(told))
 
 
 def admit(

@@ -11,6 +11,7 @@ import duckdb
 
 from metrics.store import StoreError
 from metrics.stores.connection import told
+from metrics.stores.unit_names import copy_key
 
 ROWS = 100_000
 """Rows in memory at a time, and in a row group of an export."""
@@ -87,6 +88,7 @@ def copy_store(frozen: Frozen, target: Path) -> None:
             copy.execute("CHECKPOINT")
         finally:
             copy.close()
+    copy_key(frozen.path, target)
     _copy_totals(frozen, target.with_name(target.name + TOTALS))
 
 

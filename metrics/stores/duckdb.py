@@ -13,7 +13,7 @@ from metrics.exposure_kinds import ExposureKind, kinds_of
 from metrics.store import Appended, AsOf, EventsGoneError, Frame, StoreError
 from metrics.stores.admission import REUSE, admit, key_of, keys_against
 from metrics.stores.copying import Frozen, freeze
-from metrics.stores.exposures import of_experiment
+from metrics.stores.exposures import variants_of
 from metrics.stores.forgetting import too_old
 from metrics.stores.frames import FrameState
 from metrics.stores.log import EventLog
@@ -25,6 +25,7 @@ from metrics.stores.rows import EventRows, Rows, Stamped
 from metrics.stores.saved import SavedTotals
 from metrics.stores.seen import SeenIds
 from metrics.stores.totals import Totals
+from metrics.stores.unit_names import AS_KEPT, Wanted
 from metrics.upkeep import Erasure, ErasureKind, Progress, Rebuilt, Verified, in_silence
 
 logger = logging.getLogger("turnback.store")
@@ -43,13 +44,16 @@ class DuckDBMetricStore:
     Args:
         path: The file; it is created with its directory. One process may have it open.
         recent_ids: Ids kept in memory to recognise repeats without a look-up.
+        units: How unit ids are to be kept.
 
     Raises:
         StoreLockedError: Another process, or this one, has the file open.
         StoreError: The file cannot be opened or was written by another version.
     """
 
-    def __init__(self, path: str | Path, *, recent_ids: int = RECENT_IDS) -> None:
+    def __init__(
+        self, path: str | Path, *, recent_ids: int = RECENT_IDS, units: Wanted = AS_KEPT
+    ) -> None:
         self._log = EventLog(Path(path))
         self._refused = Refused(self._log)
         self._writes = threading.RLock()
@@ -64,6 +68,7 @@ class DuckDBMetricStore:
             self._known_all = True  # false while ids in the file may be missing from memory
             self._record = Record(self._log)
             self._horizon = self._record.horizon
+            self._names = self._record.names(units, empty=not self._seq)
             saved = SavedTotals(Path(path).resolve(), self._log, self._record)
             saved.clean()
         except BaseException:
@@ -78,6 +83,7 @@ class DuckDBMetricStore:
     def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:
         """Make events durable: one look-up, one transaction, one fsync."""
         times = [to_micros(event.happened_at) for event in events]
+        sent, events = events, [self._names.event(event) for event in events]
         self._mend()
         with self._writes:
             admission = admit(
@@ -86,6 +92,7 @@ class DuckDBMetricStore:
                 self._known(events, times),
                 refused=too_old(events, times, self._horizon),
             )
+            admission = admission.telling(sent)
             rows = [
                 (self._seq + number, at, event)
                 for number, (event, at) in enumerate(admission.accepted, 1)
@@ -189,7 +196,7 @@ class DuckDBMetricStore:
         self._mend()
         counts: dict[str, int] = {}
         exposures = self._log.exposures(experiment, to_micros(since), to_micros(until))
-        for _, variant in _variants(exposures, experiment, seed):
+        for _, variant in variants_of(exposures, experiment, seed):
             counts[variant] = counts.get(variant, 0) + 1
         return counts
 
@@ -199,14 +206,14 @@ class DuckDBMetricStore:
         """Return what ``exposure_counts`` does by (variant, kind of client)."""
         self._mend()
         exposures = self._log.exposures(experiment, to_micros(since), to_micros(until))
-        return kinds_of(_variants(exposures, experiment, seed))
+        return kinds_of(variants_of(exposures, experiment, seed))
 
     def exposed_units(self, experiment: str, seed: int) -> Mapping[str, str]:
         """Return unit -> variant of every recorded exposure; of several the first recorded."""
         self._mend()
         units: dict[str, str] = {}
         exposures = self._log.exposures(experiment, -_ALL_TIME, _ALL_TIME)
-        for event, variant in _variants(exposures, experiment, seed):
+        for event, variant in variants_of(exposures, experiment, seed):
             for unit in event.units.values():
                 units.setdefault(unit, variant)
         return units
@@ -256,8 +263,9 @@ class DuckDBMetricStore:
         """Remove a unit from log, quarantine and totals. Events wait meanwhile."""
         self._mend()
         with self._upkeep, self._reads, self._writes:
+            refused = self._record.refused_of(unit)  # those are as they were sent
+            unit = self.stored_as(unit)
             leaving = self._record.naming(unit)
-            refused = self._record.refused_of(unit)
             states = self._totals.carried_states(self._seq, running)
             known = bool(leaving) or any(state.knows(unit) for state in states.values())
             if not known and not refused:
@@ -276,6 +284,10 @@ class DuckDBMetricStore:
                 self._frames.clear()  # they may or may not know what may or may not have left
                 raise
             return erased
+
+    def stored_as(self, unit: str) -> str:
+        """Return what stands for a unit in everything that is kept of it."""
+        return self._names.of(unit)
 
     def attention(self) -> tuple[str, ...]:
         """Return what was wrong when the store was opened and cannot be mended, in words."""
@@ -401,12 +413,3 @@ class DuckDBMetricStore:
             yield rows
         else:
             yield from self._log.read(after, upto, since=state.earliest)
-
-
-def _variants(
-    exposures: Iterable[Event], experiment: str, seed: int
-) -> Iterator[tuple[Event, str]]:
-    for event in exposures:
-        variant = event.fields.get("variant")
-        if isinstance(variant, str) and of_experiment(event, experiment, seed):
-            yield event, variant

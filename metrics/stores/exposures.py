@@ -1,7 +1,7 @@
 """Which units a frame analyses, and where they belong. Pure; shared by the engines."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,3 +98,13 @@ def of_experiment(event: Event, experiment: str, seed: int) -> bool:
 def windows_of(frame: Frame) -> Sequence[int]:
     """Return the distinct window lengths of a frame in microseconds, ascending."""
     return sorted({microseconds(window) for _, windows in frame.kpis for window in windows})
+
+
+def variants_of(
+    exposures: Iterable[Event], experiment: str, seed: int
+) -> Iterator[tuple[Event, str]]:
+    """Return the exposures that are of an experiment, with the variant each names."""
+    for event in exposures:
+        variant = event.fields.get("variant")
+        if isinstance(variant, str) and of_experiment(event, experiment, seed):
+            yield event, variant

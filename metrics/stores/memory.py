@@ -239,6 +239,10 @@ class MemoryMetricStore:
             erasure = self._erase(gone, ErasureKind.FORGOTTEN, None, now)
             return replace(erasure, quarantined=refused)
 
+    def stored_as(self, unit: str) -> str:
+        """Return the unit as it is: nothing outlives the process."""
+        return unit
+
     def attention(self) -> tuple[str, ...]:
         """Return nothing: there is nothing to lose."""
         return ()

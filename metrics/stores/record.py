@@ -15,8 +15,10 @@ from metrics.events import from_micros, to_micros
 from metrics.stores.forgetting import NEVER, speaks_of
 from metrics.stores.log import EventLog
 from metrics.stores.rows import Stamped
+from metrics.stores.unit_names import Names, Wanted, mark_of, names_of
 from metrics.upkeep import Erasure, ErasureKind, vouched
 
+_UNITS = "units"
 _KEPT = "nothing was removed; check free disk space, then try again"
 
 
@@ -30,6 +32,22 @@ class Record:
         self.carried: Mapping[str, str] = json.loads(text) if text else {}
         horizon = log.meta("horizon")
         self.horizon = NEVER if horizon is None else int(horizon)
+
+    def names(self, wanted: Wanted, *, empty: bool) -> Names:
+        """Return how unit ids are kept, see `names_of`; how they begin is remembered.
+
+        Raises:
+            StoreError: They are kept in another way, or their key is not there.
+        """
+        kept = self._log.meta(_UNITS)
+        names = names_of(self._log.path, kept, wanted, empty=empty and not self.erasures)
+        if kept is None and names.key is not None:
+            values = [_UNITS, mark_of(names.key)]
+            self._log.transact(
+                "how unit ids are kept could not be written",
+                lambda connection: connection.execute("INSERT INTO meta VALUES (?, ?)", values),
+            )
+        return names
 
     def erase_before(
         self, before: datetime, upto: int, *, now: datetime, carried: Mapping[str, str]

@@ -1,10 +1,9 @@
 """A process that has everything imported and forks services, so that 200 lives take minutes.
 
-Run as ``python nursery.py FAULT``; each line on stdin is a JSON object of settings and starts one
-service, whose process id is printed. With ``environment`` in it these variables are set and the
-command ``turnback serve`` is run instead. ``FAULT`` names defects to plant, with commas
-between, or is ``none``, and ``fault`` in the settings those of one service: a test that cannot
-notice a planted defect proves nothing.
+Run as ``python nursery.py FAULT``; each line on stdin is a JSON object, sets the variables of its
+``environment`` and starts one ``turnback serve``, whose process id is printed. ``FAULT`` names
+defects to plant, with commas between, or is ``none``, and ``fault`` in the object those of one
+service: a test that cannot notice a planted defect proves nothing.
 """
 
 import gc
@@ -32,7 +31,7 @@ from guardrails.failpoints import Point, reached
 from metrics.ingest import Ingest
 from metrics.store import Appended, StoreError
 
-_ = (duckdb, np, pa, uvicorn)  # imported once for every life
+_ = (dashboard, duckdb, np, pa, uvicorn)  # imported once for every life
 with suppress(ImportError):
     importlib.import_module("pandas")  # by which values are recognised, where it is installed
 
@@ -163,13 +162,10 @@ def plant(faults):
 def live(settings):
     """Run one service in this process until it is killed."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    plant(settings.pop("fault", "none"))
-    if "environment" in settings:
-        os.environ.update(settings["environment"])
-        sys.argv = ["turnback", "serve"]
-        cli.main()
-        return
-    service.serve(service.Settings(**settings), pages=[dashboard.attach])
+    plant(settings["fault"])
+    os.environ.update(settings["environment"])
+    sys.argv = ["turnback", "serve"]
+    cli.main()
 
 
 def main():

@@ -2,18 +2,11 @@
 once, and the running totals equal a recount. Real service, real files, real HTTP."""
 
 import contextlib
-import json
-import os
 import random
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import duckdb
 import httpx
@@ -23,9 +16,8 @@ from experiments.assignment import bucket_of, bucket_ranges
 from metrics.catalogue import load_catalogue
 from metrics.store import Frame
 from metrics.stores import DuckDBMetricStore, MemoryMetricStore
+from tests.lives import ADMIN, Life, Nursery
 
-ROOT = Path(__file__).parents[2]
-ADMIN = "store-kill-admin-key"
 START = datetime(2026, 1, 5, tzinfo=UTC)
 KEY = "kill"
 SPEC = f"""\
@@ -49,52 +41,28 @@ class Lives:
     """One service after another on the same files, forked from a process that is warm."""
 
     def __init__(self, data, fault="none"):
-        self.settings = {"data": str(data), "admin_key": ADMIN, "demo": True}
-        self.log = (data.parent / "service.log").open("ab")
-        self.nursery = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("nursery.py")), fault],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
+        self.nursery = Nursery(data.parent / "service.log", fault)
+        self.data = data
+        self.life = None
         self.now = START
         self.url = ""
-        self.pid = 0
 
     def start(self):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        settings = {**self.settings, "port": port, "demo_start": self.now.isoformat()}
-        self.nursery.stdin.write(json.dumps(settings) + "\n")
-        self.nursery.stdin.flush()
-        self.pid = int(self.nursery.stdout.readline())
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
-                    self.url = url  # clients that retry find the new life here
-                    return
-            time.sleep(0.01)
-        raise AssertionError(f"no life: {Path(self.log.name).read_text()[-3000:]}")
+        self.life = Life(self.nursery, self.data, demo="1", demo_start=self.now.isoformat())
+        assert self.life.ready(), f"no life: {self.nursery.log.read_text()[-3000:]}"
+        self.url = self.life.url  # clients that retry find the new life here
+
+    def ask(self, path, **options):
+        return self.life.http.post(path, **options)
 
     def kill(self):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-            while True:  # until it is gone, and with it its hold on the files
-                os.kill(self.pid, 0)
-                time.sleep(0.005)
+        """Kill it and wait until it is gone, and with it its hold on the files."""
+        if self.life is not None:
+            self.life.end()
 
     def close(self):
         self.kill()
-        self.nursery.stdin.close()
-        self.nursery.wait(timeout=30)
-        self.nursery.stdout.close()
-        self.log.close()
+        self.nursery.close()
 
 
 class Client(threading.Thread):
@@ -177,11 +145,6 @@ def arm_of(unit):
     return "control" if ranges[0][0] <= share < ranges[0][1] else "treatment"
 
 
-def ask(lives, path, **options):
-    with httpx.Client(timeout=60, headers={"Authorization": f"Bearer {ADMIN}"}) as http:
-        return http.post(lives.url + path, **options)
-
-
 def live_and_die(folder, *, kills, seed, fault="none"):
     """Kill the service again and again; return the clients and the path of the store."""
     rng = random.Random(seed)
@@ -191,7 +154,7 @@ def live_and_die(folder, *, kills, seed, fault="none"):
     clients = [Client(lives, f"c{number}", stop) for number in range(CLIENTS)]
     try:
         lives.start()
-        applied = ask(lives, "/api/v1/experiments", content=SPEC)
+        applied = lives.ask("/api/v1/experiments", content=SPEC)
         assert applied.status_code in {200, 201}, applied.text
         for client in clients:
             client.start()
@@ -201,7 +164,7 @@ def live_and_die(folder, *, kills, seed, fault="none"):
             if number % 4 == 3:  # a check counts, so running totals are in use when it dies
                 lives.now += timedelta(hours=1)
                 with contextlib.suppress(httpx.HTTPError):
-                    ask(lives, "/api/v1/demo/clock", json={"to": lives.now.isoformat()})
+                    lives.ask("/api/v1/demo/clock", json={"to": lives.now.isoformat()})
             lives.kill()
             lives.start()
         stop.set()

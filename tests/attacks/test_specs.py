@@ -3,6 +3,7 @@
 import html
 import re
 import time
+from html.parser import HTMLParser
 
 import pytest
 
@@ -179,6 +180,22 @@ def shown():
         )
 
 
+class Acts(HTMLParser):
+    """What a browser would run: elements and attributes, as a browser reads them."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name.startswith("on") or (value or "").strip().lower().startswith("javascript:"):
+                self.found.append((tag, name, value))
+        source = dict(attrs).get("src", "")
+        if tag == "script" and not source.startswith("/static/"):
+            self.found.append((tag, "src", source))
+
+
 def test_markup_in_every_text_is_shown_as_the_text_it_is(shown):
     text, pages = shown
     page = pages["/experiments/shown"]
@@ -188,13 +205,11 @@ def test_markup_in_every_text_is_shown_as_the_text_it_is(shown):
         if "html" not in answer.headers["content-type"]:
             assert answer.headers["x-content-type-options"] == "nosniff", path
             continue
-        bare = re.sub(
-            r"<(script|link|style)\b[^>]*\bsrc=\"/static/[^>]*></script>", "", answer.text
-        )
         for raw in ("<script>alert", "<img src=x", "<svg/onload", "<%= 7", "</title><script"):
-            assert raw not in bare, path
-        assert not re.search(r"<[a-z]+[^>]*\s(?:href|src|action)=[\"']?\s*javascript:", bare), path
-        assert not re.search(r"<[a-z]+[^>]*\son[a-z]+\s*=", bare), path
+            assert raw not in answer.text, path
+        acts = Acts()
+        acts.feed(answer.text)
+        assert acts.found == [], path
         policy = answer.headers["content-security-policy"]
         assert "default-src 'none'" in policy
         assert "'unsafe-inline'" not in policy.partition("script-src")[2].partition(";")[0]

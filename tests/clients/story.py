@@ -108,8 +108,10 @@ def _expose(it, name, client, told):
 
     def kept():
         it.services.flush()
-        stored = it.services.store.exposed_units(KEY, 1)
-        told.exposed = {unit: stored[unit] for unit in told.expected if unit in stored}
+        store = it.services.store
+        stored = store.exposed_units(KEY, 1)
+        names = {unit: store.stored_as(unit) for unit in told.expected}
+        told.exposed = {unit: stored[name] for unit, name in names.items() if name in stored}
         return len(told.exposed) == UNITS
 
     soon(kept, every=0.05)

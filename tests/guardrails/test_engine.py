@@ -186,14 +186,14 @@ def test_a_broken_store_is_an_error_that_neither_rolls_back_nor_passes(world):
 def test_a_defect_in_one_check_does_not_stop_the_checks_of_others(world, monkeypatch):
     w = world(treatment=0.3)
     w.engine.apply(SPEC.replace("cancel-page", "another"), source="x", actor="tester")
-    real = guardrails.look.judge
+    real = guardrails.look.judge_each
 
-    def judge(snapshot, comparison, states, **options):
+    def judge(snapshot, asked, **options):
         if snapshot.watermark == 100:
             raise ZeroDivisionError("a defect")
-        return real(snapshot, comparison, states, **options)
+        return real(snapshot, asked, **options)
 
-    monkeypatch.setattr(guardrails.look, "judge", judge)
+    monkeypatch.setattr(guardrails.look, "judge_each", judge)
     assert [r.result for r in w.hours(1)] == ["error", "error"]
     assert [r.result for r in w.hours(1)] == ["ok", "ok"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from guardrails import actions, conclude, decide, engine, judge, look, watches
+from guardrails import actions, conclude, decide, engine, judge_regression, look, watches
 from guardrails.outcome import Code, Outcome, WindowState
 from guardrails.scenarios import load_scenario_file, play
 from guardrails.settings import EngineSettings
@@ -29,15 +29,17 @@ def breaches_are_ignored(patch):
 
 
 def no_data_counts_as_pass(patch):
-    real = look.judge
+    real = look.judge_each
 
     def kind(*args, **options):
-        found = real(*args, **options)
-        if found.outcome is not Outcome.NO_DATA:
-            return found
-        return replace(found, outcome=Outcome.PASS, code=Code.PROVEN_SAFE)
+        return [
+            replace(found, outcome=Outcome.PASS, code=Code.PROVEN_SAFE)
+            if found.outcome is Outcome.NO_DATA
+            else found
+            for found in real(*args, **options)
+        ]
 
-    patch.setattr(look, "judge", kind)
+    patch.setattr(look, "judge_each", kind)
 
 
 def an_error_rolls_back(patch):
@@ -80,7 +82,7 @@ def actions_record(session, key):
 
 
 def restarts_are_off(patch):
-    patch.setattr(judge, "_restarts", lambda *_: (0.0, None))
+    patch.setattr(judge_regression, "_restarts", lambda *_: (0.0, None))
 
 
 def an_uneven_split_is_overlooked(patch):
