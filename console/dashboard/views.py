@@ -78,7 +78,8 @@ class ExperimentPage:
 SEGMENTS = marked(
     "The store keeps totals per variant, window and time of first exposure, and none per segment: "
     "whether a part of the units differs (a platform, a country) cannot be said from them, and "
-    "nothing is guessed. To judge a segment, give it an experiment of its own with an `audience`."
+    "nothing is guessed. To judge a segment, give it an experiment of its own, whose "
+    "audience it is."
 )
 
 
