@@ -47,7 +47,7 @@ def activity(session: Session) -> str:
 def activities(session: Session) -> dict[str, str]:
     """Return the same of each experiment by key, oldest first."""
     connection = session.connection()
-    newest = dict(connection.execute(_TRANSITIONS).tuples().all())
+    newest = {key: number for key, number in connection.execute(_TRANSITIONS)}  # noqa: C416 - rows are no pairs to a checker
     served: dict[str, list[str]] = {}
     for key, *facts in connection.execute(_TREATMENTS):
         served.setdefault(key, []).append(repr(facts))
