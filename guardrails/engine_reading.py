@@ -23,6 +23,7 @@ from guardrails.past_reading import past_of
 from guardrails.planning.measured import Measured, measured_of
 from guardrails.present import experiment_view, revision_view, transition_view
 from guardrails.present_explained import explanation
+from guardrails.present_guardrails import Guarding, guarding
 from guardrails.replay import Replayed
 from guardrails.replaying import Replayer
 from guardrails.repository import activities, activity, missed_checks
@@ -251,6 +252,11 @@ class Reading:
         with self._control.reading() as session:
             running = self._shelf.not_over(session)
         return tuple(listed(self._catalogue, load_catalogue(), running))
+
+    def guarding(self) -> tuple[Guarding, ...]:
+        """Return by which KPIs experiments guard that are not over."""
+        with self._control.reading() as session:
+            return guarding(self._shelf.not_over(session))
 
     def _all_of(self, key: str) -> Known:
         return self._shelf.everything(

@@ -82,7 +82,7 @@ class _ServicePages:
 
     def kpis(self, _request: Request) -> KpisPage:
         engine = self._services.engine
-        return kpis_page(engine.kpis(), self._briefs())
+        return kpis_page(engine.kpis(), engine.guarding())
 
     def events(self, request: Request) -> EventsPage:
         services, asked = self._services, request.query_params
