@@ -76,6 +76,7 @@ class _ServicePages:
 
     def __init__(self, shell: Shell) -> None:
         self._services = shell.services
+        self._briefs = shell.briefs
         self._wall = SystemClock()
         self._started_at = self._wall.now()
 
@@ -99,7 +100,7 @@ class _ServicePages:
             store.quarantined(
                 limit=events.PAGE + 1, code=code or None, before=_number(asked.get("before"))
             ),
-            services.engine.experiments(),
+            self._briefs(),
             code=code,
         )
 
