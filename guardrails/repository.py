@@ -47,7 +47,7 @@ def activity(session: Session) -> str:
 def activities(session: Session) -> dict[str, str]:
     """Return the same of each experiment by key, oldest first."""
     connection = session.connection()
-    newest = dict(connection.execute(_TRANSITIONS).tuples().all())
+    newest = {row[0]: row[1] for row in connection.execute(_TRANSITIONS)}
     served: dict[str, list[str]] = {}
     for key, *facts in connection.execute(_TREATMENTS):
         served.setdefault(key, []).append(repr(facts))

@@ -28,7 +28,7 @@ PAGES = {
     "experiment": f"/experiments/{HARMED}",
     "ramp": "/experiments/courier-map",
     "draft": "/experiments/coupon-reminder",
-    "rollback": f"/experiments/{HARMED}/rollbacks/treatment",
+    "rollback": f"/experiments/{HARMED}/rollbacks/t5",
     "confirm": "/experiments/courier-map/actions/approve",
     "sign in": "/session",
     "kpis": "/kpis",

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
-from console.charts import KINDS, Shown, svg
+from console.charts import KINDS, Shown, caption, svg
 from console.dashboard.replayed import ReplayPage, replay_page
 from console.dashboard.rollback import RollbackPage, rollback_page
 from console.dashboard.shell import Page, Shell, json_of
@@ -88,7 +88,8 @@ class _Rollbacks:
         return {kpi.key: kpi.unit for kpi in self._services.catalogue}
 
 
-def _drawn(page: RollbackPage) -> tuple[Markup, ...]:
+def _drawn(page: RollbackPage) -> tuple[tuple[Markup, str], ...]:
+    """Return the charts and what they show, in words for those who do not see them."""
     shown = Shown(
         page.history,
         proof=page.proof,
@@ -97,4 +98,8 @@ def _drawn(page: RollbackPage) -> tuple[Markup, ...]:
         turned_back_at=page.at,
     )
     # drawn by us from numbers and fixed words alone
-    return tuple(Markup(drawn) for kind in KINDS if (drawn := svg(kind, shown)))  # noqa: S704 - see above
+    return tuple(
+        (Markup(drawn), caption(kind, shown))  # noqa: S704 - see above
+        for kind in KINDS
+        if (drawn := svg(kind, shown))
+    )

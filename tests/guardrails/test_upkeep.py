@@ -149,7 +149,7 @@ def test_what_is_odd_about_the_clock_needs_attention_in_status_and_page(capsys):
         (words,) = [each for each in view["attention"] if "the clock says" in each]
         assert "If the clock is right, this ends once events have come for two days" in words
         for page in ("/", "/experiments/cancel-page"):
-            assert "the clock says" in it.http.get(page).text
+            assert "the clock says" in it.http.get(page).text.lower()
         with ServiceClient(it.url) as client:
             status("cancel-page", client=client, as_json=False)
         assert "! the clock says" in capsys.readouterr().out
