@@ -99,6 +99,8 @@ def test_the_requests_of_the_readme_are_answered():
     with running() as service:
         assert service.apply(spec).is_success
         script = block.replace("localhost:8300", service.url)
+        assert "$(date -u +%FT%TZ)" in script  # a past instant would be before the exposure
+        script = script.replace("$(date -u +%FT%TZ)", "2026-01-05T10:00:00Z")  # its clock stands
         done = subprocess.run(
             ["bash", "-euc", script], capture_output=True, text=True, check=True, timeout=60
         )
