@@ -79,11 +79,15 @@ class DemoResult:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A service that goes on after its demo: where, which process, and the key of the run."""
+    """A service that goes on after its demo: where, which process, and the key of the run.
+
+    ``page`` is where the page of its rollback is, or of its experiment where there was none.
+    """
 
     url: str
     pid: int
     key: str
+    page: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +235,7 @@ def run(
     require_free_port(port)
     fresh_folder(data)
     key = secrets.token_urlsafe(24)
-    environment = _environment(key)
+    environment = _environment(key, port)
     with _terminated():
         service = ServiceProcess(data=data, port=port, environment=environment)
         kept = False
@@ -248,14 +252,22 @@ def run(
         finally:
             if not kept:
                 service.end()
-    return result, words, Kept(service.url, service.pid, key) if kept else None
+    page = f"{service.url}{_page_of(seen, spec.experiment.key)}"
+    return result, words, Kept(service.url, service.pid, key, page) if kept else None
 
 
-def _environment(key: str) -> dict[str, str]:
+def _page_of(seen: Run, key: str) -> str:
+    """Return where the page of a run's rollback is, of its experiment where there was none."""
+    back = f"/rollbacks/t{seen.rollback['id']}" if seen.rollback is not None else ""
+    return f"/experiments/{key}{back}"
+
+
+def _environment(key: str, port: int) -> dict[str, str]:
     return {
         "TURNBACK_ADMIN_KEY": key,
         "TURNBACK_DEMO": "true",
         "TURNBACK_DEMO_START": START.isoformat(),
+        "TURNBACK_PUBLIC_URL": f"http://127.0.0.1:{port}",
     }
 
 

@@ -1,24 +1,32 @@
-"""Take the pictures of the README from a demo that is left running.
+"""Take pictures of every page from a demo that is left running, and those of the README.
+
+Every page in light and dark, at 360 and at 1440 pixels, goes to ``build/screenshots``, with a
+list of whatever a page complained about; the README's go to ``docs/images``.
 
 Needs the test requirements and a Chromium at ``/usr/bin/chromium`` (or ``CHROMIUM``).
 Usage: ``make screenshots``
 """
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from console.child import MARKER
 
-IMAGES = Path(__file__).parent / "images"
+ROOT = Path(__file__).parent
+IMAGES = ROOT / "images"
+BUILD = ROOT.parent / "build" / "screenshots"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 QUIET = [
     "--no-sandbox",
@@ -27,7 +35,39 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PAGES = {"rollback": "/experiments/three-step-cancel"}
+KEY = "three-step-cancel"
+EXPERIMENT = f"/experiments/{KEY}"
+PAGES = {
+    "overview": "/",
+    "experiment": EXPERIMENT,
+    "rollback": "{rollback}",
+    "replay": "{rollback}/replay",
+    "resume": f"{EXPERIMENT}/actions/resume/three_step",
+    "extend": f"{EXPERIMENT}/actions/extend",
+    "stop": f"{EXPERIMENT}/actions/stop",
+    "kpis": "/kpis",
+    "events": "/events",
+    "audit": "/audit",
+    "health": "/health",
+    "session": "/session",
+    "api": "/docs",
+    "missing": "/experiments/no-such",
+}
+SIZES = {"360": (360, 780), "1440": (1440, 900)}
+THEMES = ("light", "dark")
+README = {"rollback": (1100, 1010)}
+"""Pictures of the README, by page, and the size of the window they are taken in."""
+
+REFUSED = [
+    {
+        "id": "rating-of-an-app-release",
+        "name": "satisfaction_rated",
+        "happened_at": "2026-01-06T09:00:00Z",
+        "units": {"order_id": "order-1"},
+        "fields": {"score": "five"},
+    },
+    {"id": "without-a-name", "happened_at": "2026-01-06T09:00:00Z"},
+]
 
 
 def free_port() -> int:
@@ -35,21 +75,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def wait_for_rollback(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the demo shows a verified rollback."""
-    for _ in range(240):
-        time.sleep(1)
-        if process.poll() is not None:
-            raise SystemExit("the demo ended before its page could be pictured")
-        try:
-            view = httpx.get(f"{url}/api/v1/experiments/three-step-cancel", timeout=5).json()
-        except httpx.HTTPError:
-            continue
-        if any(r["effective"] for r in view.get("rollbacks", ())):
-            return
-    raise SystemExit("no verified rollback within four minutes")
 
 
 def end_service(data: Path) -> None:
@@ -60,31 +85,77 @@ def end_service(data: Path) -> None:
         time.sleep(0.05)
 
 
-def main() -> None:
-    """Take every picture."""
-    IMAGES.mkdir(exist_ok=True)
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
+@contextmanager
+def demo() -> Generator[tuple[str, str, str]]:
+    """Run a demo; yield where its service goes on, its rollback's page and its admin key."""
     turnback = Path(sys.executable).with_name("turnback")
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "turnback-data"
-        command = [turnback, "demo", "--keep", "--no-view", "--port", str(port), "--data", data]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        port = str(free_port())
+        command = [turnback, "demo", "--keep", "--no-view", "--port", port, "--data", data]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
         try:
-            wait_for_rollback(url, process)
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-                page = browser.new_page(
-                    viewport={"width": 1100, "height": 1010}, device_scale_factor=1.5
-                )
-                for name, path in PAGES.items():
-                    page.goto(url + path)
-                    page.screenshot(path=IMAGES / f"{name}.png")
-                browser.close()
+            page = re.search(r"open (http\S+)", done.stdout)
+            key = re.search(r"TURNBACK_ADMIN_KEY=(\S+)", done.stdout)
+            if page is None or key is None:
+                raise SystemExit(f"the demo did not say where its service is:\n{done.stdout}")
+            url, _, path = page[1].partition("/experiments/")
+            yield url, f"/experiments/{path}", key[1]
         finally:
-            process.terminate()
-            process.wait(timeout=30)
             end_service(data)
+
+
+def complaints_of(page: Page, width: int) -> list[str]:
+    """Return what is wrong with a page that is open: whatever is wider than the window."""
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    return [f"is {wide} px wide"] if wide > width else []
+
+
+def picture(browser: Browser, url: str, paths: Mapping[str, str]) -> list[str]:
+    """Take every page in both themes and widths; return what they complained about."""
+    told: list[str] = []
+    for theme in THEMES:
+        for size, (width, height) in SIZES.items():
+            context = browser.new_context(
+                viewport={"width": width, "height": height}, color_scheme=theme
+            )
+            page = context.new_page()
+            errors: list[str] = []
+            page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
+            for name, path in paths.items():
+                page.goto(url + path)
+                page.wait_for_timeout(400)  # charts are drawn
+                page.screenshot(path=BUILD / f"{name}-{theme}-{size}.png", full_page=True)
+                found = [*errors, *complaints_of(page, width)]
+                told += [f"{name}, {theme}, {size}: {words}" for words in found]
+                errors.clear()
+            context.close()
+    return told
+
+
+def main() -> None:
+    """Take every picture."""
+    IMAGES.mkdir(exist_ok=True)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with demo() as (url, rollback, key):
+        headers = {"Authorization": f"Bearer {key}"}
+        httpx.post(f"{url}/api/v1/events", json=REFUSED, headers=headers, timeout=30)
+        note = {"text": "The app's release 3.2 reaches everybody."}
+        httpx.post(f"{url}/api/v1{EXPERIMENT}/notes", json=note, headers=headers, timeout=30)
+        paths = {name: path.format(rollback=rollback) for name, path in PAGES.items()}
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+            told = picture(browser, url, paths)
+            for name, (width, height) in README.items():
+                page = browser.new_page(
+                    viewport={"width": width, "height": height}, device_scale_factor=1.5
+                )
+                page.goto(url + paths[name])
+                page.wait_for_timeout(400)
+                page.screenshot(path=IMAGES / f"{name}.png")
+            browser.close()
+    if told:
+        raise SystemExit("\n".join(told))
 
 
 if __name__ == "__main__":

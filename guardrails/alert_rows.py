@@ -20,12 +20,14 @@ AFTER: Final = timedelta(milliseconds=1)
 """How long after the newest check something came that it has not seen."""
 
 
+_NEWEST_TOLD = select(
+    AlertRow.experiment, func.max(col(AlertRow.received_at)), func.max(col(AlertRow.ended_at))
+).group_by(col(AlertRow.experiment))
+
+
 def newest_told(session: Session) -> Mapping[str, datetime]:
     """Return when there was news of an alert last, by experiment: it fired or was resolved."""
-    received, ended = func.max(col(AlertRow.received_at)), func.max(col(AlertRow.ended_at))
-    rows = session.exec(
-        select(AlertRow.experiment, received, ended).group_by(col(AlertRow.experiment))
-    )
+    rows = session.connection().execute(_NEWEST_TOLD)
     return {key: max(at for at in instants if at is not None) for key, *instants in rows}
 
 

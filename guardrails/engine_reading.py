@@ -1,6 +1,6 @@
 """What can be read of experiments: views, revisions, transitions, explanations."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
 from experiments.database import ControlPlane
@@ -23,9 +23,10 @@ from guardrails.past_reading import past_of
 from guardrails.planning.measured import Measured, measured_of
 from guardrails.present import experiment_view, revision_view, transition_view
 from guardrails.present_explained import explanation
+from guardrails.present_guardrails import Guarding, guarding
 from guardrails.replay import Replayed
 from guardrails.replaying import Replayer
-from guardrails.repository import activity, missed_checks
+from guardrails.repository import activities, activity, missed_checks
 from guardrails.ring import Ring
 from guardrails.rollback_reading import rollback_story
 from guardrails.rollback_views import RollbackStory
@@ -189,6 +190,31 @@ class Reading:
         with self._control.reading() as session:
             return activity(session)
 
+    def activities(self) -> Mapping[str, str]:
+        """Return such a token of every experiment by key, oldest first."""
+        with self._control.reading() as session:
+            return activities(session)
+
+    def briefs(self, keys: Collection[str]) -> Mapping[str, ExperimentView]:
+        """Return experiments without the history of their guardrails, by key.
+
+        Many cost little: they are read in one transaction, and stored looks not at all.
+
+        Args:
+            keys: Which; those unknown are left out.
+        """
+        notices = tuple(words for each in self.notices for words in each())
+        with self._control.reading() as session:
+            known = self._shelf.in_brief(
+                session,
+                keys,
+                by_setting=self.settings.suspended,
+                trouble=self._ring.trouble,
+                notices=notices,
+                now=self._clock.now(),
+            )
+            return {each.record.key: experiment_view(each) for each in known}
+
     def missed(self, key: str) -> int:
         """Return how many checks of an experiment nobody ran: its blind time in ticks."""
         with self._control.reading() as session:
@@ -226,6 +252,11 @@ class Reading:
         with self._control.reading() as session:
             running = self._shelf.not_over(session)
         return tuple(listed(self._catalogue, load_catalogue(), running))
+
+    def guarding(self) -> tuple[Guarding, ...]:
+        """Return by which KPIs experiments guard that are not over."""
+        with self._control.reading() as session:
+            return guarding(self._shelf.not_over(session))
 
     def _all_of(self, key: str) -> Known:
         return self._shelf.everything(

@@ -219,7 +219,7 @@ def _weigh(
         safe_e_value=shown(log_safe) if evidence.safe_gate else math.nan,
         skewness=evidence.kappa,
         evidence=max(strongest, 1.0) if breach else min(strongest, ALMOST),
-    ), replace(new, crossed=state.crossed or breach)
+    ), replace(new, crossed=True) if breach else new
 
 
 def _after_look(state: WindowState, plan: WindowPlan, information: float) -> WindowState:

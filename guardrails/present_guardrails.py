@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from guardrails.judge_alert import AlertWatch
@@ -55,6 +55,36 @@ def guardrail_views(
         view = _view(loaded, each, monitor, history)
         views.append(view if number is None else replace(view, decision=f"f{number}"))
     return tuple(views)
+
+
+@dataclass(frozen=True, slots=True)
+class Guarding:
+    """A guardrail of an experiment that is not over, by the KPI it watches."""
+
+    experiment: str
+    title: str
+    kpi: str
+    limit: str
+    action: str
+
+
+def guarding(running: Sequence[Loaded]) -> tuple[Guarding, ...]:
+    """Return what every experiment guards by, each guardrail once.
+
+    Args:
+        running: Newest revisions of experiments that are not over.
+    """
+    found: list[Guarding] = []
+    for loaded in running:
+        once = {judged.guardrail: judged for judged in loaded.judged}
+        for judged in once.values():
+            kpi, title, _ = _known_of(loaded, judged)
+            if kpi is not None:
+                action = loaded.rules[judged.guardrail].action
+                spec = loaded.spec.experiment
+                words = limit_words(judged, title)
+                found.append(Guarding(spec.key, spec.title, kpi, words, action))
+    return tuple(found)
 
 
 def _attempt(monitor: Monitor) -> int:

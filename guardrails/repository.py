@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import bindparam, delete, func, insert, update
+from sqlalchemy import Text, bindparam, delete, func, insert, update
+from sqlalchemy import cast as as_type
 from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
-from experiments.models import ExperimentRow, TransitionRow
+from experiments.models import ExperimentRow, TransitionRow, TreatmentRow
 from experiments.repository import ExperimentRecord
 from guardrails.models import (
     AuditRow,
@@ -43,6 +44,36 @@ def activity(session: Session) -> str:
     return "-".join(str(part) for part in row)
 
 
+def activities(session: Session) -> dict[str, str]:
+    """Return the same of each experiment by key, oldest first."""
+    connection = session.connection()
+    newest = dict(connection.execute(_TRANSITIONS).tuples().all())
+    served: dict[str, list[str]] = {}
+    for key, *facts in connection.execute(_TREATMENTS):
+        served.setdefault(key, []).append(repr(facts))
+    return {
+        row[0]: f"{row[1:]}-{newest.get(row[0], 0)}-{''.join(served.get(row[0], ()))}"
+        for row in connection.execute(_EXPERIMENTS)
+    }
+
+
+_EXPERIMENTS = columns(
+    col(ExperimentRow.key),
+    col(ExperimentRow.version),
+    col(ExperimentRow.checks),
+    col(ExperimentRow.revision),
+    col(ExperimentRow.ends_at),
+).order_by(col(ExperimentRow.started_at), col(ExperimentRow.key))
+_TRANSITIONS = columns(col(TransitionRow.experiment), func.max(col(TransitionRow.id))).group_by(
+    col(TransitionRow.experiment)
+)
+_TREATMENTS = columns(
+    col(TreatmentRow.experiment),
+    col(TreatmentRow.seed),
+    col(TreatmentRow.attempt),
+    col(TreatmentRow.state),
+    col(TreatmentRow.effective),
+)
 _ACTIVITY = columns(
     func.count(),
     func.coalesce(func.sum(col(ExperimentRow.version)), 0),
@@ -249,13 +280,17 @@ def load_findings(
     session: Session, experiment: str, seed: int, *, limit: int = 2000
 ) -> list[tuple[datetime, int, Finding]]:
     """Return stored evidence as (at, attempt, finding), oldest first, the newest ``limit``."""
-    rows = session.exec(
-        select(FindingRow)
-        .where(FindingRow.experiment == experiment, FindingRow.seed == seed)
+    rows = session.connection().execute(
+        # as text: decoded at once into what is shown
+        columns(col(FindingRow.at), col(FindingRow.attempt), as_type(col(FindingRow.body), Text))
+        .where(col(FindingRow.experiment) == experiment, col(FindingRow.seed) == seed)
         .order_by(col(FindingRow.id).desc())
         .limit(limit)
-    ).all()
-    return [(row.at, row.attempt, finding_from_json(row.body)) for row in reversed(rows)]
+    )
+    return [(at, attempt, _finding.decode(body)) for at, attempt, body in reversed(rows.all())]
+
+
+_finding = msgspec.json.Decoder(Finding, strict=False)
 
 
 def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Revisions made ready, and everything known of an experiment, read from the control plane."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from sqlmodel import Session
@@ -12,6 +12,7 @@ from experiments.repository import (
     ExperimentRecord,
     experiment_keys,
     load_experiment,
+    load_experiments,
     load_phases,
     load_revision,
     load_transitions,
@@ -171,6 +172,46 @@ class Shelf:
                 phases = load_phases(session, key, record.seed)
                 frames.append(self.load(session, record).frame(record, phases))
         return tuple(frames)
+
+    def in_brief(
+        self,
+        session: Session,
+        keys: Collection[str],
+        *,
+        by_setting: bool,
+        trouble: Mapping[str, str],
+        notices: Sequence[str],
+        now: datetime,
+    ) -> Iterator[Known]:
+        """Yield what the control plane knows of experiments, without their stored looks.
+
+        Args:
+            session: The session.
+            keys: Which.
+            by_setting: Whether the setting suspends the engine.
+            trouble: Why checks fail, by key.
+            notices: What concerns every experiment that is not over, in words.
+            now: The current instant.
+        """
+        suspended = suspended_words(session, by_setting=by_setting)
+        for record in load_experiments(session):
+            if record.key not in keys:
+                continue
+            loaded = self.load(session, record)
+            yield Known(
+                record=record,
+                loaded=loaded,
+                treatments=load_treatments(session, record.key, record.seed),
+                monitors=load_monitors(session, record.key, record.seed),
+                findings=(),
+                transitions=load_transitions(session, record.key),
+                snapshot=load_snapshot(session, record.key),
+                suspended=suspended,
+                trouble=trouble.get(record.key),
+                now=now,
+                meanings=moved(loaded, self._catalogue),
+                notices=notices,
+            )
 
     def everything(
         self,

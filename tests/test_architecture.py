@@ -74,14 +74,14 @@ def test_every_dependency_has_a_range():
     assert importlib.metadata.version("turnback") == project["version"]
 
 
-def test_the_readme_names_every_command():
+def test_the_docs_name_every_command():
     from typer.main import get_command
 
     from console.cli import app
 
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     commands = get_command(app).commands
-    assert [name for name in commands if f"turnback {name}" not in readme] == []
+    assert [name for name in commands if f"| `turnback {name}` |" not in page] == []
     assert [name for name, command in commands.items() if not (command.help or "").strip()] == []
 
 

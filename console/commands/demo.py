@@ -33,6 +33,7 @@ def run_demo(
         say(f"{result.wall_seconds:.1f} s")
     if kept is not None:
         tell = warn if as_json else say
+        tell(f"open {kept.page}")
         tell(f"the service goes on at {kept.url}/ with TURNBACK_ADMIN_KEY={kept.key}")
         tell("its clock stands still where the story ended: no units, no checks, no ramp any more")
         tell(f"`turnback status --url {kept.url}` asks it, `kill {kept.pid}` ends it")

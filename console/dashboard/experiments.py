@@ -61,7 +61,7 @@ class _Experiments:
     def _overview(self, asked: Asked) -> Overview:
         services = self._services
         return overview(
-            services.engine.experiments(),
+            self._shell.briefs(),
             now=services.clock.now(),
             attention=services.specs_view().attention,
             asked=asked,

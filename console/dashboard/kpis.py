@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from console.dashboard import words
-from experiments.lifecycle import OVER, State
 from guardrails.meanings import ListedKpi
-from guardrails.views import ExperimentView, GuardrailView
+from guardrails.present_guardrails import Guarding
 from metrics.catalogue import Window
 from metrics.catalogue_words import BUILT_IN, title_of
 from metrics.wording import gettext as _
@@ -74,15 +73,14 @@ class KpisPage:
     others: tuple[KpiEntry, ...]
 
 
-def kpis_page(listed: Sequence[ListedKpi], views: Sequence[ExperimentView]) -> KpisPage:
+def kpis_page(listed: Sequence[ListedKpi], guards: Sequence[Guarding]) -> KpisPage:
     """Return the page of KPIs.
 
     Args:
         listed: Every KPI that may be named or is in use.
-        views: Every experiment; those that are over guard nothing.
+        guards: What experiments guard by that are not over.
     """
-    running = [v for v in views if State(v.state) not in OVER]
-    entries = tuple(_entry(each, running) for each in listed)
+    entries = tuple(_entry(each, guards) for each in listed)
     guarded = sum(bool(e.guards) for e in entries)
     return KpisPage(
         headline=_(
@@ -95,7 +93,7 @@ def kpis_page(listed: Sequence[ListedKpi], views: Sequence[ExperimentView]) -> K
     )
 
 
-def _entry(listed: ListedKpi, running: Sequence[ExperimentView]) -> KpiEntry:
+def _entry(listed: ListedKpi, guards: Sequence[Guarding]) -> KpiEntry:
     kpi = listed.kpi
     return KpiEntry(
         key=kpi.key,
@@ -110,17 +108,11 @@ def _entry(listed: ListedKpi, running: Sequence[ExperimentView]) -> KpiEntry:
         source="" if listed.source == BUILT_IN else listed.source,
         core=kpi.core and listed.source == BUILT_IN,
         guards=tuple(
-            Guard(v.key, v.title, g.limit, _(words.ACTION_WORDS.get(g.action, g.action)))
-            for v in running
-            for g in _once(v.guardrails)
+            Guard(g.experiment, g.title, g.limit, _(words.ACTION_WORDS.get(g.action, g.action)))
+            for g in guards
             if g.kpi == kpi.key
         ),
     )
-
-
-def _once(guardrails: Sequence[GuardrailView]) -> list[GuardrailView]:
-    """Return every guardrail once, however many treatments it judges."""
-    return list({g.guardrail: g for g in guardrails}.values())
 
 
 def _window(window: Window) -> str:

@@ -76,12 +76,13 @@ class _ServicePages:
 
     def __init__(self, shell: Shell) -> None:
         self._services = shell.services
+        self._briefs = shell.briefs
         self._wall = SystemClock()
         self._started_at = self._wall.now()
 
     def kpis(self, _request: Request) -> KpisPage:
         engine = self._services.engine
-        return kpis_page(engine.kpis(), engine.experiments())
+        return kpis_page(engine.kpis(), engine.guarding())
 
     def events(self, request: Request) -> EventsPage:
         services, asked = self._services, request.query_params
@@ -99,7 +100,7 @@ class _ServicePages:
             store.quarantined(
                 limit=events.PAGE + 1, code=code or None, before=_number(asked.get("before"))
             ),
-            services.engine.experiments(),
+            self._briefs(),
             code=code,
         )
 

@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from console.charts import caption, numbers
+from console.dashboard.briefs import Briefs
 from console.i18n import LANGUAGES, in_language, wanted
 from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import UnknownParameterError, encoded
@@ -85,11 +86,13 @@ class Shell:
 
     Attributes:
         services: Everything that runs.
+        briefs: Returns every experiment without the history of its guardrails.
         paths: Paths of all pages attached.
     """
 
     def __init__(self, services: Services) -> None:
         self.services = services
+        self.briefs = Briefs(services.engine, services.clock.now)
         self.paths: frozenset[str] = frozenset()
 
     def guarded(self, page: Page) -> Handler:

@@ -32,9 +32,9 @@ class Selector:
     trusted: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class NamePlan:
-    """How events of one name are read.
+    """How events of one name are read; frames with the same KPIs share it.
 
     Attributes:
         code: Number of the name.

@@ -1,12 +1,13 @@
 """From log rows to columns: what each event says of a frame's KPIs, decided once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import compress
 from typing import cast
 
 import numpy as np
 
-from metrics.events import EXPOSURE
+from metrics.events import EXPOSURE, FieldValue
 from metrics.store import Frame
 from metrics.stores.columns import Batch, Ints, Sparse
 from metrics.stores.exposures import EXPOSURE_FIELDS, variant_of
@@ -73,19 +74,15 @@ class Reader:
         units: Sequence[str],
         start: int,
     ) -> None:
-        end = start + picked.shape[0]
-        columns = rows.fields(picked, plan.fields) if plan.fields else {}
-        have = {key: numeric(columns[key]) for key in plan.numbers}
-        batch.flags[start:end] = plan.flags(columns, have, units, rows.trusted[picked])
-        for key, column in plan.numbers.items():
-            numbers = [int(each) for each in compress(columns[key], have[key].tolist())]  # pyright: ignore[reportArgumentType] - only numbers
-            batch.numbers[column].rows.append(np.flatnonzero(have[key]) + start)
-            batch.numbers[column].values.append(np.array(numbers, np.int64))
-        for key, column in plan.cases.items():
-            cases = [case_of(each) for each in columns[key]]
-            numbers = [self._case(case) for case in cases if case is not None]
-            named = np.flatnonzero([case is not None for case in cases])
-            batch.cases[column].rows.append(named + start)
+        asked = plan, self._frame.unit, picked.tobytes()
+        read = rows.once(asked, lambda: _read(plan, rows, picked, units))
+        batch.flags[start : start + picked.shape[0]] = read.flags
+        for column, (which, numbers) in read.numbers.items():
+            batch.numbers[column].rows.append(which + start)
+            batch.numbers[column].values.append(numbers)
+        for column, (which, cases) in read.cases.items():
+            numbers = [self._case(case) for case in cases]
+            batch.cases[column].rows.append(which + start)
             batch.cases[column].values.append(np.array(numbers, np.int64))
 
     def _case(self, case: str) -> int:
@@ -93,10 +90,11 @@ class Reader:
 
     def _exposures(self, rows: Rows, picked: Ints, units: Units) -> tuple[Ints, Ints]:
         """Return the rows that are exposures of the frame, and their variants."""
-        columns = rows.fields(picked, EXPOSURE_FIELDS)
-        named = zip(*(columns[key] for key in EXPOSURE_FIELDS), strict=True)
-        variants = [variant_of(self._frame, *each) for each in named]
+        named = rows.once(("exposures", picked.tobytes()), lambda: _exposed(rows, picked))
+        mine = named.get(self._frame.experiment, ())
+        variants = [variant_of(self._frame, *each) for _, each in mine]
         variant = np.array([-1 if each is None else each for each in variants], np.int64)
+        picked = np.array([position for position, _ in mine], np.int64)
         picked, variant = picked[variant >= 0], variant[variant >= 0]
         if picked.shape[0]:
             newest = int(rows.at[picked].max())
@@ -104,3 +102,40 @@ class Reader:
                 self.newest_exposure = newest
         counts = units.times.admit(rows.at[picked])
         return picked[counts], variant[counts]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the events of one name say: bits of selectors, and by column where there are values."""
+
+    flags: Ints
+    numbers: Mapping[int, tuple[Ints, Ints]]
+    cases: Mapping[int, tuple[Ints, Sequence[str]]]
+
+
+def _read(plan: NamePlan, rows: Rows, picked: Ints, units: Sequence[str]) -> _Read:
+    columns = rows.fields(picked, plan.fields) if plan.fields else {}
+    have = {key: numeric(columns[key]) for key in plan.numbers}
+    numbers: dict[int, tuple[Ints, Ints]] = {}
+    for key, column in plan.numbers.items():
+        found = [int(each) for each in compress(columns[key], have[key].tolist())]  # pyright: ignore[reportArgumentType] - only numbers
+        numbers[column] = np.flatnonzero(have[key]), np.array(found, np.int64)
+    cases: dict[int, tuple[Ints, Sequence[str]]] = {}
+    for key, column in plan.cases.items():
+        every = [case_of(each) for each in columns[key]]
+        named = np.flatnonzero([case is not None for case in every])
+        cases[column] = named, [case for case in every if case is not None]
+    return _Read(plan.flags(columns, have, units, rows.trusted[picked]), numbers, cases)
+
+
+_Named = tuple[FieldValue | None, ...]
+
+
+def _exposed(rows: Rows, picked: Ints) -> dict[FieldValue | None, list[tuple[int, _Named]]]:
+    """Return exposures by the experiment they name: position, and what they say."""
+    columns = rows.fields(picked, EXPOSURE_FIELDS)
+    found: dict[FieldValue | None, list[tuple[int, _Named]]] = {}
+    named = zip(*(columns[key] for key in EXPOSURE_FIELDS), strict=True)
+    for position, each in zip(picked.tolist(), named, strict=True):
+        found.setdefault(each[0], []).append((position, each))
+    return found

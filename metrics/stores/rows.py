@@ -1,9 +1,9 @@
 """Log rows as columns: the newest ones from memory, older ones from the file."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from metrics.events import Event, FieldValue
 from metrics.stores.columns import Ints
+
+T = TypeVar("T")
 
 Stamped = tuple[int, int, Event]
 """Sequence number, time in microseconds, event."""
@@ -56,11 +58,15 @@ class Rows(Protocol):
         """Return some fields of the rows at these positions."""
         ...
 
+    def once(self, asked: Hashable, find: Callable[[], T]) -> T:
+        """Return what is found of these rows; it may be kept for others who ask the same."""
+        ...
+
 
 class EventRows:
     """Rows of events that are still in memory; what many frames ask of them is found once."""
 
-    __slots__ = ("_events", "_ids", "_names", "at", "seq", "trusted")
+    __slots__ = ("_events", "_found", "_ids", "_names", "at", "seq", "trusted")
 
     def __init__(self, rows: Sequence[Stamped]) -> None:
         seq, at, events = zip(*rows, strict=True)
@@ -72,6 +78,7 @@ class EventRows:
         which = [numbers.setdefault(event.name, len(numbers)) for event in self._events]
         self._names = tuple(numbers), np.array(which, np.int64)
         self._ids: dict[str, list[str | None]] = {}
+        self._found: dict[Hashable, Any] = {}
 
     def __len__(self) -> int:
         return len(self._events)
@@ -96,6 +103,12 @@ class EventRows:
         """Return some fields of the rows at these positions."""
         fields = [self._events[position].fields for position in picked.tolist()]
         return {name: [each.get(name) for each in fields] for name in names}
+
+    def once(self, asked: Hashable, find: Callable[[], T]) -> T:
+        """Return what is found of these rows, once for all who ask the same."""
+        if asked not in self._found:
+            self._found[asked] = find()
+        return self._found[asked]
 
 
 class LogRows:
@@ -135,6 +148,10 @@ class LogRows:
     def fields(self, picked: Ints, names: Sequence[str]) -> Fields:
         """Return some fields of the rows at these positions."""
         return decoded(self._fields.take(picked).to_pylist(), tuple(names))
+
+    def once(self, asked: Hashable, find: Callable[[], T]) -> T:  # noqa: ARG002 - one frame asks
+        """Return what is found of these rows; nobody else reads them."""
+        return find()
 
 
 def decoded(texts: Sequence[str], names: tuple[str, ...]) -> dict[str, list[Any]]:

@@ -23,21 +23,21 @@ NODE = Path(__file__).with_name("node")
 OLDEST = 20
 
 
-def packages() -> Path:
-    """Install the packages where that was not done yet; skip where there is no Node."""
+def packages(source: Path = NODE) -> Path:
+    """Install the packages of a lock file where that was not done yet; skip without Node."""
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("the JavaScript clients need `node` and `npm`, which are not installed")
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
     if int(version.strip().lstrip("v").split(".")[0]) < OLDEST:
         pytest.skip(f"the JavaScript clients need Node {OLDEST} or newer, this is {version}")
-    lock = (NODE / "package-lock.json").read_bytes()
+    lock = (source / "package-lock.json").read_bytes()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "turnback-clients" / hashlib.sha256(lock).hexdigest()[:16]
     if not (folder / "installed").exists():
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(NODE / name, folder / name)
+            shutil.copy(source / name, folder / name)
         quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
         done = subprocess.run(
             [npm, "ci", *quiet], cwd=folder, capture_output=True, text=True, check=False

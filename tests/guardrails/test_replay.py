@@ -8,7 +8,7 @@ import duckdb
 import pytest
 
 from experiments.errors import InvalidRequestError
-from guardrails import conclude, judge, replaying
+from guardrails import conclude, judge_regression, replaying
 from guardrails.evidence import PROCEDURE
 from guardrails.evidence_rows import NotReplayableError, UnknownDecisionError, reference
 from guardrails.outcome import Code, Finding, Outcome, WindowState
@@ -118,7 +118,7 @@ def test_another_procedure_is_named_and_its_numbers_are_not_compared(
     world, monkeypatch, from_start
 ):
     monkeypatch.setattr(replaying, "PROCEDURE", 99)
-    monkeypatch.setattr(judge, "LOOK_GROWTH", 2.0)  # numbers do differ
+    monkeypatch.setattr(judge_regression, "LOOK_GROWTH", 2.0)  # numbers do differ
     other = world.engine.replay(rollback_of(world), from_start=from_start)
     assert other.verdict == "different"
     assert {(d.where.split(": ")[-1], d.kept, d.found) for d in other.differences} == {

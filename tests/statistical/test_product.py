@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import binom
 
-from guardrails import judge
+from guardrails import judge_regression
 from tests.product import MARGIN, Job, played, spec_of
 
 pytestmark = pytest.mark.statistical
@@ -26,12 +26,12 @@ def test_the_whole_product_leaves_a_true_a_a_alone():
 
 
 def test_an_engine_that_repeats_a_plain_z_test_fails_that(monkeypatch):
-    sound = judge.look
+    sound = judge_regression.look
 
     def repeated(*given):
         return 1.645, sound(*given)[1]
 
-    monkeypatch.setattr(judge, "look", repeated)
+    monkeypatch.setattr(judge_regression, "look", repeated)
     assert crossings() > MOST
 
 
