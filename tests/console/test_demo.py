@@ -113,7 +113,10 @@ def test_missing_data_turn_nothing_back(runs):
 
 def kept(runs):
     words = runs["first"].stderr.split()
-    url = next(word.rstrip("/") for word in words if word.startswith("http"))
+    page = next(word for word in words if word.startswith("http"))
+    assert "/experiments/three-step-cancel/rollbacks/t" in page, "the page of its rollback"
+    assert "turned back" in httpx.get(page).text
+    url = page.partition("/experiments/")[0]
     key = next(word for word in words if word.startswith("TURNBACK_ADMIN_KEY=")).partition("=")[2]
     return url, key
 
@@ -127,7 +130,7 @@ def test_a_kept_service_goes_on_and_can_be_asked_and_told(runs):
     env = {"TURNBACK_URL": url, "TURNBACK_ADMIN_KEY": key}
     ask = CliRunner(env=env).invoke
     shown = ask(cli.app, ["status", "three-step-cancel"])
-    assert "rolled back" in shown.stdout
+    assert "rolled back" in shown.stdout, shown.stderr
     assert "Satisfaction" in ask(cli.app, ["explain", "three-step-cancel"]).stdout
     resumed = ask(cli.app, ["resume", "three-step-cancel", "--reason", "mended"])
     assert "rolled back -> live" in resumed.stdout
