@@ -76,7 +76,8 @@ def back(it):
 
 
 def test_the_page_of_a_rollback_answers_six_questions(it, back):
-    page, twin = it.http.get(back).text, it.http.get(f"{back}.json").json()
+    # the first drawing loads the engine that draws
+    page, twin = it.http.get(back, timeout=90).text, it.http.get(f"{back}.json").json()
     assert (
         twin["headline"] == "treatment was turned back because cancel success rate fell by 100.0%."
     )
