@@ -3,7 +3,7 @@
 import base64
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
 from experiments.models import ExperimentRow, TransitionRow, TreatmentRow
-from experiments.repository import ExperimentRecord
+from experiments.repository import ExperimentRecord, TransitionRecord
 from guardrails.models import (
     AuditRow,
     EvaluationRow,
@@ -42,6 +42,19 @@ def activity(session: Session) -> str:
     """Return a token that is another one after every check and every change of state."""
     row = session.connection().execute(_ACTIVITY).one()
     return "-".join(str(part) for part in row)
+
+
+def load_changes(
+    session: Session, experiments: Collection[str]
+) -> dict[str, list[TransitionRecord]]:
+    """Return every change of state of many experiments by key, oldest first."""
+    names = TransitionRecord.__dataclass_fields__
+    asked = columns(*(TransitionRow.metadata.tables["transition"].c[name] for name in names))
+    its = col(TransitionRow.experiment).in_(experiments)
+    found: dict[str, list[TransitionRecord]] = {key: [] for key in experiments}
+    for row in session.connection().execute(asked.where(its).order_by(col(TransitionRow.id))):
+        found[row.experiment].append(TransitionRecord(*row))
+    return found
 
 
 def activities(session: Session) -> dict[str, str]:
@@ -351,6 +364,15 @@ def load_snapshot(session: Session, experiment: str) -> tuple[datetime, Mapping[
     """Return (at, what the newest check saw), ``None`` before any check."""
     row = session.get(SnapshotRow, experiment)
     return None if row is None else (row.at, row.body)
+
+
+def load_snapshots(
+    session: Session, experiments: Collection[str]
+) -> dict[str, tuple[datetime, Mapping[str, Any]]]:
+    """Return the same of many experiments, by key."""
+    asked = columns(col(SnapshotRow.experiment), col(SnapshotRow.at), col(SnapshotRow.body))
+    its = col(SnapshotRow.experiment).in_(experiments)
+    return {key: (at, body) for key, at, body in session.connection().execute(asked.where(its))}
 
 
 def newest_watermark(session: Session) -> int:

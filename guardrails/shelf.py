@@ -23,7 +23,7 @@ from guardrails.known import Known
 from guardrails.loaded import Loaded, load
 from guardrails.meanings import Meanings, kept_meanings, moved, named
 from guardrails.monitors import load_monitors
-from guardrails.repository import load_findings, load_snapshot
+from guardrails.repository import load_changes, load_findings, load_snapshot, load_snapshots
 from guardrails.served import Standing
 from guardrails.suspension import suspended_words
 from metrics.catalogue import Catalogue
@@ -194,6 +194,7 @@ class Shelf:
             now: The current instant.
         """
         suspended = suspended_words(session, by_setting=by_setting)
+        snapshots, changes = load_snapshots(session, keys), load_changes(session, keys)
         for record in load_experiments(session):
             if record.key not in keys:
                 continue
@@ -204,8 +205,8 @@ class Shelf:
                 treatments=load_treatments(session, record.key, record.seed),
                 monitors=load_monitors(session, record.key, record.seed),
                 findings=(),
-                transitions=load_transitions(session, record.key),
-                snapshot=load_snapshot(session, record.key),
+                transitions=changes[record.key],
+                snapshot=snapshots.get(record.key),
                 suspended=suspended,
                 trouble=trouble.get(record.key),
                 now=now,

@@ -1,6 +1,7 @@
 """Pages in a real browser: one service with something of everything, and what must hold on each.
 
-`PAGES` is the list that every test of pages goes through; another page is one line there.
+`PAGES` is the list that every test of pages goes through; another page is one line there
+(``{rollback}`` stands for the id of the rollback).
 """
 
 import shutil
@@ -28,7 +29,8 @@ PAGES = {
     "experiment": f"/experiments/{HARMED}",
     "ramp": "/experiments/courier-map",
     "draft": "/experiments/coupon-reminder",
-    "rollback": f"/experiments/{HARMED}/rollbacks/t5",
+    "rollback": f"/experiments/{HARMED}/rollbacks/{{rollback}}",
+    "replay": f"/experiments/{HARMED}/rollbacks/{{rollback}}/replay",
     "confirm": "/experiments/courier-map/actions/approve",
     "sign in": "/session",
     "kpis": "/kpis",
@@ -75,6 +77,13 @@ ends: {after: 14d, observe_for: 1d}
 check_every: 1h
 expect_units: 50000
 """
+
+
+def pages(it):
+    """Return name and path of every page of a service whose harmful treatment was turned back."""
+    changes = it.http.get(f"/api/v1/experiments/{HARMED}/transitions").json()["transitions"]
+    back = next(f"t{t['id']}" for t in changes if t["after"] == "rolled_back")
+    return {name: path.format(rollback=back) for name, path in PAGES.items()}
 
 
 def to(it, at):

@@ -264,10 +264,13 @@ def _end(view: ExperimentView) -> str:
 
 
 def _command(view: ExperimentView, action: str, variant: str) -> str:
+    """Return what does the same on a command line; all treatments are one command each."""
     name = {"continue": "resume", "roll_back": "roll-back"}.get(action, action)
-    named = f" {variant}" if variant and variant != ALL else " --all" if variant == ALL else ""
+    live = [v.name for v in view.variants if v.state == "live"]
+    whose = live if variant == ALL else [variant]
     more = " --by 7d" if action == "extend" else ""
-    return f'turnback {name} {view.key}{named}{more} --reason "..."'
+    named = (f" {each}" if each else "" for each in whose)
+    return " && ".join(f'turnback {name} {view.key}{each}{more} --reason "..."' for each in named)
 
 
 def refused(error: TurnbackError) -> Refused:

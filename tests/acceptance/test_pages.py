@@ -3,7 +3,8 @@
 import pytest
 
 from tests import browsing
-from tests.browsing import PAGES
+from tests.browsing import pages
+from tests.crowded import page_costs
 
 pytestmark = pytest.mark.acceptance
 
@@ -27,7 +28,7 @@ def it(browser):
 def test_every_page_holds_everywhere(browser, it, language, theme, width):
     script, found = browsing.axe(), {}
     with browsing.visit(browser, it, theme=theme, language=language, width=width) as page:
-        for name, path in PAGES.items():
+        for name, path in pages(it).items():
             page.goto(f"{it.url}{path}")
             wrong = [*browsing.serious(page, script), *browsing.cut(page)]
             wrong += browsing.complaints(page)
@@ -51,7 +52,7 @@ USED = "main a[href], main button, main input:not([type=hidden]), main select, m
 @pytest.mark.parametrize("width", [360, 1440])
 def test_every_page_is_used_with_the_keyboard_alone(browser, it, width):
     with browsing.visit(browser, it, width=width) as page:
-        for name, path in PAGES.items():
+        for name, path in pages(it).items():
             page.goto(f"{it.url}{path}")
             page.keyboard.press("Tab")
             assert page.evaluate("document.activeElement.matches('.skip')"), name
@@ -69,3 +70,10 @@ def test_every_page_is_used_with_the_keyboard_alone(browser, it, width):
                     unseen.append(html)
             assert unseen == [], name
             assert met >= wanted, f"{name}: {met} of {wanted} reached"
+
+
+def test_a_page_answers_within_200_ms_with_100_experiments(record_property):
+    costs = page_costs(100)
+    for path, seconds in costs.items():
+        record_property(f"ms {path}", round(1000 * seconds))
+    assert max(costs.values()) < 0.2

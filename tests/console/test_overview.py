@@ -13,6 +13,7 @@ from console.i18n import in_language
 from guardrails.outcome import Code, Outcome, WindowFinding
 from guardrails.views import NeedKind, NeedView, RevisionView, RollbackView, VariantView
 from metrics.catalogue import load_catalogue
+from tests.crowded import page_costs
 from tests.running import KEY, SPEC, running
 from tests.views import T, rolled_back, view
 
@@ -204,3 +205,7 @@ def test_what_was_refused_of_an_experiment_is_a_finding():
     sound = experiment_page(view(last_check_at=T), {})
     assert {f.tone for f in sound.data} == {"good"}
     assert "none per segment" in sound.segments
+
+
+def test_a_page_of_many_experiments_costs_little():
+    assert max(page_costs(20).values()) < 0.2

@@ -3,7 +3,7 @@
 import pytest
 
 from tests import browsing
-from tests.browsing import HARMED, PAGES
+from tests.browsing import HARMED, pages
 
 
 @pytest.fixture(scope="module")
@@ -64,10 +64,11 @@ def test_the_overview_filters_as_one_types(browser, it):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_page_complains_or_shuts_anybody_out(browser, it, theme):
+    browsing.turn_back(it)
     script, found = browsing.axe(), {}
     language, width = {"light": ("en", 1440), "dark": ("zh", 360)}[theme]
     with browsing.visit(browser, it, theme=theme, language=language, width=width) as page:
-        for name, path in PAGES.items():
+        for name, path in pages(it).items():
             page.goto(f"{it.url}{path}")
             wrong = [*browsing.serious(page, script), *browsing.cut(page)]
             wrong += browsing.complaints(page)
