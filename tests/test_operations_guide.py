@@ -165,6 +165,7 @@ def test_every_row_of_what_happens_if_names_tests_that_exist_and_are_collected()
     listed = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", *files],
         cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTEST_ADDOPTS": ""},
     )  # fmt: skip
     assert listed.returncode == 0, listed.stdout[-2000:]
     collected = set(re.findall(r"::(test_\w+)", listed.stdout))

@@ -79,7 +79,9 @@ def test_a_stopping_service_tells_its_streams_answers_what_it_began_and_writes_a
         body = ratings()
         with socket.create_connection((host, int(port)), timeout=20) as begun:
             head = f"POST /api/v1/events HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}"
-            begun.sendall(f"{head}\r\n\r\n".encode() + body[:100])
+            begun.sendall(f"{head}\r\nExpect: 100-continue\r\n\r\n".encode())
+            assert begun.recv(100).startswith(b"HTTP/1.1 100 "), "the request is being answered"
+            begun.sendall(body[:100])
             process.send_signal(signal.SIGTERM)
             soon(lambda: all(stream.ended for stream in them.streams))
             with pytest.raises(OSError, match="refused"):
