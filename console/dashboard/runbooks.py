@@ -17,6 +17,7 @@ from console.dashboard.shell import Page, Shell, UnknownFileError
 from guardrails.links import RUNBOOKS
 
 GUIDE: Final = "operations.md"
+_END: Final = "</table></div>"
 _NO_WORD: Final = re.compile(r"[^\w\- ]")
 
 
@@ -58,7 +59,10 @@ def rendered(text: str) -> Markup:
         if each.type in {"heading_open", "heading_close"}:
             each.tag = f"h{min(6, int(each.tag[1:]) + 1)}"
         each.children = _linked(each.children) if each.children else each.children
-    return Markup(parser.renderer.render(tokens, parser.options, {}))  # noqa: S704 - html is off
+    shown = parser.renderer.render(tokens, parser.options, {})
+    # text cannot hold these: html is off
+    shown = shown.replace("<table>", '<div class="scroll"><table>').replace("</table>", _END)
+    return Markup(shown)  # noqa: S704 - html is off
 
 
 def _linked(tokens: Sequence[Token]) -> list[Token]:
