@@ -35,7 +35,7 @@ from guardrails.rollback import message, record_rollback
 from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
 from guardrails.standing import paused_since, pointless
-from guardrails.tidings import after_change, become_title, explain_command
+from guardrails.tidings import after_approval, after_change, become_title, explain_command
 
 NOTE = "note"
 """Where a note on the timeline says it leads: nowhere."""
@@ -349,6 +349,19 @@ def approve(
         at=asked.at,
         actor=asked.actor,
         reason=asked.reason,
+    )
+    message(
+        session,
+        key=f"approved:{record.key}/{record.seed}/t{done.id}",
+        kind="approved",
+        experiment=record.key,
+        variant=None,
+        at=asked.at,
+        title=f"{record.key}: step {number} of its ramp is approved",
+        text=f"{asked.reason} ({asked.actor})",
+        evidence=None,
+        channels=loaded.channels,
+        facts=after_approval(record.key, number),
     )
     update_experiment(session, record, approved=record.step)
     return done

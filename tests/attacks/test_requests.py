@@ -83,6 +83,7 @@ READS = [
     "/api/v1/keys",
     "/api/v1/audit",
     "/api/v1/quarantine",
+    "/api/v1/received",
     "/metrics",
     "/openapi.json",
     "/docs",
