@@ -13,6 +13,7 @@ from console.dashboard.action_pages import action_pages
 from console.dashboard.charting import chart_pages
 from console.dashboard.experiments import experiment_pages
 from console.dashboard.live import Live
+from console.dashboard.report_pages import report_pages
 from console.dashboard.rollback_pages import rollback_pages
 from console.dashboard.routes import route_pages
 from console.dashboard.service_pages import service_pages
@@ -24,6 +25,7 @@ PAGES: Sequence[Pages] = (
     action_pages,
     service_pages,
     chart_pages,
+    report_pages,
     experiment_pages,
 )
 """Every module of pages; another one is one line here."""

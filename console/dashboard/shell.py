@@ -19,8 +19,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from console.charts import caption, numbers
+from console.coded import coded
 from console.dashboard.briefs import Briefs
-from console.i18n import LANGUAGES, in_language, wanted
+from console.dashboard.words import signed
+from console.i18n import LANGUAGES, in_language, instant, wanted
 from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import UnknownParameterError, encoded
 from metrics.wording import gettext, language, marked, ngettext
@@ -166,7 +168,14 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     cast("dict[str, Any]", made.globals).update(
-        _=gettext, ngettext=ngettext, _html=_html, caption=caption, numbers=numbers
+        _=gettext,
+        ngettext=ngettext,
+        _html=_html,
+        coded=coded,
+        caption=caption,
+        numbers=numbers,
+        instant=instant,
+        signed=signed,
     )
     return made
 
