@@ -262,7 +262,9 @@ def _unproven_words(view: GuardrailView) -> str:
         return _("{share} of its samples are beyond the limit", share=words.share(view.evidence))
     if view.rule == Alert.rule:
         return _("an alert fires") if view.evidence >= 1 else _("no alert counts now")
-    return _("nothing is amiss") if view.evidence < 1 else _("the data need a look")
+    if view.evidence >= 1:
+        return _("the data need a look")
+    return _("nothing is amiss") if view.outcome is Outcome.PASS else _(NOT_ENOUGH)
 
 
 _EXACT = {Limit.rule, Catastrophe.rule}

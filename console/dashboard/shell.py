@@ -19,8 +19,10 @@ from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from console.charts import caption, numbers
+from console.coded import coded
 from console.dashboard.briefs import Briefs
-from console.i18n import LANGUAGES, in_language, wanted
+from console.dashboard.words import signed
+from console.i18n import LANGUAGES, in_language, instant, wanted
 from console.templating import environment
 from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import UnknownParameterError, encoded
@@ -159,7 +161,15 @@ def json_of(view: object) -> Response:
 @cache
 def templates() -> Environment:
     """Return the templates; text is escaped, and every message is translated when it is shown."""
-    return environment("console.dashboard", _html=_html, caption=caption, numbers=numbers)
+    return environment(
+        "console.dashboard",
+        _html=_html,
+        coded=coded,
+        caption=caption,
+        numbers=numbers,
+        instant=instant,
+        signed=signed,
+    )
 
 
 def _html(message: str, **values: object) -> Markup:
