@@ -3,19 +3,23 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import RLock
+from typing import TypeVar
 
 from sqlmodel import Session
 
 from experiments.errors import InvalidRequestError
 from experiments.lifecycle import Move
 from experiments.repository import ExperimentRecord, TransitionRecord
-from guardrails.actions import Asked, approve, change_state, resume, roll_back, write_note
+from guardrails.actions import Asked, approve, change_state, resume, write_note
 from guardrails.engine_reading import Reading
 from guardrails.extending import extend
 from guardrails.loaded import Loaded
 from guardrails.meanwhile import compare_and_set
 from guardrails.present import transition_view
+from guardrails.turning_back import roll_back, roll_back_all
 from guardrails.views import TransitionView
+
+Done = TypeVar("Done")
 
 
 class Acting(Reading):
@@ -43,6 +47,20 @@ class Acting(Reading):
         return self._act(
             key, lambda s, r, x: roll_back(s, r, x, variant, asked, settings=self.settings)
         )
+
+    def roll_back_all(self, key: str, *, reason: str, actor: str) -> tuple[TransitionView, ...]:
+        """Turn every live treatment back by hand, in one transaction: all, or none.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+            IllegalTransitionError: Nobody is shown anything.
+            ConflictError: None is live.
+        """
+        asked = Asked(actor=actor, reason=reason, at=self._clock.now())
+        done = self._doing(
+            key, lambda s, r, x: roll_back_all(s, r, x, asked, settings=self.settings)
+        )
+        return tuple(map(transition_view, done))
 
     def resume(self, key: str, variant: str, *, reason: str, actor: str) -> TransitionView:
         """Begin a new attempt of a rolled back treatment.
@@ -103,13 +121,16 @@ class Acting(Reading):
         key: str,
         action: Callable[[Session, ExperimentRecord, Loaded], TransitionRecord],
     ) -> TransitionView:
+        return transition_view(self._doing(key, action))
+
+    def _doing(self, key: str, action: Callable[[Session, ExperimentRecord, Loaded], Done]) -> Done:
         with self._lock:
             with compare_and_set(), self._control.transaction() as session:
                 record, loaded = self._shelf.known(session, key)
                 done = action(session, record, loaded)
             self._follow()
         self._tell()
-        return transition_view(done)
+        return done
 
     def pause(self, key: str, *, reason: str, actor: str) -> TransitionView:
         """Give everybody control and go on checking; ``continue`` undoes it."""

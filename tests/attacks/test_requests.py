@@ -59,6 +59,7 @@ CHANGES = [
     ("POST", "/api/v1/suspension", {"json": {"suspended": True, "reason": "so that none sees"}}),
     ("POST", "/api/v1/store/forget", {"json": {"unit": "o1"}}),
     ("POST", "/api/v1/store/rebuild", {}),
+    ("POST", f"/api/v1/experiments/{KEY}/rollbacks", {"json": {"reason": "x"}}),
     ("POST", "/api/v1/quarantine/resubmit", {"json": {"numbers": [1]}}),
     ("POST", "/api/v1/backup", {"json": {"to": "/nowhere/to/be/found"}}),
     ("POST", "/api/v1/export", {"json": {"to": "/nowhere/to/be/found"}}),
