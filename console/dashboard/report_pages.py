@@ -6,7 +6,7 @@ the downloads and is not printed.
 
 from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -14,11 +14,13 @@ from starlette.concurrency import run_in_threadpool
 from console import charts
 from console.dashboard.experiments import kpi_texts
 from console.dashboard.shell import PAGE_HEADERS, Page, Shell, UnknownFileError
-from console.reports.experiment import Report, report_of
-from console.reports.html import POLICY, html_of
-from console.reports.markdown import markdown_of
 from experiments.errors import UnknownExperimentError
 from guardrails.build import build_version
+
+if TYPE_CHECKING:
+    from console.reports.experiment import Report
+
+# ruff: noqa: PLC0415 - reports are made of the views of this package, which must be there first
 
 _TYPES: Final = MappingProxyType(
     {
@@ -49,10 +51,14 @@ class _Reports:
             made = await run_in_threadpool(self._html, request, linked=True)
         except UnknownExperimentError as error:
             return self._shell.html(request, "missing.html", status=404, error=error)
+        from console.reports.html import POLICY
+
         headers = {**PAGE_HEADERS, "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'"}
         return Response(made, headers=headers, media_type=_TYPES["html"])
 
     async def file(self, request: Request) -> Response:
+        from console.reports.html import POLICY
+
         suffix = request.url.path.rpartition(".")[2]
         made = await run_in_threadpool(self._made, request, suffix)
         name = f"{request.path_params['key']}.{suffix}"
@@ -64,6 +70,8 @@ class _Reports:
         return Response(made, headers=headers, media_type=_TYPES[suffix])
 
     def _made(self, request: Request, suffix: str) -> bytes:
+        from console.reports.markdown import markdown_of
+
         if suffix == "html":
             return self._html(request)
         report = self._report(request)
@@ -78,10 +86,14 @@ class _Reports:
         return drawn
 
     def _html(self, request: Request, *, linked: bool = False) -> bytes:
+        from console.reports.html import html_of
+
         values: dict[str, Any] = {"report": self._report(request), "version": build_version()}
         return html_of("experiment.html", **values, linked=linked).encode()
 
-    def _report(self, request: Request) -> Report:
+    def _report(self, request: Request) -> "Report":
+        from console.reports.experiment import report_of
+
         services = self._services
         view = services.engine.experiment(request.path_params["key"])
         refused = services.store.quarantine_counts()

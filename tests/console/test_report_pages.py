@@ -1,6 +1,8 @@
 """The report of an experiment as a page of the service, and as files to download."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -66,3 +68,11 @@ def test_the_report_of_no_experiment_is_a_page_that_leads_on(it):
     answer = it.http.get("/experiments/no-such/report", headers={"Accept": "text/html"})
     assert answer.status_code == 404
     assert '<a href="/">All experiments</a>' in answer.text
+
+
+@pytest.mark.parametrize("module", ["console.reports.experiment", "console.dashboard"])
+def test_reports_and_pages_are_imported_in_either_order(module):
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {module}"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
