@@ -36,6 +36,7 @@ from guardrails.present import transition_view
 from guardrails.questions import Answers
 from guardrails.rehearsal import Draft, Load, Rehearsed, rehearse
 from guardrails.ring import STARTED, Ring
+from guardrails.segment_desk import SegmentDesk
 from guardrails.served import ServedConfig, compile_all
 from guardrails.settings import EngineHook, EngineSettings
 from guardrails.shelf import Shelf
@@ -68,8 +69,8 @@ class Engine(Reading):
         settings: What may be told from outside.
         catalogue: KPIs known beside those of a file; the shipped ones by default.
         hooks: Receive measurements.
-        deliver_inline: Whether messages are sent by whoever caused them. A service says no and
-            calls ``deliver`` from a job of its own, so that a slow receiver delays nothing.
+        deliver_inline: Whether messages are sent by whoever caused them, and segments counted by
+            whoever asks. A service says no and calls ``deliver`` from a job of its own.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Engine(Reading):
         control.create()
         with control.transaction() as session:
             adopt_meanings(session, self._shelf.load)
+        self._desk = SegmentDesk(self.count_segments, clock.now, later=not deliver_inline)
         self._facts: object = None
         self._served = ServedConfig("", {})
         self._announce: Callable[[], None] = _nobody
@@ -383,6 +385,7 @@ class Engine(Reading):
 
     def close(self) -> None:
         """Release the control plane; the store belongs to whoever opened it."""
+        self._desk.close()
         self._control.close()
 
     def told(self, channel: str, result: str) -> None:

@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 from console.charts import caption, numbers
 from console.dashboard.briefs import Briefs
 from console.i18n import LANGUAGES, in_language, wanted
+from console.markup import coded
 from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import UnknownParameterError, encoded
 from metrics.wording import gettext, language, marked, ngettext
@@ -166,7 +167,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     cast("dict[str, Any]", made.globals).update(
-        _=gettext, ngettext=ngettext, _html=_html, caption=caption, numbers=numbers
+        _=gettext, ngettext=ngettext, _html=_html, caption=caption, coded=coded, numbers=numbers
     )
     return made
 

@@ -1,21 +1,19 @@
 """Reports as HTML: one file, its style and its charts inside; it prints on paper as it is."""
 
-import re
 from functools import cache
 from importlib.resources import files
 from typing import Any, cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from console import charts
 from console.charts import Shown, Style
+from console.markup import coded
 from metrics.wording import gettext, language, ngettext
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """What a report may do: show itself."""
-
-_CODE = re.compile(r"`([^`]+)`")
 
 
 def html_of(template: str, **values: object) -> str:
@@ -33,7 +31,7 @@ def html_of(template: str, **values: object) -> str:
             policy=POLICY,
             style=Markup(_style()),  # noqa: S704 - our own file
             chart=_chart,
-            coded=_coded,
+            coded=coded,
             **values,
         )
     )
@@ -42,11 +40,6 @@ def html_of(template: str, **values: object) -> str:
 def _chart(kind: str, shown: Shown) -> Markup:
     # drawn by us from numbers and fixed words alone
     return Markup(charts.svg(kind, shown, Style(palette="light")))  # noqa: S704 - see above
-
-
-def _coded(text: str) -> Markup:
-    """Return a text of ours whose `commands` are set as code."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
 @cache
