@@ -57,8 +57,10 @@ def kept_fields(names: Iterable[str], fields: Mapping[str, FieldValue]) -> dict[
     kept = {key: value for key, value in fields.items() if not key.startswith(PREFIX)}
     for name in names:
         value = fields.get(PREFIX + name)
-        exact = isinstance(value, int) and not isinstance(value, bool)
-        text = segment_text(value / MICRO if exact else value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            text = segment_text(value / MICRO)
+        else:
+            text = segment_text(value)
         if text is not None:
             kept[PREFIX + name] = text
     return kept

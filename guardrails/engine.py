@@ -25,6 +25,7 @@ from guardrails.outbox import deliver_due
 from guardrails.questions import Answers
 from guardrails.rehearsal import Draft, Load, Rehearsed, rehearse
 from guardrails.ring import STARTED, Ring
+from guardrails.segment_desk import SegmentDesk
 from guardrails.served import ServedConfig, compile_all
 from guardrails.settings import EngineHook, EngineSettings
 from guardrails.shelf import Shelf
@@ -53,8 +54,8 @@ class Engine(Acting):
         settings: What may be told from outside.
         catalogue: KPIs known beside those of a file; the shipped ones by default.
         hooks: Receive measurements.
-        deliver_inline: Whether messages are sent by whoever caused them. A service says no and
-            calls ``deliver`` from a job of its own, so that a slow receiver delays nothing.
+        deliver_inline: Whether messages are sent by whoever caused them, and segments counted by
+            whoever asks. A service says no and calls ``deliver`` from a job of its own.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Engine(Acting):
         control.create()
         with control.transaction() as session:
             adopt_meanings(session, self._shelf.load)
+        self._desk = SegmentDesk(self.count_segments, clock.now, later=not deliver_inline)
         self._facts: object = None
         self._served = ServedConfig("", {})
         self._announce: Callable[[], None] = _nobody
@@ -270,6 +272,7 @@ class Engine(Acting):
 
     def close(self) -> None:
         """Release the control plane; the store belongs to whoever opened it."""
+        self._desk.close()
         self._control.close()
 
     def told(self, channel: str, result: str) -> None:
