@@ -7,7 +7,6 @@ from sqlmodel import Session
 
 from experiments.errors import (
     ConflictError,
-    IllegalTransitionError,
     InvalidRequestError,
     UnknownVariantError,
 )
@@ -31,11 +30,11 @@ from guardrails.beginning import begin_treatments
 from guardrails.cooldown import require_cool
 from guardrails.going_on import step_anew
 from guardrails.loaded import Loaded, observe_for
-from guardrails.rollback import message, record_rollback
+from guardrails.rollback import message
 from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
 from guardrails.standing import paused_since, pointless
-from guardrails.tidings import after_change, become_title, explain_command
+from guardrails.tidings import after_approval, after_change, become_title, explain_command
 
 NOTE = "note"
 """Where a note on the timeline says it leads: nowhere."""
@@ -78,49 +77,6 @@ class Asked:
             )
 
 
-def roll_back(
-    session: Session,
-    record: ExperimentRecord,
-    loaded: Loaded,
-    variant: str,
-    asked: Asked,
-    *,
-    settings: EngineSettings,
-) -> TransitionRecord:
-    """Turn a treatment back.
-
-    Raises:
-        UnknownVariantError: No such treatment.
-        IllegalTransitionError: Nobody is shown anything in its present state.
-        ConflictError: It is rolled back already.
-        ChangedMeanwhileError: Somebody else changed the experiment.
-    """
-    treatment = _treatment(session, record, loaded, variant)
-    if record.state == State.FINISHED and record.shipped != variant:
-        raise IllegalTransitionError(state=record.state, action="roll_back", legal=())
-    _require(session, record, loaded, "roll_back")
-    if treatment.state != "live":
-        raise ConflictError(
-            f"{variant} of {record.key} is rolled back already",
-            hint=f"turnback explain {record.key} says since when and why",
-        )
-    done = record_rollback(
-        session,
-        record,
-        treatment,
-        at=asked.at,
-        grace=settings.grace,
-        actor=asked.actor,
-        reason=asked.reason,
-        evidence=None,
-        evaluation=None,
-        channels=loaded.channels,
-        public_url=settings.public_url,
-    )
-    update_experiment(session, record)
-    return done
-
-
 def resume(
     session: Session,
     record: ExperimentRecord,
@@ -138,8 +94,8 @@ def resume(
         ConflictError: It is live, or the engine turned it back less than the cooldown ago.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
-    treatment = _treatment(session, record, loaded, variant)
-    _require(session, record, loaded, "resume")
+    treatment = treatment_of(session, record, loaded, variant)
+    require_action(session, record, loaded, "resume")
     if treatment.state == "live":
         raise ConflictError(f"{variant} of {record.key} is live", hint="nothing to resume")
     require_cool(session, record, treatment, asked.at, settings.cooldown)
@@ -319,7 +275,7 @@ def approve(
         ConflictError: The step needs no approval, or has it, or is never left in shadow mode.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
-    _require(session, record, loaded, "approve")
+    require_action(session, record, loaded, "approve")
     step, number = loaded.steps[record.step], record.step + 1
     if record.step + 1 >= len(loaded.steps):
         raise ConflictError(
@@ -350,6 +306,19 @@ def approve(
         actor=asked.actor,
         reason=asked.reason,
     )
+    message(
+        session,
+        key=f"approved:{record.key}/{record.seed}/t{done.id}",
+        kind="approved",
+        experiment=record.key,
+        variant=None,
+        at=asked.at,
+        title=f"{record.key}: step {number} of its ramp is approved",
+        text=f"{asked.reason} ({asked.actor})",
+        evidence=None,
+        channels=loaded.channels,
+        facts=after_approval(record.key, number),
+    )
     update_experiment(session, record, approved=record.step)
     return done
 
@@ -368,7 +337,12 @@ def write_note(session: Session, record: ExperimentRecord, asked: Asked) -> Tran
     )
 
 
-def _require(session: Session, record: ExperimentRecord, loaded: Loaded, action: str) -> None:
+def require_action(session: Session, record: ExperimentRecord, loaded: Loaded, action: str) -> None:
+    """Refuse an action that the experiment's state does not allow, or that would do nothing.
+
+    Raises:
+        IllegalTransitionError: It is one.
+    """
     none = _pointless(session, record, loaded)
     require(State(record.state), action, pointless=none)
 
@@ -377,9 +351,14 @@ def _pointless(session: Session, record: ExperimentRecord, loaded: Loaded) -> fr
     return pointless(record, loaded, load_treatments(session, record.key, record.seed))
 
 
-def _treatment(
+def treatment_of(
     session: Session, record: ExperimentRecord, loaded: Loaded, variant: str
 ) -> TreatmentRecord:
+    """Return the newest attempt of a treatment.
+
+    Raises:
+        UnknownVariantError: No such treatment.
+    """
     treatments = load_treatments(session, record.key, record.seed)
     if variant not in treatments:
         names = ", ".join(loaded.spec.experiment.treatments)

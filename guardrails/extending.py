@@ -29,7 +29,9 @@ from experiments.repository import (
 from guardrails.actions import Asked
 from guardrails.loaded import Loaded
 from guardrails.plain_words import again_words, instant
+from guardrails.rollback import message
 from guardrails.standing import pointless
+from guardrails.tidings import after_extension
 
 LONGEST: Final = timedelta(days=366)
 """How far one call may move an end: more is a typing error, or another experiment."""
@@ -83,6 +85,19 @@ def extend(
         at=asked.at,
         actor=asked.actor,
         reason=asked.reason,
+    )
+    message(
+        session,
+        key=f"extended:{record.key}/{record.seed}/t{done.id}",
+        kind="extended",
+        experiment=record.key,
+        variant=None,
+        at=asked.at,
+        title=f"{record.key} takes units in until {instant(later)}",
+        text=f"{asked.reason} ({asked.actor})",
+        evidence=None,
+        channels=loaded.channels,
+        facts=after_extension(record.key, instant(record.ends_at)),
     )
     observed = record.observe_until - record.ends_at
     update_experiment(session, record, ends_at=later, observe_until=later + observed)

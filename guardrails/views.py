@@ -31,7 +31,11 @@ class VariantView:
 
 @dataclass(frozen=True, slots=True)
 class KpiView:
-    """A KPI of one variant over one window: ``value`` is ``None`` without data."""
+    """A KPI of one variant over one window: ``value`` is ``None`` without data.
+
+    ``effect_low`` and ``effect_high`` are for information, one level for each KPI by itself, valid
+    at every look; ``None`` where there are too few units or events for an interval.
+    """
 
     kpi: str
     title: str
@@ -42,6 +46,8 @@ class KpiView:
     units: int
     entered: int
     effect: float | None
+    effect_low: float | None = None
+    effect_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Markup of our own in texts: everything else in them is escaped."""
+"""Texts of ours as HTML: what stands in `backticks` is set as code."""
 
 import re
 
@@ -8,5 +8,5 @@ _CODE = re.compile(r"`([^`]+)`")
 
 
 def coded(text: str) -> Markup:
-    """Return a text of ours whose `commands` are set as code."""
+    """Return a text as HTML, its `commands` set as code; whatever markup it holds is text."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
