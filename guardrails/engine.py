@@ -10,10 +10,10 @@ from threading import RLock
 from experiments.database import ControlPlane
 from experiments.errors import Problem
 from experiments.repository import load_experiment, served_facts
-from guardrails.actions import Asked
 from guardrails.alerts import Inbox
 from guardrails.apply import apply_file
 from guardrails.applying import Applying
+from guardrails.asked import Asked
 from guardrails.channel_views import (
     ChannelTest,
     ChannelView,
@@ -32,6 +32,7 @@ from guardrails.outbox import deliver_due
 from guardrails.questions import Answers
 from guardrails.rehearsal import Draft, Load, Rehearsed, rehearse
 from guardrails.ring import STARTED, Ring
+from guardrails.segment_desk import SegmentDesk
 from guardrails.served import ServedConfig, compile_all
 from guardrails.settings import EngineHook, EngineSettings
 from guardrails.shelf import Shelf
@@ -60,8 +61,8 @@ class Engine(Acting):
         settings: What may be told from outside.
         catalogue: KPIs known beside those of a file; the shipped ones by default.
         hooks: Receive measurements.
-        deliver_inline: Whether messages are sent by whoever caused them. A service says no and
-            calls ``deliver`` from a job of its own, so that a slow receiver delays nothing.
+        deliver_inline: Whether messages are sent by whoever caused them, and segments counted by
+            whoever asks. A service says no and calls ``deliver`` from a job of its own.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class Engine(Acting):
         control.create()
         with control.transaction() as session:
             adopt_meanings(session, self._shelf.load)
+        self._desk = SegmentDesk(self.count_segments, clock.now, later=not deliver_inline)
         self._facts: object = None
         self._served = ServedConfig("", {})
         self._announce: Callable[[], None] = _nobody
@@ -286,6 +288,7 @@ class Engine(Acting):
 
     def close(self) -> None:
         """Release the control plane; the store belongs to whoever opened it."""
+        self._desk.close()
         self._control.close()
 
     def told(self, channel: str, result: str) -> None:

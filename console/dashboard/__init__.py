@@ -13,6 +13,7 @@ from console.dashboard.action_pages import action_pages
 from console.dashboard.charting import chart_pages
 from console.dashboard.experiments import experiment_pages
 from console.dashboard.live import Live
+from console.dashboard.report_pages import report_pages
 from console.dashboard.rollback_pages import rollback_pages
 from console.dashboard.routes import route_pages
 from console.dashboard.runbooks import runbook_pages
@@ -25,6 +26,7 @@ PAGES: Sequence[Pages] = (
     action_pages,
     service_pages,
     chart_pages,
+    report_pages,
     experiment_pages,
     runbook_pages,
 )

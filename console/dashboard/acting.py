@@ -7,7 +7,6 @@ from typing import Final
 
 from console.dashboard import words
 from experiments.errors import TurnbackError
-from experiments.language.instants import format_instant
 from guardrails.views import ExperimentView
 from metrics.wording import gettext as _
 from metrics.wording import marked
@@ -160,7 +159,7 @@ def action_page(
         possible=allowed,
         path=path_of(view.key, action, variant),
         command=_command(view, action, variant),
-        ends_at="" if view.ends_at is None else format_instant(view.ends_at),
+        ends_at="" if view.ends_at is None else words.instant(view.ends_at),
         typed=typed,
         error=error,
     )
