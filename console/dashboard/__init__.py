@@ -16,6 +16,7 @@ from console.dashboard.live import Live
 from console.dashboard.report_pages import report_pages
 from console.dashboard.rollback_pages import rollback_pages
 from console.dashboard.routes import route_pages
+from console.dashboard.runbooks import runbook_pages
 from console.dashboard.service_pages import service_pages
 from console.dashboard.shell import Pages, Shell, static
 from service import Services
@@ -27,6 +28,7 @@ PAGES: Sequence[Pages] = (
     chart_pages,
     report_pages,
     experiment_pages,
+    runbook_pages,
 )
 """Every module of pages; another one is one line here."""
 

@@ -263,13 +263,11 @@ def _end(view: ExperimentView) -> str:
 
 
 def _command(view: ExperimentView, action: str, variant: str) -> str:
-    """Return what does the same on a command line; all treatments are one command each."""
+    """Return what does the same on a command line."""
     name = {"continue": "resume", "roll_back": "roll-back"}.get(action, action)
-    live = [v.name for v in view.variants if v.state == "live"]
-    whose = live if variant == ALL else [variant]
+    whose = " --all" if variant == ALL else f" {variant}" if variant else ""
     more = " --by 7d" if action == "extend" else ""
-    named = (f" {each}" if each else "" for each in whose)
-    return " && ".join(f'turnback {name} {view.key}{each}{more} --reason "..."' for each in named)
+    return f'turnback {name} {view.key}{whose}{more} --reason "..."'
 
 
 def refused(error: TurnbackError) -> Refused:

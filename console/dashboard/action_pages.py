@@ -156,11 +156,9 @@ class _Actions(_Formed):
             )
         engine = self._services.engine
         if variant == ALL and name == "roll_back":
-            live = [v.name for v in engine.experiment(key).variants if v.state == "live"]
-        else:
-            live = [variant]
-        asked = [_asked(name, each, typed) for each in live]
-        return tuple(act(engine, key, each, actor) for each in asked)
+            asked = _asked(name, "", typed)
+            return engine.roll_back_all(key, reason=asked.reason, actor=actor)
+        return (act(engine, key, _asked(name, variant, typed), actor),)
 
 
 def _typed(given: Mapping[str, str]) -> Typed:

@@ -10,6 +10,7 @@ from console.dashboard import words
 from console.dashboard.bars import Bar, bar_of, free_bar
 from console.dashboard.lines import NOT_ENOUGH, KpiText, guardrail_line, is_proof
 from guardrails.outcome import WindowFinding
+from guardrails.segments import shown_window
 from guardrails.views import ExperimentView, GuardrailView, KpiView
 from metrics.wording import gettext as _
 from metrics.wording import marked
@@ -104,12 +105,7 @@ def _row(
     text: KpiText | None,
     judged: _Judged,
 ) -> KpiRow:
-    full = [
-        w
-        for w, cells in windows.items()
-        if all(n in cells and cells[n].value is not None for n in names)
-    ]
-    window = max(full) if full else min(windows, default=None)
+    window = shown_window(windows, names)
     cells = windows[window] if window is not None else {}
     sample = next(iter(cells.values()), None)
     if window is None and text is not None:

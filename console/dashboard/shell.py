@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from console.charts import caption, numbers
@@ -23,9 +23,10 @@ from console.coded import coded
 from console.dashboard.briefs import Briefs
 from console.dashboard.words import signed
 from console.i18n import LANGUAGES, in_language, instant, wanted
+from console.templating import environment
 from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import UnknownParameterError, encoded
-from metrics.wording import gettext, language, marked, ngettext
+from metrics.wording import gettext, language, marked
 from service import Services
 
 POLICY: Final = (
@@ -160,16 +161,8 @@ def json_of(view: object) -> Response:
 @cache
 def templates() -> Environment:
     """Return the templates; text is escaped, and every message is translated when it is shown."""
-    made = Environment(
-        loader=PackageLoader("console.dashboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    cast("dict[str, Any]", made.globals).update(
-        _=gettext,
-        ngettext=ngettext,
+    return environment(
+        "console.dashboard",
         _html=_html,
         coded=coded,
         caption=caption,
@@ -177,7 +170,6 @@ def templates() -> Environment:
         instant=instant,
         signed=signed,
     )
-    return made
 
 
 def _html(message: str, **values: object) -> Markup:

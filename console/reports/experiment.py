@@ -18,6 +18,7 @@ from console.dashboard.lines import (
     VariantLine,
     is_proof,
 )
+from console.dashboard.segments import SegmentsPart
 from console.dashboard.views import experiment_page
 from console.i18n import instant
 from guardrails.outcome import WindowFinding
@@ -65,7 +66,8 @@ class Report:
     """One experiment, to be read by somebody who never saw it.
 
     ``verdict`` is what a reader must know; ``advice`` what was recommended at the end, with
-    reasons; ``quality`` what is known of the data; ``method`` and ``reading`` explain numbers.
+    reasons; ``quality`` what is known of the data, ``segments`` where the effect
+    differs; ``method`` and ``reading`` explain numbers.
     ``at`` is the instant of the newest check: everything in it is as of then.
     """
 
@@ -88,6 +90,7 @@ class Report:
     rollbacks: tuple[str, ...]
     attention: tuple[str, ...]
     quality: tuple[str, ...]
+    segments: SegmentsPart
     transitions: tuple[TransitionLine, ...]
     method: tuple[str, ...]
     reading: tuple[tuple[str, str], ...]
@@ -200,6 +203,7 @@ def report_of(
         rollbacks=tuple(each.words for each in page.rollbacks),
         attention=page.attention,
         quality=_quality(view, page.watches, quarantined),
+        segments=page.segments,
         transitions=tuple(reversed(page.transitions)),
         method=_method(view),
         reading=tuple((_(term), _(means)) for term, means in READING),

@@ -2,15 +2,15 @@
 
 from functools import cache
 from importlib.resources import files
-from typing import Any, cast
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from console import charts
 from console.charts import Shown, Style
 from console.coded import coded
-from metrics.wording import gettext, language, ngettext
+from console.templating import environment
+from metrics.wording import language
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """What a report may do: show itself."""
@@ -49,12 +49,4 @@ def _style() -> str:
 
 @cache
 def _templates() -> Environment:
-    made = Environment(
-        loader=PackageLoader("console.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    cast("dict[str, Any]", made.globals).update(_=gettext, ngettext=ngettext)
-    return made
+    return environment("console.reports")
