@@ -53,6 +53,7 @@ PAGES = {
     "events": "/events",
     "audit": "/audit",
     "health": "/health",
+    "runbooks": "/runbooks",
     "session": "/session",
     "api": "/docs",
     "missing": "/experiments/no-such",
