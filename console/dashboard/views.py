@@ -112,7 +112,7 @@ def experiment_page(
         kpis=kpi_rows(view, kpis),
         transitions=tuple(transition_line(t) for t in reversed(view.transitions)),
         rollbacks=tuple(rollback_line(r) for r in view.rollbacks),
-        attention=view.attention,
+        attention=tuple(_begun(view, said) for said in view.attention),
         data=_data(view, quarantined or {}),
         segments=segments_part(view, kpis),
         checks=view.checks,
@@ -127,6 +127,13 @@ def experiment_page(
             if v.state == "rolled_back" and (newest := rollback_of(view, v.name)) is not None
         ),
     )
+
+
+def _begun(view: ExperimentView, said: str) -> str:
+    """Return a text as the begin of a line; names of variants stay as they are written."""
+    if said.startswith(tuple(v.name for v in view.variants)):
+        return said
+    return f"{said[:1].upper()}{said[1:]}"
 
 
 def _sentence(text: str) -> str:
