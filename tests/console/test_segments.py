@@ -78,7 +78,7 @@ def test_the_page_and_its_twin_say_which_segments_differ(it):
     assert lines["device.type", "not known"]["outcome"] == "not compared"
     assert any("at most 10% are so by chance" in note for note in part["notes"])
     assert any("1,800 units whose first exposure did not say" in note for note in part["notes"])
-    html = it.http.get(PAGE).text
+    html = it.http.get(PAGE, params={"lang": "en"}).text
     for said in (part["headline"], *part["differing"], "country: DE", part["at"]):
         assert said in html
     assert "与其余有差异" in it.http.get(PAGE, params={"lang": "zh"}).text
@@ -106,7 +106,7 @@ def test_what_no_file_declares_is_nowhere_in_the_store(it):
 def test_an_experiment_that_declares_none_says_how(it):
     other = SPEC.replace(KEY, "other")
     it.apply(other)
-    page = it.http.get("/experiments/other")
+    page = it.http.get("/experiments/other", params={"lang": "en"})
     assert "declares no segments" in page.text
     assert "<code>segments: [country, platform]</code>" in page.text
     assert it.http.get("/api/v1/experiments/other").json()["segments"] is None
