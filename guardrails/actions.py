@@ -1,13 +1,11 @@
 """What people do to experiments by hand. Each runs inside the caller's transaction."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlmodel import Session
 
 from experiments.errors import (
     ConflictError,
-    InvalidRequestError,
     UnknownVariantError,
 )
 from experiments.lifecycle import Move, State, move, require
@@ -18,7 +16,6 @@ from experiments.repository import (
     TreatmentRecord,
     forget_treatments,
     insert_phase,
-    insert_transition,
     insert_treatment,
     load_phases,
     load_transitions,
@@ -26,11 +23,11 @@ from experiments.repository import (
     update_experiment,
 )
 from experiments.spec import Mode
+from guardrails.asked import Asked, noted, told
 from guardrails.beginning import begin_treatments
 from guardrails.cooldown import require_cool
 from guardrails.going_on import step_anew
 from guardrails.loaded import Loaded, observe_for
-from guardrails.rollback import message
 from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
 from guardrails.standing import paused_since, pointless
@@ -38,43 +35,6 @@ from guardrails.tidings import after_approval, after_change, become_title, expla
 
 NOTE = "note"
 """Where a note on the timeline says it leads: nowhere."""
-
-LONGEST_TEXT = 2_000
-"""Characters of a reason or a name."""
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Who asked for something, when and why; the reason is kept.
-
-    Raises:
-        InvalidRequestError: Without a reason.
-    """
-
-    actor: str
-    reason: str
-    at: datetime
-
-    def __post_init__(self) -> None:
-        for name, text in (("reason", self.reason), ("actor", self.actor)):
-            if len(text) > LONGEST_TEXT or not _encodable(text):
-                raise InvalidRequestError(
-                    f"the {name} is not text of at most {LONGEST_TEXT:,} characters",
-                    hint="shorten it, and send valid Unicode",
-                    path=name,
-                )
-        if not self.reason.strip():
-            raise InvalidRequestError(
-                "a reason is needed", hint="say in a few words why; it is kept", path="reason"
-            )
 
 
 def resume(
@@ -117,27 +77,16 @@ def resume(
         first_phase=number,
         since=asked.at,
     )
-    done = insert_transition(
+    done = noted(session, record, asked, before="rolled_back", after="live", variant=variant)
+    told(
         session,
-        experiment=record.key,
-        variant=variant,
-        before="rolled_back",
-        after="live",
-        at=asked.at,
-        actor=asked.actor,
-        reason=asked.reason,
-    )
-    message(
-        session,
+        record,
+        loaded,
+        asked,
         key=f"resumed:{record.key}/{variant}/{record.seed}/{treatment.attempt + 1}",
         kind="resumed",
-        experiment=record.key,
-        variant=variant,
-        at=asked.at,
         title=f"{record.key}: {variant} is live again (attempt {treatment.attempt + 1})",
-        text=f"{asked.reason} ({asked.actor})",
-        evidence=None,
-        channels=loaded.channels,
+        variant=variant,
         facts={
             "now": f"whoever had {variant} before gets it again; what it does is judged anew",
             "next": explain_command(record.key),
@@ -168,27 +117,15 @@ def change_state(
     if step is Move.START:
         return start(session, record, loaded, asked, holdout=holdout)
     after = move(State(record.state), step, pointless=_pointless(session, record, loaded))
-    done = insert_transition(
+    done = noted(session, record, asked, before=record.state, after=after.value)
+    told(
         session,
-        experiment=record.key,
-        variant=None,
-        before=record.state,
-        after=after.value,
-        at=asked.at,
-        actor=asked.actor,
-        reason=asked.reason,
-    )
-    message(
-        session,
+        record,
+        loaded,
+        asked,
         key=f"{after.value}:{record.key}/{record.seed}/t{done.id}",
         kind="continued" if step is Move.CONTINUE else after.value,
-        experiment=record.key,
-        variant=None,
-        at=asked.at,
         title=become_title(record.key, after.value),
-        text=f"{asked.reason} ({asked.actor})",
-        evidence=None,
-        channels=loaded.channels,
         facts=after_change(record.key, after.value),
     )
     changes: dict[str, datetime] = {}
@@ -229,27 +166,16 @@ def start(
     span = span_from(spec, asked.at, observed=observe_for(loaded.spec))
     forget_treatments(session, record.key, record.seed)
     begin_treatments(session, loaded, seed=record.seed, now=asked.at)
-    done = insert_transition(
+    done = noted(session, record, asked, before=record.state, after=after.value)
+    told(
         session,
-        experiment=record.key,
-        variant=None,
-        before=record.state,
-        after=after.value,
-        at=asked.at,
-        actor=asked.actor,
-        reason=asked.reason,
-    )
-    message(
-        session,
+        record,
+        loaded,
+        asked,
         key=f"started:{record.key}/{record.seed}",
         kind="started",
-        experiment=record.key,
-        variant=None,
-        at=asked.at,
         title=f"{record.key} has started",
         text=asked.reason,
-        evidence=None,
-        channels=loaded.channels,
     )
     update_experiment(
         session,
@@ -296,27 +222,15 @@ def approve(
             f"step {number} of {record.key} is approved already",
             hint=f"turnback status {record.key} says what else it waits for",
         )
-    done = insert_transition(
+    done = noted(session, record, asked, before=f"step {number}", after=f"step {number} approved")
+    told(
         session,
-        experiment=record.key,
-        variant=None,
-        before=f"step {number}",
-        after=f"step {number} approved",
-        at=asked.at,
-        actor=asked.actor,
-        reason=asked.reason,
-    )
-    message(
-        session,
+        record,
+        loaded,
+        asked,
         key=f"approved:{record.key}/{record.seed}/t{done.id}",
         kind="approved",
-        experiment=record.key,
-        variant=None,
-        at=asked.at,
         title=f"{record.key}: step {number} of its ramp is approved",
-        text=f"{asked.reason} ({asked.actor})",
-        evidence=None,
-        channels=loaded.channels,
         facts=after_approval(record.key, number),
     )
     update_experiment(session, record, approved=record.step)
@@ -325,16 +239,7 @@ def approve(
 
 def write_note(session: Session, record: ExperimentRecord, asked: Asked) -> TransitionRecord:
     """Write on the timeline; nothing changes."""
-    return insert_transition(
-        session,
-        experiment=record.key,
-        variant=None,
-        before=record.state,
-        after=NOTE,
-        at=asked.at,
-        actor=asked.actor,
-        reason=asked.reason,
-    )
+    return noted(session, record, asked, before=record.state, after=NOTE)
 
 
 def require_action(session: Session, record: ExperimentRecord, loaded: Loaded, action: str) -> None:

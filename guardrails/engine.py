@@ -10,10 +10,10 @@ from threading import RLock
 from experiments.database import ControlPlane
 from experiments.errors import Problem
 from experiments.repository import load_experiment, served_facts
-from guardrails.actions import Asked
 from guardrails.alerts import Inbox
 from guardrails.apply import apply_file
 from guardrails.applying import Applying
+from guardrails.asked import Asked
 from guardrails.channel_views import ChannelTest, ChannelView, channel_views, try_channel
 from guardrails.channels import Channel
 from guardrails.channels.log import LogChannel

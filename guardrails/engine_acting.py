@@ -10,7 +10,8 @@ from sqlmodel import Session
 from experiments.errors import InvalidRequestError
 from experiments.lifecycle import Move
 from experiments.repository import ExperimentRecord, TransitionRecord
-from guardrails.actions import Asked, approve, change_state, resume, write_note
+from guardrails.actions import approve, change_state, resume, write_note
+from guardrails.asked import Asked
 from guardrails.engine_reading import Reading
 from guardrails.extending import extend
 from guardrails.loaded import Loaded

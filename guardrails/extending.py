@@ -22,14 +22,12 @@ from experiments.lifecycle import OVER, State, require
 from experiments.repository import (
     ExperimentRecord,
     TransitionRecord,
-    insert_transition,
     load_treatments,
     update_experiment,
 )
-from guardrails.actions import Asked
+from guardrails.asked import Asked, noted, told
 from guardrails.loaded import Loaded
 from guardrails.plain_words import again_words, instant
-from guardrails.rollback import message
 from guardrails.standing import pointless
 from guardrails.tidings import after_extension
 
@@ -76,27 +74,21 @@ def extend(
     """
     _require_open(session, record, loaded, asked.at)
     later = _wanted(record, until=until, by=by)
-    done = insert_transition(
+    done = noted(
         session,
-        experiment=record.key,
-        variant=None,
+        record,
+        asked,
         before=f"{_ENDS}{record.ends_at.isoformat()}",
         after=f"{_ENDS}{later.isoformat()}",
-        at=asked.at,
-        actor=asked.actor,
-        reason=asked.reason,
     )
-    message(
+    told(
         session,
+        record,
+        loaded,
+        asked,
         key=f"extended:{record.key}/{record.seed}/t{done.id}",
         kind="extended",
-        experiment=record.key,
-        variant=None,
-        at=asked.at,
         title=f"{record.key} takes units in until {instant(later)}",
-        text=f"{asked.reason} ({asked.actor})",
-        evidence=None,
-        channels=loaded.channels,
         facts=after_extension(record.key, instant(record.ends_at)),
     )
     observed = record.observe_until - record.ends_at

@@ -11,7 +11,8 @@ from experiments.repository import (
     load_treatments,
     update_experiment,
 )
-from guardrails.actions import Asked, require_action, treatment_of
+from guardrails.actions import require_action, treatment_of
+from guardrails.asked import Asked
 from guardrails.loaded import Loaded
 from guardrails.rollback import record_rollback
 from guardrails.settings import EngineSettings
