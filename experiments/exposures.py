@@ -15,6 +15,7 @@ from experiments.layers import layer_seed
 from metrics.events import EXPOSURE, Event, Rejection, exposure
 from metrics.store import Appended
 from metrics.wire import FieldValue, kind_of
+from metrics.wording import gettext as _
 
 logger = logging.getLogger("turnback.exposures")
 
@@ -210,12 +211,12 @@ def screen_exposure(
     key = str(event.fields.get("experiment"))
     compiled = experiments.get(key)
     if compiled is None:
-        known = ", ".join(sorted(experiments)) or "none"
+        known = ", ".join(sorted(experiments)) or _("none")
         return _refused(
             event,
             "fields.experiment",
             "unknown_experiment",
-            f"no experiment '{key}' is served; served now: {known}",
+            _("no experiment '{key}' is served; served now: {known}", key=key, known=known),
         )
     current = compiled.spec.seed
     seed = event.fields.get("seed", current)
@@ -224,8 +225,13 @@ def screen_exposure(
             event,
             "fields.seed",
             "unknown_seed",
-            f"no seed {_said(seed)} of '{key}' has begun; its current seed is {current}, which "
-            "is meant where an exposure names none",
+            _(
+                "no seed {given} of '{key}' has begun; its current seed is {seed}, which is meant "
+                "where an exposure names none",
+                given=_said(seed),
+                key=key,
+                seed=current,
+            ),
         )
     if seed < current:
         return _under_an_earlier_seed(event, compiled)
@@ -244,8 +250,12 @@ def _under_an_earlier_seed(event: Event, compiled: CompiledExperiment) -> Event 
         event,
         "fields.variant",
         "unknown_variant",
-        f"'{compiled.key}' has no such variant, the exposure says {_said(variant)}; it has "
-        f"{', '.join(names)}",
+        _(
+            "'{key}' has no such variant, the exposure says {given}; it has {names}",
+            key=compiled.key,
+            given=_said(variant),
+            names=", ".join(names),
+        ),
     )
 
 
@@ -256,7 +266,7 @@ def _as_the_hash_says(event: Event, compiled: CompiledExperiment) -> Event | Rej
             event,
             "fields.experiment",
             "not_started",
-            f"'{key}' has not started: nobody can have met a variant, overrides aside",
+            _("'{key}' has not started: nobody can have met a variant, overrides aside", key=key),
         )
     unit = event.units.get(compiled.spec.unit)
     if unit is None:
@@ -264,24 +274,36 @@ def _as_the_hash_says(event: Event, compiled: CompiledExperiment) -> Event | Rej
             event,
             f"units.{compiled.spec.unit}",
             "unit_missing",
-            f"an exposure of '{key}' needs the id of its unit type '{compiled.spec.unit}'",
+            _(
+                "an exposure of '{key}' needs the id of its unit type '{unit}'",
+                key=key,
+                unit=compiled.spec.unit,
+            ),
         )
     if unit in compiled.spec.force:
         return _refused(
             event,
             f"units.{compiled.spec.unit}",
             "override",
-            f"the file of '{key}' overrides what this unit gets, so it counts for no arm",
+            _(
+                "the file of '{key}' overrides what this unit gets, so it counts for no arm",
+                key=key,
+            ),
         )
     assigned = assigned_variant(compiled, unit)
     variant = event.fields.get("variant")
     if variant != assigned:
-        given = "none: it takes no part" if assigned is None else f"'{assigned}'"
+        none = _("none: it takes no part")
+        given = none if assigned is None else f"'{assigned}'"
         return _refused(
             event,
             "fields.variant",
             "variant_mismatch",
-            f"the exposure says {_said(variant)}, the hash gives this unit {given}",
+            _(
+                "the exposure says {said}, the hash gives this unit {given}",
+                said=_said(variant),
+                given=given,
+            ),
         )
     return event
 

@@ -36,6 +36,7 @@ from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
 from guardrails.standing import paused_since, pointless
 from guardrails.tidings import after_change, become_title, explain_command
+from metrics.wording import gettext as _
 
 NOTE = "note"
 """Where a note on the timeline says it leads: nowhere."""
@@ -68,13 +69,19 @@ class Asked:
         for name, text in (("reason", self.reason), ("actor", self.actor)):
             if len(text) > LONGEST_TEXT or not _encodable(text):
                 raise InvalidRequestError(
-                    f"the {name} is not text of at most {LONGEST_TEXT:,} characters",
-                    hint="shorten it, and send valid Unicode",
+                    _(
+                        "the {name} is not text of at most {number} characters",
+                        name=name,
+                        number=f"{LONGEST_TEXT:,}",
+                    ),
+                    hint=_("shorten it, and send valid Unicode"),
                     path=name,
                 )
         if not self.reason.strip():
             raise InvalidRequestError(
-                "a reason is needed", hint="say in a few words why; it is kept", path="reason"
+                _("a reason is needed"),
+                hint=_("say in a few words why; it is kept"),
+                path="reason",
             )
 
 
@@ -100,9 +107,10 @@ def roll_back(
         raise IllegalTransitionError(state=record.state, action="roll_back", legal=())
     _require(session, record, loaded, "roll_back")
     if treatment.state != "live":
+        named = {"variant": variant, "experiment": record.key}
         raise ConflictError(
-            f"{variant} of {record.key} is rolled back already",
-            hint=f"turnback explain {record.key} says since when and why",
+            _("{variant} of {experiment} is rolled back already", **named),
+            hint=_("{command} says since when and why", command=f"turnback explain {record.key}"),
         )
     done = record_rollback(
         session,
@@ -141,7 +149,10 @@ def resume(
     treatment = _treatment(session, record, loaded, variant)
     _require(session, record, loaded, "resume")
     if treatment.state == "live":
-        raise ConflictError(f"{variant} of {record.key} is live", hint="nothing to resume")
+        raise ConflictError(
+            _("{variant} of {experiment} is live", variant=variant, experiment=record.key),
+            hint=_("nothing to resume"),
+        )
     require_cool(session, record, treatment, asked.at, settings.cooldown)
     number = len(load_phases(session, record.key, record.seed)) + 1
     insert_phase(
@@ -178,7 +189,12 @@ def resume(
         experiment=record.key,
         variant=variant,
         at=asked.at,
-        title=f"{record.key}: {variant} is live again (attempt {treatment.attempt + 1})",
+        title=_(
+            "{experiment}: {variant} is live again (attempt {number})",
+            experiment=record.key,
+            variant=variant,
+            number=treatment.attempt + 1,
+        ),
         text=f"{asked.reason} ({asked.actor})",
         evidence=None,
         channels=loaded.channels,
@@ -266,8 +282,8 @@ def start(
     spec = loaded.spec.experiment
     if too_late(spec, asked.at):
         raise ConflictError(
-            f"{record.key} would end before it starts: its end has passed",
-            hint="apply the file with a later `ends`",
+            _("{experiment} would end before it starts: its end has passed", experiment=record.key),
+            hint=_("apply the file with a later `ends`"),
             path="ends.at",
         )
     span = span_from(spec, asked.at, observed=observe_for(loaded.spec))
@@ -290,7 +306,7 @@ def start(
         experiment=record.key,
         variant=None,
         at=asked.at,
-        title=f"{record.key} has started",
+        title=_("{experiment} has started", experiment=record.key),
         text=asked.reason,
         evidence=None,
         channels=loaded.channels,
@@ -321,24 +337,28 @@ def approve(
     """
     _require(session, record, loaded, "approve")
     step, number = loaded.steps[record.step], record.step + 1
+    named = {"number": number, "experiment": record.key}
     if record.step + 1 >= len(loaded.steps):
         raise ConflictError(
-            f"{record.key} is at the last step of its ramp", hint="there is nothing to approve"
+            _("{experiment} is at the last step of its ramp", experiment=record.key),
+            hint=_("there is nothing to approve"),
         )
     if loaded.spec.experiment.mode is Mode.SHADOW:
         raise ConflictError(
-            f"{record.key} runs in shadow mode: its ramp stands still",
-            hint="apply the file without `mode: shadow`, then approve the step",
+            _("{experiment} runs in shadow mode: its ramp stands still", experiment=record.key),
+            hint=_("apply the file without `mode: shadow`, then approve the step"),
         )
     if not step.approval:
         raise ConflictError(
-            f"step {number} of {record.key} needs no approval",
-            hint="the ramp goes on by itself; `approval: true` in the file asks a person",
+            _("step {number} of {experiment} needs no approval", **named),
+            hint=_("the ramp goes on by itself; `approval: true` in the file asks a person"),
         )
     if record.approved == record.step:
         raise ConflictError(
-            f"step {number} of {record.key} is approved already",
-            hint=f"turnback status {record.key} says what else it waits for",
+            _("step {number} of {experiment} is approved already", **named),
+            hint=_(
+                "{command} says what else it waits for", command=f"turnback status {record.key}"
+            ),
         )
     done = insert_transition(
         session,
@@ -384,6 +404,11 @@ def _treatment(
     if variant not in treatments:
         names = ", ".join(loaded.spec.experiment.treatments)
         raise UnknownVariantError(
-            f"{record.key} has no treatment named {variant!r}", hint=f"its treatments: {names}"
+            _(
+                "{experiment} has no treatment named {variant}",
+                experiment=record.key,
+                variant=repr(variant),
+            ),
+            hint=_("its treatments: {names}", names=names),
         )
     return treatments[variant]

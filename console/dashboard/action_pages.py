@@ -35,6 +35,7 @@ from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import Action, act
 from guardrails.clock import SystemClock
 from guardrails.views import TransitionView
+from metrics.wording import ENGLISH, speaking
 from metrics.wording import gettext as _
 
 LONGEST_NAME = 200
@@ -160,7 +161,8 @@ class _Actions(_Formed):
         else:
             live = [variant]
         asked = [_asked(name, each, typed) for each in live]
-        return tuple(act(engine, key, each, actor) for each in asked)
+        with speaking(ENGLISH):  # what is recorded and sent is English, whoever looks
+            return tuple(act(engine, key, each, actor) for each in asked)
 
 
 def _typed(given: Mapping[str, str]) -> Typed:

@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 from console.charts import caption, numbers
 from console.dashboard.briefs import Briefs
 from console.i18n import LANGUAGES, in_language, wanted
+from console.quoted import quoted, said
 from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import UnknownParameterError, encoded
 from metrics.wording import gettext, language, marked, ngettext
@@ -166,7 +167,13 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )
     cast("dict[str, Any]", made.globals).update(
-        _=gettext, ngettext=ngettext, _html=_html, caption=caption, numbers=numbers
+        _=gettext,
+        ngettext=ngettext,
+        _html=_html,
+        caption=caption,
+        numbers=numbers,
+        quoted=quoted,
+        said=said,
     )
     return made
 

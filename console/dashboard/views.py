@@ -22,6 +22,7 @@ from console.dashboard.lines import (
 from console.dashboard.overview import by_urgency
 from console.dashboard.ramp import StepLine, step_lines
 from console.dashboard.revisions import File
+from console.quoted import advised, said
 from experiments.lifecycle import State
 from guardrails.rules import WATCH_RULES
 from guardrails.views import ExperimentView
@@ -119,13 +120,13 @@ def experiment_page(
         kpis=kpi_rows(view, kpis),
         transitions=tuple(transition_line(t) for t in reversed(view.transitions)),
         rollbacks=tuple(rollback_line(r) for r in view.rollbacks),
-        attention=view.attention,
+        attention=tuple(map(said, view.attention)),
         data=_data(view, quarantined or {}),
         segments=_(SEGMENTS),
         checks=view.checks,
         ramp=step_lines(view),
         waiting=_sentence(view.waiting),
-        advice=view.advice,
+        advice=advised(view.advice),
         actions=action_links(view),
         file=file,
         turned=tuple(
