@@ -43,6 +43,7 @@ from metrics.intake import EventCounts
 from metrics.intake import Intake as EventIntake
 from metrics.kpis_api import kpis_router
 from metrics.quarantine_api import quarantine_router
+from metrics.received_api import received_router
 from metrics.store import MetricStore
 from metrics.store_api import store_router
 from metrics.stores import Units, Wanted, open_store
@@ -339,6 +340,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         admin.decisions_router(engine),
         admin.suspension_router(engine),
         quarantine_router(lambda: running().events),
+        received_router(lambda: dict(running().counts.by_name)),
         kpis_router(lambda: [kpi.to_json() for kpi in engine().kpis()]),
         store_router(lambda: running().store, lambda: engine().frames(), now),
         admin.specs_router(lambda: running().specs_view()),

@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from console.coded import coded
 from guardrails.consequences import ENGINE
 from metrics.wording import language, recorded
 
@@ -57,15 +58,15 @@ def advised(advice: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def quoted(text: str, *, ours: bool = True) -> Markup:
-    """Return a text of the engine for a page; one that stands in English there is marked as such.
+    """Return a text of the engine for a page: its commands are code, English elsewhere is marked.
 
     Args:
         text: What `said` or `reason` returned.
         ours: Whether it is the engine's: words of people are not marked.
     """
     if not ours or _said_already(text) or _WORDS.search(text) is None:
-        return escape(text)
-    return Markup('<span lang="en">{}</span>').format(text)
+        return coded(text)
+    return Markup('<span lang="en">{}</span>').format(coded(text))
 
 
 def of_engine(text: str, actor: str, after: str = "") -> bool:

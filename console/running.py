@@ -22,7 +22,7 @@ from console.arguments import (
     example,
 )
 from console.numbers import number, whole
-from console.output import DEFAULT_URL, ExitCode, reported
+from console.output import DEFAULT_URL, CommandError, ExitCode, reported
 
 if TYPE_CHECKING:
     from console.client import ServiceClient
@@ -75,13 +75,6 @@ _ACTIONS: Final = (
         of_a_treatment=True,
     ),
     _Action(
-        "roll-back",
-        "Put a treatment's units back on control now.\n\n"
-        "They stay there until somebody resumes the treatment.",
-        ('turnback roll-back three-step-cancel --reason "people complain"',),
-        of_a_treatment=True,
-    ),
-    _Action(
         "stop",
         "End an experiment for good: everybody gets control, checks end.\n\n"
         "Only a file with a raised `seed` begins it anew.",
@@ -127,9 +120,15 @@ def add_to(app: typer.Typer) -> None:
             "turnback replay t7 --data data/",
         ),
     )(replay)
+    back = example(
+        'turnback roll-back three-step-cancel --reason "people complain"',
+        'turnback roll-back three-step-cancel --all --reason "the shop is down"',
+    )
     for action in _ACTIONS:
         command = _asking(_deciding(action))
         app.command(action.name, help=action.help, epilog=example(*action.examples))(command)
+        if action.name == "resume":
+            app.command("roll-back", epilog=back)(_asking(roll_back))
     longer = example(
         'turnback extend three-step-cancel --by 7d --reason "a holiday fell into it"',
         "turnback extend three-step-cancel --until 2026-12-01T09:00Z "
@@ -196,6 +195,36 @@ def note(
     from console.commands.suspending import note as run
 
     run(experiment, text, client=client, as_json=as_json)
+
+
+def roll_back(
+    *,
+    experiment: Experiment,
+    variant: Variant = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every live treatment: all of them, or none.")
+    ] = False,
+    reason: Reason,
+    client: "ServiceClient",
+    as_json: bool,
+) -> None:
+    """Put a treatment's units back on control now.
+
+    They stay there until somebody resumes the treatment.
+    """
+    from console.commands import actions
+
+    if not every:
+        actions.act("roll_back", experiment, variant, reason=reason, client=client, as_json=as_json)
+        return
+    if variant is not None:
+        raise CommandError(
+            f"--all is every treatment, {variant} one",
+            hint="leave one of them out",
+            code="usage",
+            exit_code=ExitCode.USAGE,
+        )
+    actions.roll_back_all(experiment, reason=reason, client=client, as_json=as_json)
 
 
 def extend(

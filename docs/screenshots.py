@@ -1,7 +1,8 @@
 """Take pictures of every page from a demo that is left running, and those of the README.
 
-Every page in light and dark, at 360 and at 1440 pixels, goes to ``build/screenshots``, with a
-list of whatever a page complained about; the README's go to ``docs/images``.
+Every page in light and dark, at 360 and at 1440 pixels, goes to ``build/screenshots``, in English
+and some of them in Chinese; then experiments in every state. Whatever a page complained about is
+told at the end. The README's pictures go to ``docs/images``.
 
 Needs the test requirements and a Chromium at ``/usr/bin/chromium`` (or ``CHROMIUM``).
 Usage: ``make screenshots``
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from console.child import MARKER
 
 ROOT = Path(__file__).parent
 IMAGES = ROOT / "images"
+EXAMPLES = ROOT.parent / "examples"
+APPLIED = ("concrete-loss", "guided-cancel", "discover-unused", "personal-offers")
 BUILD = ROOT.parent / "build" / "screenshots"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 QUIET = [
@@ -40,6 +43,7 @@ EXPERIMENT = f"/experiments/{KEY}"
 PAGES = {
     "overview": "/",
     "experiment": EXPERIMENT,
+    "report": f"{EXPERIMENT}/report",
     "rollback": "{rollback}",
     "replay": "{rollback}/replay",
     "resume": f"{EXPERIMENT}/actions/resume/three_step",
@@ -53,6 +57,20 @@ PAGES = {
     "api": "/docs",
     "missing": "/experiments/no-such",
 }
+STATES = {
+    "many": "/",
+    "state-ramp": "/experiments/concrete-loss",
+    "state-approve": "/experiments/concrete-loss/actions/approve",
+    "state-paused": "/experiments/discover-unused",
+    "state-draft": "/experiments/personal-offers",
+    "state-stopped": "/experiments/another-one",
+    "state-suspended": "/health",
+}
+"""Pages of experiments that are neither running alone nor turned back."""
+
+LATER = {"late": "/", "state-finished": EXPERIMENT, "state-blind": "/experiments/concrete-loss"}
+"""Pages once the clock stands after the end of the demo's run."""
+
 SIZES = {"360": (360, 780), "1440": (1440, 900)}
 THEMES = ("light", "dark")
 README = {"rollback": (1100, 1010)}
@@ -111,21 +129,59 @@ def complaints_of(page: Page, width: int) -> list[str]:
     return [f"is {wide} px wide"] if wide > width else []
 
 
-def picture(browser: Browser, url: str, paths: Mapping[str, str]) -> list[str]:
-    """Take every page in both themes and widths; return what they complained about."""
+def settle(page: Page) -> None:
+    """Wait until every picture of a page is there, those below the window as well."""
+    page.evaluate("""() => Promise.all([...document.images].map((image) => {
+        image.loading = "eager";
+        return image.decode().catch(() => {});
+    }))""")
+
+
+def change_states(url: str, headers: Mapping[str, str]) -> None:
+    """Apply more experiments to a demo, and leave them in different states."""
+
+    def send(path: str, **sent: object) -> None:
+        asked = httpx.post(f"{url}/api/v1/{path}", headers=headers, timeout=60, **sent)  # pyright: ignore[reportArgumentType] - passed on as it is
+        asked.raise_for_status()
+
+    def apply(text: str) -> None:
+        send("experiments?source=examples", content=text)
+
+    for name in APPLIED:
+        apply((EXAMPLES / f"{name}.yaml").read_text("utf-8"))
+    apply((EXAMPLES / f"{KEY}.yaml").read_text("utf-8").replace(KEY, "another-one"))
+    for key, action in (("discover-unused", "pause"), ("another-one", "stop")):
+        body = {"action": action, "reason": "The app's release 3.2 comes first."}
+        send(f"experiments/{key}/actions", json=body)
+    send("suspension", json={"suspended": True, "reason": "Release night."})
+
+
+def picture(
+    browser: Browser,
+    url: str,
+    paths: Mapping[str, str],
+    *,
+    language: str = "en",
+    themes: Collection[str] = THEMES,
+    sizes: Collection[str] = tuple(SIZES),
+) -> list[str]:
+    """Take every page in themes and widths; return what they complained about."""
     told: list[str] = []
-    for theme in THEMES:
-        for size, (width, height) in SIZES.items():
+    named = "" if language == "en" else f"-{language}"
+    for theme in themes:
+        for size in sizes:
+            width, height = SIZES[size]
             context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=theme
+                viewport={"width": width, "height": height}, color_scheme=theme, locale=language
             )
             page = context.new_page()
             errors: list[str] = []
             page.on("pageerror", lambda error, errors=errors: errors.append(str(error)))
             for name, path in paths.items():
                 page.goto(url + path)
-                page.wait_for_timeout(400)  # charts are drawn
-                page.screenshot(path=BUILD / f"{name}-{theme}-{size}.png", full_page=True)
+                settle(page)
+                taken = BUILD / f"{name}{named}-{theme}-{size}.png"
+                page.screenshot(path=taken, full_page=True)
                 found = [*errors, *complaints_of(page, width)]
                 told += [f"{name}, {theme}, {size}: {words}" for words in found]
                 errors.clear()
@@ -146,13 +202,20 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
             told = picture(browser, url, paths)
+            told += picture(browser, url, paths, language="zh", themes=["light"], sizes=["1440"])
+            told += picture(browser, url, paths, language="zh", themes=["dark"], sizes=["360"])
             for name, (width, height) in README.items():
                 page = browser.new_page(
                     viewport={"width": width, "height": height}, device_scale_factor=1.5
                 )
                 page.goto(url + paths[name])
-                page.wait_for_timeout(400)
+                settle(page)
                 page.screenshot(path=IMAGES / f"{name}.png")
+            change_states(url, headers)
+            told += picture(browser, url, STATES, themes=["light"])
+            clock = {"to": "2026-01-16T00:00:00Z"}
+            httpx.post(f"{url}/api/v1/demo/clock", json=clock, headers=headers, timeout=120)
+            told += picture(browser, url, LATER, themes=["light"])
             browser.close()
     if told:
         raise SystemExit("\n".join(told))

@@ -151,7 +151,13 @@ class SingleEvaluation(_Endpoint):
         if evaluated.unit is not None:
             spec = compiled.spec
             shared.exposures.record(
-                spec.key, spec.seed, spec.unit, evaluated.unit, evaluated.variant
+                spec.key,
+                spec.seed,
+                spec.unit,
+                evaluated.unit,
+                evaluated.variant,
+                segments=spec.segments,
+                context=context,
             )
         shared.count += 1
         await respond(send, 200, evaluated.body, ANSWER)

@@ -111,6 +111,11 @@ def _matcher(clause: Clause) -> Matcher:
     return lambda context: test(_walk(context, path))
 
 
+def attribute(context: Mapping[str, Any], name: str) -> Any:
+    """Return the value that a name leads to, ``None`` without one: dots lead into objects."""
+    return _walk(context, name.split(".")) if "." in name else context.get(name)
+
+
 def _walk(context: Mapping[str, Any], path: Sequence[str]) -> Any:
     """Return what a path leads to; a list has ``length`` and its indices, as in JavaScript."""
     current: Any = context

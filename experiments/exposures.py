@@ -8,11 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Event as Signal
 from threading import Lock, Thread
+from types import MappingProxyType
+from typing import Any
 
 from experiments.assignment import CompiledExperiment
 from experiments.hashing import BUCKETS, HOLDOUT_SEED, bucket_of, bucket_ranges
 from experiments.layers import layer_seed
+from experiments.segments import kept_fields, segment_fields
 from metrics.events import EXPOSURE, Event, Rejection, exposure
+from metrics.segments import PREFIX
 from metrics.store import Appended
 from metrics.wire import FieldValue, kind_of
 from metrics.wording import gettext as _
@@ -22,6 +26,7 @@ logger = logging.getLogger("turnback.exposures")
 LONGEST_ID = 256
 """Events cannot name longer ids, so such a unit could never have a value."""
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 _DRAFT = "draft"
 _OVER = frozenset({"finished", "stopped"})
 
@@ -60,6 +65,7 @@ class _First:
     unit: str
     variant: str
     at: datetime
+    said: Mapping[str, FieldValue]
 
 
 class ExposureBuffer:
@@ -122,10 +128,29 @@ class ExposureBuffer:
         for unit in units:
             seen.add(unit)
 
-    def record(self, experiment: str, seed: int, unit_type: str, unit: str, variant: str) -> bool:
+    def record(
+        self,
+        experiment: str,
+        seed: int,
+        unit_type: str,
+        unit: str,
+        variant: str,
+        *,
+        segments: Sequence[str] = (),
+        context: Mapping[str, Any] = _NOTHING,
+    ) -> bool:
         """Note that a unit met a variant; return whether this was its first time.
 
         Never blocks. Call it from one thread (the event loop).
+
+        Args:
+            experiment: Its key.
+            seed: Its seed.
+            unit_type: What is counted.
+            unit: Its id.
+            variant: What it met.
+            segments: Attributes that the file declares; of the first time they are kept.
+            context: Attributes of the evaluation.
         """
         seen = self._seen.get((experiment, seed)) or self._seen_of(experiment, seed)
         name = unit if self._stored_as is None else self._stored_as(unit)
@@ -135,7 +160,9 @@ class ExposureBuffer:
             self.dropped += 1
             return False
         seen.add(name)
-        self._waiting.append(_First(experiment, seed, unit_type, unit, variant, self._now()))
+        said = segment_fields(segments, context) if segments else _NOTHING
+        first = _First(experiment, seed, unit_type, unit, variant, self._now(), said)
+        self._waiting.append(first)
         return True
 
     def flush(self) -> bool:
@@ -155,6 +182,7 @@ class ExposureBuffer:
                         first.unit,
                         first.variant,
                         first.at,
+                        said=first.said,
                     )
                 )
             if not batch:
@@ -199,7 +227,8 @@ def screen_exposure(
 
     Other events come back as they are. A missing ``seed`` is filled with the current one; an
     exposure under an earlier seed is kept as it is, since its experiment has been started
-    over meanwhile. Nobody can have been exposed under a seed that has not begun.
+    over meanwhile. Nobody can have been exposed under a seed that has not begun. What it says of
+    its unit (``segment.NAME``) is kept of attributes that the file declares, and of no other.
 
     Returns:
         The event to append, or a rejection with code ``unknown_experiment``, ``unknown_seed``,
@@ -218,6 +247,8 @@ def screen_exposure(
             "unknown_experiment",
             _("no experiment '{key}' is served; served now: {known}", key=key, known=known),
         )
+    if any(name.startswith(PREFIX) for name in event.fields):
+        event = replace(event, fields=kept_fields(compiled.spec.segments, event.fields))
     current = compiled.spec.seed
     seed = event.fields.get("seed", current)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed > current:

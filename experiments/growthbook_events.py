@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from experiments.assignment import CompiledExperiment
 from experiments.hashing import unit_id
+from experiments.segments import segment_fields
 from metrics.events import EXPOSURE, excerpt, exposure
 from metrics.wire import encodable
 
@@ -39,7 +40,8 @@ def wire_events(
     """Return the events that elements stand for, as ``POST /api/v1/events`` takes them.
 
     Of the attributes only ids of unit types are kept that an experiment has, and of the default
-    one. What is no event at all is handed on as it is: reading it says what is wrong.
+    one, and with an exposure those that its experiment declares as segments. What is no event at
+    all is handed on as it is: reading it says what is wrong.
 
     Args:
         elements: Decoded from JSON.
@@ -72,7 +74,9 @@ def _event(
     if isinstance(name, str) and name in EVALUATED:
         return None
     if isinstance(name, str) and name in VIEWED:
-        return _exposure(fields, experiments, at, _id(sent, at, index))
+        attributes = sent.get("context_json")
+        about: dict[str, Any] = cast("dict[str, Any]", attributes) if _object(attributes) else {}
+        return _exposure(fields, experiments, at, _id(sent, at, index), about)
     return {
         "id": _id(sent, at, index),
         "name": name,
@@ -87,6 +91,7 @@ def _exposure(
     experiments: Mapping[str, CompiledExperiment],
     at: datetime,
     unnamed: str,
+    about: Mapping[str, Any],
 ) -> dict[str, Any] | None:
     if told.get("in_experiment") is False or told.get("hash_used") is False:
         return None  # an override, or nobody dealt: no exposure to begin with
@@ -98,6 +103,8 @@ def _exposure(
     fields: dict[str, Any] = {"experiment": key, "variant": variant, "source": SOURCE}
     units: dict[str, Any] = {str(unit_type): unit} if unit_type and unit else {}
     event_id = unnamed
+    if compiled is not None:
+        fields |= segment_fields(compiled.spec.segments, about)
     if compiled is not None and units and encodable(f"{unit_type}{unit}{variant}"):
         seed = fields["seed"] = compiled.spec.seed
         event_id = exposure(str(key), seed, str(unit_type), unit, str(variant), at).id

@@ -177,6 +177,8 @@ class ExperimentSpec:
         freeze: When the ramp does not advance.
         auto_ship: Whether the treatment that is advised to be shipped is served to the whole
             audience once the run is over.
+        segments: Names of attributes whose values are kept with exposures, to see where the
+            effect differs; nothing acts on them.
     """
 
     key: str
@@ -204,6 +206,7 @@ class ExperimentSpec:
     starts: datetime | str | None = None
     freeze: tuple[Freeze, ...] = ()
     auto_ship: bool = False
+    segments: tuple[str, ...] = ()
 
     @property
     def control(self) -> str:

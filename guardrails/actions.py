@@ -1,14 +1,11 @@
 """What people do to experiments by hand. Each runs inside the caller's transaction."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlmodel import Session
 
 from experiments.errors import (
     ConflictError,
-    IllegalTransitionError,
-    InvalidRequestError,
     UnknownVariantError,
 )
 from experiments.lifecycle import Move, State, move, require
@@ -19,7 +16,6 @@ from experiments.repository import (
     TreatmentRecord,
     forget_treatments,
     insert_phase,
-    insert_transition,
     insert_treatment,
     load_phases,
     load_transitions,
@@ -27,106 +23,19 @@ from experiments.repository import (
     update_experiment,
 )
 from experiments.spec import Mode
+from guardrails.asked import Asked, noted, told
 from guardrails.beginning import begin_treatments
 from guardrails.cooldown import require_cool
 from guardrails.going_on import step_anew
 from guardrails.loaded import Loaded, observe_for
-from guardrails.rollback import message, record_rollback
 from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
 from guardrails.standing import paused_since, pointless
-from guardrails.tidings import after_change, become_title, explain_command
+from guardrails.tidings import after_approval, after_change, become_title, explain_command
 from metrics.wording import gettext as _
 
 NOTE = "note"
 """Where a note on the timeline says it leads: nowhere."""
-
-LONGEST_TEXT = 2_000
-"""Characters of a reason or a name."""
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Who asked for something, when and why; the reason is kept.
-
-    Raises:
-        InvalidRequestError: Without a reason.
-    """
-
-    actor: str
-    reason: str
-    at: datetime
-
-    def __post_init__(self) -> None:
-        for name, text in (("reason", self.reason), ("actor", self.actor)):
-            if len(text) > LONGEST_TEXT or not _encodable(text):
-                raise InvalidRequestError(
-                    _(
-                        "the {name} is not text of at most {number} characters",
-                        name=name,
-                        number=f"{LONGEST_TEXT:,}",
-                    ),
-                    hint=_("shorten it, and send valid Unicode"),
-                    path=name,
-                )
-        if not self.reason.strip():
-            raise InvalidRequestError(
-                _("a reason is needed"),
-                hint=_("say in a few words why; it is kept"),
-                path="reason",
-            )
-
-
-def roll_back(
-    session: Session,
-    record: ExperimentRecord,
-    loaded: Loaded,
-    variant: str,
-    asked: Asked,
-    *,
-    settings: EngineSettings,
-) -> TransitionRecord:
-    """Turn a treatment back.
-
-    Raises:
-        UnknownVariantError: No such treatment.
-        IllegalTransitionError: Nobody is shown anything in its present state.
-        ConflictError: It is rolled back already.
-        ChangedMeanwhileError: Somebody else changed the experiment.
-    """
-    treatment = _treatment(session, record, loaded, variant)
-    if record.state == State.FINISHED and record.shipped != variant:
-        raise IllegalTransitionError(state=record.state, action="roll_back", legal=())
-    _require(session, record, loaded, "roll_back")
-    if treatment.state != "live":
-        named = {"variant": variant, "experiment": record.key}
-        raise ConflictError(
-            _("{variant} of {experiment} is rolled back already", **named),
-            hint=_("{command} says since when and why", command=f"turnback explain {record.key}"),
-        )
-    done = record_rollback(
-        session,
-        record,
-        treatment,
-        at=asked.at,
-        grace=settings.grace,
-        actor=asked.actor,
-        reason=asked.reason,
-        evidence=None,
-        evaluation=None,
-        channels=loaded.channels,
-        public_url=settings.public_url,
-    )
-    update_experiment(session, record)
-    return done
 
 
 def resume(
@@ -146,8 +55,8 @@ def resume(
         ConflictError: It is live, or the engine turned it back less than the cooldown ago.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
-    treatment = _treatment(session, record, loaded, variant)
-    _require(session, record, loaded, "resume")
+    treatment = treatment_of(session, record, loaded, variant)
+    require_action(session, record, loaded, "resume")
     if treatment.state == "live":
         raise ConflictError(
             _("{variant} of {experiment} is live", variant=variant, experiment=record.key),
@@ -172,32 +81,21 @@ def resume(
         first_phase=number,
         since=asked.at,
     )
-    done = insert_transition(
+    done = noted(session, record, asked, before="rolled_back", after="live", variant=variant)
+    told(
         session,
-        experiment=record.key,
-        variant=variant,
-        before="rolled_back",
-        after="live",
-        at=asked.at,
-        actor=asked.actor,
-        reason=asked.reason,
-    )
-    message(
-        session,
+        record,
+        loaded,
+        asked,
         key=f"resumed:{record.key}/{variant}/{record.seed}/{treatment.attempt + 1}",
         kind="resumed",
-        experiment=record.key,
-        variant=variant,
-        at=asked.at,
         title=_(
             "{experiment}: {variant} is live again (attempt {number})",
             experiment=record.key,
             variant=variant,
             number=treatment.attempt + 1,
         ),
-        text=f"{asked.reason} ({asked.actor})",
-        evidence=None,
-        channels=loaded.channels,
+        variant=variant,
         facts={
             "now": f"whoever had {variant} before gets it again; what it does is judged anew",
             "next": explain_command(record.key),
@@ -228,27 +126,15 @@ def change_state(
     if step is Move.START:
         return start(session, record, loaded, asked, holdout=holdout)
     after = move(State(record.state), step, pointless=_pointless(session, record, loaded))
-    done = insert_transition(
+    done = noted(session, record, asked, before=record.state, after=after.value)
+    told(
         session,
-        experiment=record.key,
-        variant=None,
-        before=record.state,
-        after=after.value,
-        at=asked.at,
-        actor=asked.actor,
-        reason=asked.reason,
-    )
-    message(
-        session,
+        record,
+        loaded,
+        asked,
         key=f"{after.value}:{record.key}/{record.seed}/t{done.id}",
         kind="continued" if step is Move.CONTINUE else after.value,
-        experiment=record.key,
-        variant=None,
-        at=asked.at,
         title=become_title(record.key, after.value),
-        text=f"{asked.reason} ({asked.actor})",
-        evidence=None,
-        channels=loaded.channels,
         facts=after_change(record.key, after.value),
     )
     changes: dict[str, datetime] = {}
@@ -289,27 +175,16 @@ def start(
     span = span_from(spec, asked.at, observed=observe_for(loaded.spec))
     forget_treatments(session, record.key, record.seed)
     begin_treatments(session, loaded, seed=record.seed, now=asked.at)
-    done = insert_transition(
+    done = noted(session, record, asked, before=record.state, after=after.value)
+    told(
         session,
-        experiment=record.key,
-        variant=None,
-        before=record.state,
-        after=after.value,
-        at=asked.at,
-        actor=asked.actor,
-        reason=asked.reason,
-    )
-    message(
-        session,
+        record,
+        loaded,
+        asked,
         key=f"started:{record.key}/{record.seed}",
         kind="started",
-        experiment=record.key,
-        variant=None,
-        at=asked.at,
         title=_("{experiment} has started", experiment=record.key),
         text=asked.reason,
-        evidence=None,
-        channels=loaded.channels,
     )
     update_experiment(
         session,
@@ -335,7 +210,7 @@ def approve(
         ConflictError: The step needs no approval, or has it, or is never left in shadow mode.
         ChangedMeanwhileError: Somebody else changed the experiment.
     """
-    _require(session, record, loaded, "approve")
+    require_action(session, record, loaded, "approve")
     step, number = loaded.steps[record.step], record.step + 1
     named = {"number": number, "experiment": record.key}
     if record.step + 1 >= len(loaded.steps):
@@ -360,15 +235,16 @@ def approve(
                 "{command} says what else it waits for", command=f"turnback status {record.key}"
             ),
         )
-    done = insert_transition(
+    done = noted(session, record, asked, before=f"step {number}", after=f"step {number} approved")
+    told(
         session,
-        experiment=record.key,
-        variant=None,
-        before=f"step {number}",
-        after=f"step {number} approved",
-        at=asked.at,
-        actor=asked.actor,
-        reason=asked.reason,
+        record,
+        loaded,
+        asked,
+        key=f"approved:{record.key}/{record.seed}/t{done.id}",
+        kind="approved",
+        title=_("{experiment}: step {number} of its ramp is approved", **named),
+        facts=after_approval(record.key, number),
     )
     update_experiment(session, record, approved=record.step)
     return done
@@ -376,19 +252,15 @@ def approve(
 
 def write_note(session: Session, record: ExperimentRecord, asked: Asked) -> TransitionRecord:
     """Write on the timeline; nothing changes."""
-    return insert_transition(
-        session,
-        experiment=record.key,
-        variant=None,
-        before=record.state,
-        after=NOTE,
-        at=asked.at,
-        actor=asked.actor,
-        reason=asked.reason,
-    )
+    return noted(session, record, asked, before=record.state, after=NOTE)
 
 
-def _require(session: Session, record: ExperimentRecord, loaded: Loaded, action: str) -> None:
+def require_action(session: Session, record: ExperimentRecord, loaded: Loaded, action: str) -> None:
+    """Refuse an action that the experiment's state does not allow, or that would do nothing.
+
+    Raises:
+        IllegalTransitionError: It is one.
+    """
     none = _pointless(session, record, loaded)
     require(State(record.state), action, pointless=none)
 
@@ -397,9 +269,14 @@ def _pointless(session: Session, record: ExperimentRecord, loaded: Loaded) -> fr
     return pointless(record, loaded, load_treatments(session, record.key, record.seed))
 
 
-def _treatment(
+def treatment_of(
     session: Session, record: ExperimentRecord, loaded: Loaded, variant: str
 ) -> TreatmentRecord:
+    """Return the newest attempt of a treatment.
+
+    Raises:
+        UnknownVariantError: No such treatment.
+    """
     treatments = load_treatments(session, record.key, record.seed)
     if variant not in treatments:
         names = ", ".join(loaded.spec.experiment.treatments)

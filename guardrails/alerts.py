@@ -67,7 +67,7 @@ class Notification(msgspec.Struct, frozen=True):
 
     version: Literal["4"]
     alerts: Annotated[list[Posted], msgspec.Meta(max_length=MOST_ALERTS)]
-    truncatedAlerts: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0  # noqa: N815
+    truncatedAlerts: Annotated[float, msgspec.Meta(ge=0, le=1_000_000, multiple_of=1)] = 0  # noqa: N815 - 3.0 is an integer too
 
 
 @dataclass(frozen=True, slots=True)

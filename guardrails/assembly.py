@@ -94,6 +94,7 @@ class Assembly:
             now=self.clock.now,
             report=self.engine.told,
             stopping=self.stopping,
+            public_url=self.settings.public_url,
         )
         return self._lanes
 
@@ -105,6 +106,7 @@ class Assembly:
             report=self.engine.told,
             suspended=self.settings.suspend,
             stopping=self.stopping,
+            public_url=self.settings.public_url,
         )
 
     def stop(self) -> None:

@@ -71,6 +71,7 @@ def refusals(
                 moves=False,
             )
         )
+    found += _segments(before, after)
     plan = ", ".join(words for words in changed if words.startswith(_PLANNED))
     # another split may follow from what is refused already
     if promised(old) != promised(new) and (plan or not found):
@@ -84,6 +85,22 @@ def refusals(
             )
         )
     return tuple(found)
+
+
+def _segments(old: ExperimentSpec, new: ExperimentSpec) -> list[Refusal]:
+    """Return attributes that would be known of some units alone."""
+    more = [name for name in new.segments if name not in old.segments]
+    if not more:
+        return []
+    return [
+        Refusal(
+            f"segments: {', '.join(more)} {'is' if len(more) == 1 else 'are'} new, and nothing "
+            "was kept of units so far",
+            "segments",
+            moves=False,
+            hint="attributes may be removed from `segments` at any time",
+        )
+    ]
 
 
 def promised(loaded: Loaded) -> frozenset[tuple[str, ...]]:

@@ -93,7 +93,7 @@ class Copies:
             ConflictError: Another copy is being made.
             StoreError: The store could not be copied.
         """
-        _require_absolute(to)
+        _require_usable(to)
         with self._alone(), _writing(to):
             if to.exists() and (not to.is_dir() or any(to.iterdir())):
                 raise InvalidRequestError(
@@ -124,7 +124,7 @@ class Copies:
             ConflictError: Another copy is being made.
             StoreError: The store could not be read.
         """
-        _require_absolute(to)
+        _require_usable(to)
         if since is not None and until is not None and since >= until:
             raise InvalidRequestError(
                 f"no day is from {since} to before {until}",
@@ -246,7 +246,7 @@ def _writing(to: Path) -> Generator[None]:
         ) from error
 
 
-def _require_absolute(to: Path) -> None:
+def _require_usable(to: Path) -> None:
     if not to.is_absolute() or not to.name or ".." in to.parts:
         raise InvalidRequestError(
             f"{to} is no absolute path",
@@ -257,6 +257,12 @@ def _require_absolute(to: Path) -> None:
         raise InvalidRequestError(
             f"{str(to)!r} holds characters that cannot be seen",
             hint="give a path that can be read and typed",
+            path="to",
+        )
+    if "\\" in str(to):
+        raise InvalidRequestError(
+            f"{to} holds a backslash, which the databases take for a slash",
+            hint="give a path without one",
             path="to",
         )
 

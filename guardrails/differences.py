@@ -45,6 +45,7 @@ _SAME: Final[Mapping[str, Callable[[ExperimentSpec], Any]]] = {
     "watch": lambda spec: spec.watch,
     "ends": lambda spec: spec.ends,
     "seed": lambda spec: spec.seed,
+    "segments": lambda spec: sorted(spec.segments),
     "audience": lambda spec: spec.audience,
     "layer": lambda spec: spec.layer,
     "alpha": lambda spec: spec.alpha,

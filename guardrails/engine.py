@@ -3,49 +3,35 @@
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from threading import RLock
 
-from sqlmodel import Session
-
 from experiments.database import ControlPlane
-from experiments.errors import InvalidRequestError, Problem
-from experiments.lifecycle import Move
-from experiments.repository import (
-    ExperimentRecord,
-    TransitionRecord,
-    load_experiment,
-    served_facts,
-)
-from guardrails.actions import Asked, approve, change_state, resume, roll_back, write_note
+from experiments.errors import Problem
+from experiments.repository import load_experiment, served_facts
 from guardrails.alerts import Inbox
 from guardrails.apply import apply_file
 from guardrails.applying import Applying
+from guardrails.asked import Asked
 from guardrails.channel_views import ChannelTest, ChannelView, channel_views, try_channel
 from guardrails.channels import Channel
 from guardrails.channels.log import LogChannel
 from guardrails.clock import Clock
-from guardrails.engine_reading import Reading
-from guardrails.extending import extend
-from guardrails.loaded import Loaded
+from guardrails.engine_acting import Acting
 from guardrails.meanings import adopt_meanings
 from guardrails.meanwhile import compare_and_set
 from guardrails.outbox import deliver_due
-from guardrails.present import transition_view
 from guardrails.questions import Answers
 from guardrails.rehearsal import Draft, Load, Rehearsed, rehearse
 from guardrails.ring import STARTED, Ring
+from guardrails.segment_desk import SegmentDesk
 from guardrails.served import ServedConfig, compile_all
 from guardrails.settings import EngineHook, EngineSettings
 from guardrails.shelf import Shelf
 from guardrails.suspension import SuspensionView, change, follow_setting, newest, tell
 from guardrails.validation import drafted, refuse_unknown_queries, unknown_channels
-from guardrails.views import (
-    ApplyView,
-    CheckReport,
-    TransitionView,
-)
+from guardrails.views import ApplyView, CheckReport
 from metrics.catalogue import Catalogue, load_catalogue
 from metrics.store import MetricStore
 
@@ -54,7 +40,7 @@ __all__ = ["Engine", "ServedConfig"]
 logger = logging.getLogger("turnback.engine")
 
 
-class Engine(Reading):
+class Engine(Acting):
     """Applies files, runs checks, turns treatments back and says why.
 
     One object per store. Several engines on one control plane do no harm: every tick has an
@@ -68,8 +54,8 @@ class Engine(Reading):
         settings: What may be told from outside.
         catalogue: KPIs known beside those of a file; the shipped ones by default.
         hooks: Receive measurements.
-        deliver_inline: Whether messages are sent by whoever caused them. A service says no and
-            calls ``deliver`` from a job of its own, so that a slow receiver delays nothing.
+        deliver_inline: Whether messages are sent by whoever caused them, and segments counted by
+            whoever asks. A service says no and calls ``deliver`` from a job of its own.
     """
 
     def __init__(
@@ -107,6 +93,7 @@ class Engine(Reading):
         control.create()
         with control.transaction() as session:
             adopt_meanings(session, self._shelf.load)
+        self._desk = SegmentDesk(self.count_segments, clock.now, later=not deliver_inline)
         self._facts: object = None
         self._served = ServedConfig("", {})
         self._announce: Callable[[], None] = _nobody
@@ -249,110 +236,6 @@ class Engine(Reading):
         with self._lock:
             return self._ring.guarded(key, now, heard)
 
-    def roll_back(self, key: str, variant: str, *, reason: str, actor: str) -> TransitionView:
-        """Turn a treatment back by hand, latched like the engine's own.
-
-        Raises:
-            UnknownExperimentError: No such experiment.
-            UnknownVariantError: No such treatment.
-            ConflictError: It is rolled back already.
-        """
-        asked = Asked(actor=actor, reason=reason, at=self._clock.now())
-        return self._act(
-            key, lambda s, r, x: roll_back(s, r, x, variant, asked, settings=self.settings)
-        )
-
-    def resume(self, key: str, variant: str, *, reason: str, actor: str) -> TransitionView:
-        """Begin a new attempt of a rolled back treatment.
-
-        The same units get the same arm; only units first exposed from now on count for it, and
-        for control in its comparisons, at a fresh level.
-
-        Raises:
-            UnknownExperimentError: No such experiment.
-            UnknownVariantError: No such treatment.
-            ConflictError: It is live, the experiment is over, or the engine turned it back less
-                than the cooldown ago.
-        """
-        asked = Asked(actor=actor, reason=reason, at=self._clock.now())
-        return self._act(
-            key, lambda s, r, x: resume(s, r, x, variant, asked, settings=self.settings)
-        )
-
-    def move(self, key: str, step: Move, *, reason: str, actor: str) -> TransitionView:
-        """Start, pause, continue or stop an experiment.
-
-        Raises:
-            UnknownExperimentError: No such experiment.
-            IllegalTransitionError: Not from its present state; it names what is possible.
-            ConflictError: It would end before it starts.
-        """
-        asked = Asked(actor=actor, reason=reason, at=self._clock.now())
-        return self._act(
-            key, lambda s, r, x: change_state(s, r, x, step, asked, holdout=self.settings.holdout)
-        )
-
-    def approve(self, key: str, *, reason: str, actor: str) -> TransitionView:
-        """Allow the current step of the ramp to be left, also ahead of time.
-
-        Raises:
-            UnknownExperimentError: No such experiment.
-            IllegalTransitionError: It does not run.
-            ConflictError: The step needs no approval, or has it.
-        """
-        asked = Asked(actor=actor, reason=reason, at=self._clock.now())
-        return self._act(key, lambda s, r, x: approve(s, r, x, asked))
-
-    def extend(
-        self,
-        key: str,
-        *,
-        until: datetime | None = None,
-        by: timedelta | None = None,
-        reason: str,
-        actor: str,
-    ) -> TransitionView:
-        """Let units come in for longer (``guardrails.extending``)."""
-        asked = Asked(actor=actor, reason=reason, at=self._clock.now())
-        return self._act(key, lambda s, r, x: extend(s, r, x, asked, until=until, by=by))
-
-    def _act(
-        self,
-        key: str,
-        action: Callable[[Session, ExperimentRecord, Loaded], TransitionRecord],
-    ) -> TransitionView:
-        with self._lock:
-            with compare_and_set(), self._control.transaction() as session:
-                record, loaded = self._shelf.known(session, key)
-                done = action(session, record, loaded)
-            self._follow()
-        self._tell()
-        return transition_view(done)
-
-    def pause(self, key: str, *, reason: str, actor: str) -> TransitionView:
-        """Give everybody control and go on checking; ``continue`` undoes it."""
-        return self.move(key, Move.PAUSE, reason=reason, actor=actor)
-
-    def stop(self, key: str, *, reason: str, actor: str) -> TransitionView:
-        """End an experiment for good: everybody gets control, checks end."""
-        return self.move(key, Move.STOP, reason=reason, actor=actor)
-
-    def note(self, key: str, text: str, *, actor: str) -> TransitionView:
-        """Write on the timeline of an experiment, whatever its state; nothing else changes.
-
-        Raises:
-            UnknownExperimentError: No such experiment.
-            InvalidRequestError: There is no text, or too much.
-        """
-        if not text.strip():
-            raise InvalidRequestError(
-                "the note is empty", hint="say in a few words what happened", path="text"
-            )
-        asked = Asked(actor=actor, reason=text, at=self._clock.now())
-        with self._lock, self._control.transaction() as session:
-            record, _ = self._shelf.known(session, key)
-            return transition_view(write_note(session, record, asked))
-
     def suspend(self, *, on: bool = True, reason: str, actor: str) -> SuspensionView:
         """Act on nothing from now on, or (``on`` false) act again; watching goes on.
 
@@ -379,10 +262,17 @@ class Engine(Reading):
     def deliver(self) -> int:
         """Try every message that is due once; return how many were delivered."""
         with self._delivering:
-            return deliver_due(self._control, self._channels, now=self._clock.now, report=self.told)
+            return deliver_due(
+                self._control,
+                self._channels,
+                now=self._clock.now,
+                report=self.told,
+                public_url=self.settings.public_url,
+            )
 
     def close(self) -> None:
         """Release the control plane; the store belongs to whoever opened it."""
+        self._desk.close()
         self._control.close()
 
     def told(self, channel: str, result: str) -> None:

@@ -1,6 +1,7 @@
 """What can be read of experiments: views, revisions, transitions, explanations."""
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from experiments.database import ControlPlane
@@ -30,10 +31,18 @@ from guardrails.repository import activities, activity, missed_checks
 from guardrails.ring import Ring
 from guardrails.rollback_reading import rollback_story
 from guardrails.rollback_views import RollbackStory
+from guardrails.segment_desk import SegmentDesk, Wanted
+from guardrails.segments import asked_of, read_once, segments_view
 from guardrails.settings import EngineSettings
 from guardrails.shelf import Shelf
 from guardrails.suspension import SuspensionView, view_of
-from guardrails.views import ExperimentView, Explanation, RevisionView, TransitionView
+from guardrails.views import (
+    ExperimentView,
+    Explanation,
+    RevisionView,
+    SegmentsView,
+    TransitionView,
+)
 from metrics.catalogue import Catalogue, load_catalogue
 from metrics.store import Frame, MetricStore
 
@@ -55,12 +64,13 @@ class Reading:
     _catalogue: Catalogue
     _shelf: Shelf
     _ring: Ring
+    _desk: SegmentDesk
 
     def experiments(self) -> tuple[ExperimentView, ...]:
         """Return every experiment, oldest first."""
         with self._control.reading() as session:
             keys = experiment_keys(session)
-        return tuple(self.experiment(key) for key in keys)
+        return tuple(self._view(key)[0] for key in keys)
 
     def experiment(self, key: str) -> ExperimentView:
         """Return everything shown of one experiment.
@@ -68,7 +78,40 @@ class Reading:
         Raises:
             UnknownExperimentError: No such experiment.
         """
-        return experiment_view(self._all_of(key))
+        view, wanted = self._view(key)
+        return view if wanted is None else replace(view, segments=self._desk.ask(wanted))
+
+    def _view(self, key: str) -> tuple[ExperimentView, Wanted | None]:
+        """Return an experiment with its segments as they were last counted."""
+        known = self._all_of(key)
+        view, declared = experiment_view(known), known.loaded.spec.experiment.segments
+        if not declared:
+            return view, None
+        wanted = Wanted(key, (view.seed, view.revision, view.state), declared)
+        return replace(view, segments=self._desk.latest(wanted)), wanted
+
+    def count_segments(self, key: str) -> SegmentsView:
+        """Count where the effect differs among the attributes that a file declares.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+            StoreError: It cannot be counted.
+        """
+        known, now = self._all_of(key), self._clock.now()
+        loaded, record, view = known.loaded, known.record, experiment_view(known)
+        with self._control.reading() as session:
+            phases = load_phases(session, key, record.seed)
+        asked, frame = asked_of(view, loaded), loaded.frame(record, phases)
+        by = loaded.spec.experiment.segments
+        split = self._store.segments(frame, by=by, asked=asked, now=now) if asked else ()
+        return segments_view(
+            loaded,
+            split,
+            asked=asked,
+            first_phases={name: t.first_phase for name, t in known.treatments.items()},
+            repeated=not read_once(view),
+            at=now,
+        )
 
     def transitions(self, key: str) -> tuple[TransitionView, ...]:
         """Return every change of state of an experiment, oldest first.
@@ -188,7 +231,7 @@ class Reading:
     def activity(self) -> str:
         """Return a token that is another one after every check and every change of state."""
         with self._control.reading() as session:
-            return activity(session)
+            return f"{activity(session)} {self._desk.counted}"
 
     def activities(self) -> Mapping[str, str]:
         """Return such a token of every experiment by key, oldest first."""

@@ -22,14 +22,14 @@ from experiments.lifecycle import OVER, State, require
 from experiments.repository import (
     ExperimentRecord,
     TransitionRecord,
-    insert_transition,
     load_treatments,
     update_experiment,
 )
-from guardrails.actions import Asked
+from guardrails.asked import Asked, noted, told
 from guardrails.loaded import Loaded
 from guardrails.plain_words import again_words, instant
 from guardrails.standing import pointless
+from guardrails.tidings import after_extension
 from metrics.wording import gettext as _
 
 LONGEST: Final = timedelta(days=366)
@@ -75,15 +75,22 @@ def extend(
     """
     _require_open(session, record, loaded, asked.at)
     later = _wanted(record, until=until, by=by)
-    done = insert_transition(
+    done = noted(
         session,
-        experiment=record.key,
-        variant=None,
+        record,
+        asked,
         before=f"{_ENDS}{record.ends_at.isoformat()}",
         after=f"{_ENDS}{later.isoformat()}",
-        at=asked.at,
-        actor=asked.actor,
-        reason=asked.reason,
+    )
+    told(
+        session,
+        record,
+        loaded,
+        asked,
+        key=f"extended:{record.key}/{record.seed}/t{done.id}",
+        kind="extended",
+        title=_("{experiment} takes units in until {at}", experiment=record.key, at=instant(later)),
+        facts=after_extension(record.key, instant(record.ends_at)),
     )
     observed = record.observe_until - record.ends_at
     update_experiment(session, record, ends_at=later, observe_until=later + observed)

@@ -27,6 +27,7 @@ class Lanes:
         now: The clock.
         report: Hears of every try.
         stopping: Set when the service stops; nothing new is begun then.
+        public_url: Where people reach the pages; empty for no links.
     """
 
     def __init__(
@@ -37,12 +38,14 @@ class Lanes:
         now: Callable[[], datetime],
         report: Report,
         stopping: Event,
+        public_url: str = "",
     ) -> None:
         self._control = control
         self._channels = channels
         self._now = now
         self._report = report
         self._stopping = stopping
+        self._public_url = public_url
         self._lock = Lock()
         self._busy: set[str] = set()
         at_once = max(1, min(MOST_AT_ONCE, len(channels)))
@@ -70,6 +73,7 @@ class Lanes:
                 now=self._now,
                 report=self._report,
                 stopping=self._stopping,
+                public_url=self._public_url,
             )
         except Exception:
             logger.exception("%s could not be told; it is tried again at the next ring", name)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from threading import Event
 from typing import Final
@@ -12,6 +13,7 @@ import msgspec
 from experiments.database import ControlPlane
 from guardrails.channels import Channel, DeliveryError, Message
 from guardrails.failpoints import Point, reached
+from guardrails.links import leading
 from guardrails.outbox_rows import (
     STEP_ASIDE,
     Waiting,
@@ -64,6 +66,7 @@ def deliver_due(
     *,
     now: Callable[[], datetime],
     report: Report,
+    public_url: str = "",
 ) -> int:
     """Try every message that is due, one channel after the other; return how many were delivered.
 
@@ -74,7 +77,8 @@ def deliver_due(
     with control.reading() as session:
         names = due_channels(session, now())
     return sum(
-        deliver_to(control, name, channels.get(name), now=now, report=report) for name in names
+        deliver_to(control, name, channels.get(name), now=now, report=report, public_url=public_url)
+        for name in names
     )
 
 
@@ -86,6 +90,7 @@ def deliver_to(
     now: Callable[[], datetime],
     report: Report,
     stopping: Event | None = None,
+    public_url: str = "",
 ) -> int:
     """Try what is due for one channel, in the order in which it happened.
 
@@ -100,19 +105,21 @@ def deliver_to(
         now: The clock.
         report: Hears of every try.
         stopping: Set when the service stops: what is left is told after its next start.
+        public_url: Where people reach the pages; empty for no links.
 
     Returns:
         How many messages were delivered.
     """
     with control.reading() as session:
         waiting = waiting_messages(session, name, now())
+    send = partial(_try, channel, name, public_url=public_url)
     delivered, failing = 0, any(each.attempts > 0 for each in waiting)
     for each in waiting:
         if stopping is not None and stopping.is_set():
             break
         if each.due_at > now():
             break  # it holds up those behind it
-        result, holds_up = _deliver(control, name, channel, each, now=now, hurry=failing)
+        result, holds_up = _deliver(control, name, send, each, now=now, hurry=failing)
         reached(Point.MARKED)
         report(name, result)
         delivered += result == "delivered"
@@ -125,7 +132,7 @@ def deliver_to(
 def _deliver(
     control: ControlPlane,
     name: str,
-    channel: Channel | None,
+    send: Callable[[Waiting], DeliveryError | None],
     waiting: Waiting,
     *,
     now: Callable[[], datetime],
@@ -138,7 +145,7 @@ def _deliver(
     """
     attempts = waiting.attempts + 1
     reached(Point.BEFORE_DELIVERY)
-    error = _try(channel, name, waiting)
+    error = send(waiting)
     reached(Point.DELIVERED)
     at = now()
     with control.transaction() as session:
@@ -159,12 +166,14 @@ def _deliver(
         return "retry", attempts < STEP_ASIDE
 
 
-def _try(channel: Channel | None, name: str, waiting: Waiting) -> DeliveryError | None:
+def _try(
+    channel: Channel | None, name: str, waiting: Waiting, *, public_url: str
+) -> DeliveryError | None:
     """Send one message; return why it was not delivered, ``None`` if it was."""
     if channel is None:
         return DeliveryError(f"no channel named {name!r} in the server's settings", retryable=False)
     try:
-        channel.send(msgspec.convert(waiting.body, Message))
+        channel.send(leading(msgspec.convert(waiting.body, Message), public_url))
     except DeliveryError as error:
         return error
     except Exception as error:  # a channel's defect must not stop the others

@@ -244,9 +244,10 @@ def _kpis(known: Known, body: Mapping[str, Any]) -> tuple[KpiView, ...]:
             continue
         value = values[row["kpi"], row["window"], row["variant"]]
         base = values.get((row["kpi"], row["window"], control))
-        effect = None
+        effect = low = high = None
         if row["variant"] != control and value is not None and base:
-            effect = value / base - 1
+            # phases weigh alike where there is an interval; checks of before kept none
+            effect, low, high = row.get("interval") or (value / base - 1, None, None)
         views.append(
             KpiView(
                 kpi=row["kpi"],
@@ -258,6 +259,8 @@ def _kpis(known: Known, body: Mapping[str, Any]) -> tuple[KpiView, ...]:
                 units=row["n"],
                 entered=row["entered"],
                 effect=effect,
+                effect_low=low,
+                effect_high=high,
             )
         )
     return tuple(views)

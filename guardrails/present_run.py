@@ -75,7 +75,7 @@ def waiting_words(
         case State.DRAFT:
             return _draft_words(record, now)
         case State.PAUSED:
-            return _("paused; {command} goes on", command=command("resume", record.key))
+            return _("paused; {command} goes on", command=_code("resume", record.key))
         case State.OBSERVING:
             return _("watches the last units until {at}", at=instant(record.observe_until))
         case State.RUNNING:
@@ -84,10 +84,14 @@ def waiting_words(
             return ""
 
 
+def _code(action: str, of: str) -> str:
+    return f"`{command(action, of)}`"
+
+
 def _draft_words(record: ExperimentRecord, now: datetime) -> str:
     planned = record.starts_at
     if planned is None:
-        ask = command("start", record.key)
+        ask = _code("start", record.key)
         return _("waits until a person starts it: {command}", command=ask)
     if now < planned:
         return _("starts at {at}", at=instant(planned))
@@ -100,8 +104,8 @@ def _running_words(
     if not standing.live:
         return _(
             "every treatment is turned back; {again} serves one again, {end} ends it",
-            again=command("resume", f"{record.key} VARIANT"),
-            end=command("stop", record.key),
+            again=_code("resume", f"{record.key} VARIANT"),
+            end=_code("stop", record.key),
         )
     if record.step + 1 >= len(standing.steps):
         return _("runs at its last step until {at}", at=instant(record.ends_at))

@@ -18,8 +18,9 @@ from experiments.repository import (
     load_experiments,
     load_treatments,
 )
-from guardrails.actions import Asked, start
+from guardrails.actions import start
 from guardrails.alert_rows import newest_told
+from guardrails.asked import Asked
 from guardrails.check import check
 from guardrails.consequences import ENGINE
 from guardrails.failpoints import Point, reached

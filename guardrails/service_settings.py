@@ -151,7 +151,7 @@ class Settings(BaseSettings):
         None, description="Prometheus that answers those queries."
     )
     public_url: Annotated[str, AfterValidator(pages_at)] = Field(
-        "", description="Where people reach the pages: messages of rollbacks link there."
+        "", description="Where people reach the pages: messages link there."
     )
     instance: str = Field("", max_length=64, description="Told by /readyz, to know it again.")
     demo: bool = Field(False, description="A clock that stands still until it is moved.")

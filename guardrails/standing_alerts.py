@@ -19,6 +19,7 @@ from experiments.repository import (
     load_treatments,
 )
 from guardrails.channels import Channel, DeliveryError, Message, Repeating
+from guardrails.links import leading
 from guardrails.monitors import load_monitors
 from guardrails.outbox import Report
 from guardrails.outbox_rows import Told, end_messages, told_messages
@@ -51,6 +52,7 @@ class StandingAlerts:
         report: Hears of every try that was not taken.
         suspended: Whether the setting suspends the engine.
         stopping: Set when the service stops.
+        public_url: Where people reach the pages; empty for no links.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class StandingAlerts:
         report: Report,
         suspended: bool,
         stopping: Event,
+        public_url: str = "",
     ) -> None:
         self._control = control
         self._channels = {n: c for n, c in channels.items() if isinstance(c, Repeating)}
@@ -69,6 +72,7 @@ class StandingAlerts:
         self._report = report
         self._suspended = suspended
         self._stopping = stopping
+        self._public_url = public_url
         self._due: dict[str, datetime] = {}
 
     def ring(self) -> None:
@@ -87,7 +91,7 @@ class StandingAlerts:
         # one alert may stand again while its last end is still told: what stands wins
         alerts: dict[tuple[tuple[str, str], ...], tuple[Message, datetime | None]] = {}
         for each in told:
-            message = msgspec.convert(each.body, Message)
+            message = leading(msgspec.convert(each.body, Message), self._public_url)
             same = tuple(sorted(channel.labels(message).items()))
             if each.over_at is None or alerts.get(same, (message, now))[1] is not None:
                 alerts[same] = message, each.over_at

@@ -14,6 +14,7 @@ from guardrails.evidence import account_of
 from guardrails.evidence_rows import insert_account
 from guardrails.facts import is_blind
 from guardrails.failpoints import Point, reached
+from guardrails.kpi_intervals import add_intervals, kpi_intervals
 from guardrails.monitors import save_monitors
 from guardrails.outcome import Finding, Outcome
 from guardrails.repository import (
@@ -65,7 +66,9 @@ def store_check(
     kept = _store_findings(session, settings, sight, at=tick.at, evaluation=evaluation)
     reached(Point.FINDINGS)
     if sight.snapshot is not None:
-        save_snapshot(session, record.key, tick.at, snapshot_to_json(sight.snapshot))
+        body = snapshot_to_json(sight.snapshot)
+        add_intervals(body, kpi_intervals(sight.loaded, sight.snapshot))
+        save_snapshot(session, record.key, tick.at, body)
     tell_blind(session, sight, at=tick.at)
     transitions = act(session, settings, sight, at=now, evaluation=evaluation)
     if settings.accounts and (kept or transitions):

@@ -13,7 +13,7 @@ from sqlmodel import Session, col, select
 
 from experiments.errors import ConflictError
 from experiments.statements import columns
-from guardrails.actions import Asked
+from guardrails.asked import Asked
 from guardrails.models import SuspensionRow
 from guardrails.repository import message_exists
 from guardrails.rollback import message

@@ -164,6 +164,23 @@ def after_change(key: str, after: str) -> dict[str, str]:
     return {**now, "next": explain_command(key)}
 
 
+def after_approval(key: str, number: int) -> dict[str, str]:
+    """Return what an approval of a step of the ramp changes, and what says more."""
+    now = f"step {number} is left as soon as its hold, its units and the guardrails allow"
+    return {"now": now, "next": explain_command(key)}
+
+
+def after_extension(key: str, before: str) -> dict[str, str]:
+    """Return what a later end changes, and what says more.
+
+    Args:
+        key: The experiment.
+        before: The end so far, in words.
+    """
+    now = f"the end was {before}; levels, windows and looks stay, and so does the guarantee"
+    return {"now": now, "next": explain_command(key)}
+
+
 def become_title(key: str, after: str) -> str:
     """Return the title of the message that an experiment changed its state."""
     known = _BECOMES.get(after)

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from experiments.errors import Severity, SpecError
+from guardrails.language.spec_rules import LIST_CHANNELS
 from guardrails.loaded import Loaded
 from guardrails.rehearsal import Draft
 from guardrails.settings import EngineSettings
@@ -30,9 +31,10 @@ def refuse_unknown_queries(
 
 def unknown_channels(loaded: Loaded, channels: Collection[str], *, source: str) -> tuple[str, ...]:
     """Return a warning for every channel that a file names and this service does not have."""
+    there = ", ".join(channels)
     return tuple(
-        f"{source}: notify: this service has no channel named `{name}`; messages for it are "
-        "not delivered until its settings name one"
+        f"{source}: notify: this service has no channel named `{name}` (it has: {there}); messages "
+        f"for it are not delivered until its settings name one; {LIST_CHANNELS}"
         for name in loaded.spec.experiment.notify
         if name not in channels
     )

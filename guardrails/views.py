@@ -31,7 +31,11 @@ class VariantView:
 
 @dataclass(frozen=True, slots=True)
 class KpiView:
-    """A KPI of one variant over one window: ``value`` is ``None`` without data."""
+    """A KPI of one variant over one window: ``value`` is ``None`` without data.
+
+    ``effect_low`` and ``effect_high`` are for information, one level for each KPI by itself, valid
+    at every look; ``None`` where there are too few units or events for an interval.
+    """
 
     kpi: str
     title: str
@@ -42,6 +46,8 @@ class KpiView:
     units: int
     entered: int
     effect: float | None
+    effect_low: float | None = None
+    effect_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +176,64 @@ class LayerView:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentView:
+    """One KPI of one treatment among the units of one level of an attribute.
+
+    ``level`` is the value; ``part`` is ``value``, ``other`` (all values beyond the largest) or
+    ``unknown`` (nothing was said of them; they are shown and not compared with the rest).
+    ``units`` are those with a value, of control and the treatment; ``effect`` is relative to
+    control there, ``shrunken`` the same pulled towards the attribute's common effect by as much as
+    chance explains. ``outcome`` is ``different`` (from the rest of the attribute), ``not_shown``
+    or ``not_enough_data``.
+    """
+
+    kpi: str
+    title: str
+    better: str
+    window: timedelta
+    treatment: str
+    attribute: str
+    part: str
+    level: str
+    units: tuple[int, int]
+    control: float | None
+    value: float | None
+    effect: float | None
+    shrunken: float | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeView:
+    """An attribute with its levels: (part, value, units exposed), the largest first.
+
+    ``values`` is how many there are, those in ``other`` too.
+    """
+
+    name: str
+    values: int
+    levels: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentsView:
+    """Where the effect differs among the attributes that the file declares; nothing acts on it.
+
+    ``at`` is when it was counted, ``None`` while that is still to come; ``failure`` says why it
+    could not be. Of the segments called different at most ``rate`` are so by chance, in
+    expectation over all that is here: at any look (``repeated``), or read once at a planned end.
+    """
+
+    declared: tuple[str, ...]
+    at: datetime | None = None
+    rate: float = 0.1
+    repeated: bool = True
+    attributes: tuple[AttributeView, ...] = ()
+    found: tuple[SegmentView, ...] = ()
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RampStepView:
     """One step of the ramp: ``state`` is ``done``, ``current`` or ``next``.
 
@@ -201,7 +265,8 @@ class ExperimentView:
     now, ``None`` when it does not. ``advice`` is what is recommended once it is over
     (``guardrails.advice``), with ``decision``, the id that a replay takes; ``None`` before.
     ``shipped`` is the treatment that the audience gets since then (``auto_ship``). ``needs`` is
-    what a person should look at, by kind; ``attention`` is the same in words alone.
+    what a person should look at, by kind; ``attention`` is the same in words alone. ``segments``
+    is where the effect differs, ``None`` where the file declares none.
     """
 
     key: str
@@ -244,6 +309,7 @@ class ExperimentView:
     advice: Mapping[str, Any] | None = None
     shipped: str | None = None
     needs: tuple[NeedView, ...] = ()
+    segments: SegmentsView | None = None
 
 
 @dataclass(frozen=True, slots=True)

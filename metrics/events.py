@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any, cast
 
 import msgspec
@@ -71,6 +72,7 @@ DERIVED = "exposure:"
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_NOTHING: Mapping[str, FieldValue] = MappingProxyType({})
 _NO_FIELDS: Mapping[str, FieldType] = {}
 
 
@@ -231,18 +233,26 @@ def exposure(  # noqa: PLR0917 - the parts of the id, in their order everywhere
     at: datetime,
     *,
     source: str = "evaluation",
+    said: Mapping[str, FieldValue] = _NOTHING,
 ) -> Event:
     """Return the exposure of a unit, with an id that is the same whoever derives it.
 
     The id depends on experiment, seed, unit and variant, so recording a unit's exposure again
     is idempotent (a store keeps the earliest), while a second variant of one unit stays visible.
+    What it says of its unit (``metrics.segments``) is no part of the id.
     """
     return Event(
         id=_derived_id(experiment, seed, unit_type, unit_id, variant),
         name=EXPOSURE,
         happened_at=at,
         units={unit_type: unit_id},
-        fields={"experiment": experiment, "seed": seed, "variant": variant, "source": source},
+        fields={
+            "experiment": experiment,
+            "seed": seed,
+            "variant": variant,
+            "source": source,
+            **said,
+        },
     )
 
 

@@ -4,7 +4,8 @@ The HTTP route, the bulk loader and re-submission from quarantine differ only in
 events come from and in who vouches for them.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -33,6 +34,9 @@ from metrics.wording import gettext as _
 CUT = "cut"
 """Code of a kept event whose text is not all that was sent: it cannot be sent again from here."""
 
+MOST_NAMES = 500
+"""Names of events that are counted apart."""
+
 NO_EVENTS = Appended(0, 0, (), 0)
 
 Screen = Callable[[Event], Event | Rejection]
@@ -46,17 +50,44 @@ class TooManyEventsError(ValueError):
         super().__init__(f"{count} events in one request; at most {most} are taken")
 
 
+@dataclass(frozen=True, slots=True)
+class Received:
+    """How many good events of one name came, repeats included.
+
+    Attributes:
+        server: With a secret key: they feed every KPI.
+        client: With a client key, which anybody holds: they feed KPIs with ``trust: any`` alone.
+    """
+
+    server: int = 0
+    client: int = 0
+
+
 @dataclass(slots=True)
 class EventCounts:
-    """What became of events sent so far, for Prometheus.
+    """What became of events sent so far, for Prometheus and for people.
 
-    ``refused`` counts requests, not events: nothing of them was read or kept.
+    ``refused`` counts requests, not events: nothing of them was read or kept. ``by_name`` counts
+    the first `MOST_NAMES` names: whoever invents names fills no memory.
     """
 
     accepted: int = 0
     duplicate: int = 0
     quarantined: int = 0
     refused: int = 0
+    by_name: dict[str, Received] = field(default_factory=dict[str, Received])
+
+    def came(self, events: Iterable[Event]) -> None:
+        """Count good events by name and by who vouches for them."""
+        for (name, trusted), count in Counter((e.name, e.trusted) for e in events).items():
+            if name not in self.by_name and len(self.by_name) >= MOST_NAMES:
+                continue
+            before = self.by_name.get(name, Received())
+            self.by_name[name] = (
+                replace(before, server=before.server + count)
+                if trusted
+                else replace(before, client=before.client + count)
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +244,7 @@ class Intake:
         self.counts.accepted += done.accepted
         self.counts.duplicate += done.duplicates
         self.counts.quarantined += len(everything)
+        self.counts.came(event for _, event in found.events)
         return everything
 
     def resubmit(self, numbers: Sequence[int]) -> Resubmitted:
@@ -241,6 +273,7 @@ class Intake:
         rejected += [replace(r, number=good[r.index][0]) for r in done.rejected]
         self.counts.accepted += done.accepted
         self.counts.duplicate += done.duplicates
+        self.counts.came(event for _, event in good)
         return Resubmitted(
             accepted=done.accepted,
             duplicates=done.duplicates,

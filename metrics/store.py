@@ -9,6 +9,7 @@ from metrics.catalogue import KpiDefinition
 from metrics.cells import Snapshot
 from metrics.events import Event, Rejection
 from metrics.exposure_kinds import ExposureKind
+from metrics.segments import Asked, Dimension
 from metrics.upkeep import Erasure, Progress, Rebuilt, Verified, in_silence
 
 
@@ -159,6 +160,29 @@ class MetricStore(Protocol):
         Raises:
             EventsGoneError: A retention has removed events that this question needs.
             StoreError: It could not be counted.
+        """
+        ...
+
+    def segments(
+        self, frame: Frame, *, by: Sequence[str], asked: Asked, now: datetime
+    ) -> tuple[Dimension, ...]:
+        """Return all units of an experiment by what their first exposures say of them.
+
+        Counted when asked, which takes a second or so per million units; checks and events
+        wait for no more than a part of it. Where several exposures of a unit are the first at
+        the same instant, the least of their values counts. Units whose first exposure has left
+        the log are unknown. The same integers whatever the engine and the order of arrival,
+        as long as nothing is appended meanwhile.
+
+        Args:
+            frame: Which units and values.
+            by: Names of the attributes: the fields ``segment.NAME`` of exposures.
+            asked: KPIs and windows of the frame.
+            now: The instant.
+
+        Raises:
+            EventsGoneError: A retention has removed events that this question needs.
+            StoreError: It could not be counted, or totals were begun anew meanwhile.
         """
         ...
 

@@ -37,6 +37,7 @@ PAGES = {
     "events": "/events",
     "audit": "/audit",
     "health": "/health",
+    "runbooks": "/runbooks",
     "api": "/docs",
     "nothing": "/experiments/none",
 }

@@ -69,6 +69,7 @@ def test_settings_come_from_the_environment_and_never_show_a_key(monkeypatch):
         ("GET", "/", "ing-1"),
         ("GET", "/api/v1/experiments", "ing-1"),
         ("GET", "/api/v1/quarantine", "ing-1"),
+        ("GET", "/api/v1/received", "ing-1"),
         ("GET", "/api/v1/specs", "ing-1"),
         ("GET", f"/api/v1/experiments/{KEY}/revisions", "ing-1"),
         ("POST", "/api/v1/validate", "ing-1"),

@@ -51,6 +51,16 @@ def act(
         say(f"  {_stays(back, key)}")
 
 
+def roll_back_all(key: str, *, reason: str, client: ServiceClient, as_json: bool) -> None:
+    """Turn every live treatment back, all or none, and print the transitions."""
+    done = client.post(f"{experiment_path(key)}/rollbacks", json={"reason": reason})
+    if as_json:
+        print_json(done)
+        return
+    for each in done["transitions"]:
+        _show(each, "roll_back", key, each["variant"])
+
+
 def _turned_back(view: dict[str, Any]) -> tuple[str, ...]:
     return tuple(str(v["name"]) for v in view["variants"] if v["state"] == "rolled_back")
 
@@ -80,9 +90,10 @@ def _only_treatment(view: dict[str, Any], action: str) -> str:
         return str(chosen[0]["name"])
     names = ", ".join(str(v["name"]) for v in treatments)
     command = f"turnback {action.replace('_', '-')} {view['key']} {treatments[0]['name']}"
+    every = ", or all of them with `--all`" if action == "roll_back" else ""
     raise CommandError(
         f"{view['key']} has several treatments: {names}",
-        hint=f"say which, for instance `{command}`",
+        hint=f"say which, for instance `{command}`{every}",
         code="ambiguous_variant",
         exit_code=ExitCode.USAGE,
     )

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from console.client import ServiceClient
+from console.commands.given import instant_of
 from console.commands.reporting import Format, deliver, source_of
 from console.i18n import in_language
 from console.output import CommandError, ExitCode, print_json, say
@@ -22,7 +23,6 @@ from console.reports.digest_texts import (
 )
 from console.reports.html import html_of
 from experiments.language.amounts import parse_duration
-from experiments.language.instants import INSTANT_EXAMPLE, parse_instant
 from guardrails.build import build_version
 from guardrails.channels import Channel, DeliveryError, Message, type_of
 from guardrails.channels.log import LogChannel
@@ -100,15 +100,7 @@ def _length(text: str) -> timedelta:
 def _instant(text: str | None) -> datetime:
     if text is None:
         return SystemClock().now()
-    found = parse_instant(text)
-    if found is None:
-        raise CommandError(
-            f"--until: {text!r} is no instant",
-            hint=f"give date, time and zone, such as {INSTANT_EXAMPLE}",
-            code="usage",
-            exit_code=ExitCode.USAGE,
-        )
-    return found
+    return instant_of(text, option="--until")
 
 
 def _channel(name: str) -> Channel:

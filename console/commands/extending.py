@@ -1,10 +1,11 @@
 """``extend``: a running experiment takes units in for longer."""
 
 from console.client import ServiceClient, experiment_path
+from console.commands.given import instant_of
 from console.output import CommandError, ExitCode, instant, print_json, say
 from console.tables import folded
 from experiments.language.amounts import parse_duration
-from experiments.language.instants import INSTANT_EXAMPLE, format_instant, parse_instant
+from experiments.language.instants import format_instant
 
 
 def extend(
@@ -39,13 +40,7 @@ def _later(until: str | None, by: str | None) -> dict[str, str]:
             "say by how much, or until when", "`--by 7d`, or `--until 2026-12-01T09:00Z`, not both"
         )
     if until is not None:
-        at = parse_instant(until)
-        if at is None:
-            raise _usage(
-                f"{until!r} is no instant",
-                f"give date, time and zone, such as {INSTANT_EXAMPLE}",
-            )
-        return {"until": format_instant(at)}
+        return {"until": format_instant(instant_of(until, option="--until"))}
     text = by or ""
     if parse_duration(text) is None:
         raise _usage(f"{text!r} is no length of time", "write it as 7d, 36h or 1d12h")

@@ -14,6 +14,7 @@ from console.commands.specs import catalogue_and_warnings, read_text
 from console.output import CommandError, ExitCode, print_json, say, warn
 from console.plan_chart import write_chart
 from console.tables import add, show, table
+from experiments.errors import Problem
 from guardrails.planning.baselines import Baselines, Number, Source, parse_baselines
 from guardrails.planning.calendar import Traffic
 from guardrails.planning.measured import read_measured
@@ -57,12 +58,24 @@ def run(
         done = plan(spec, traffic, (given, known), seed=seed, paths=paths, progress=told)
     if chart is not None:
         write_chart(done, chart)
+    missing = undelivered(path, spec, client)
     if as_json:
         print_json(done)
         return
     _show(done, spec)
+    for words in missing:
+        warn(f"{words} (warning)")
     if chart is not None:
         say(f"chart: {chart}")
+
+
+def undelivered(path: Path, spec: SpecFile, client: ServiceClient | None) -> Sequence[str]:
+    """Return a warning for every channel of the file that the service asked has not."""
+    if client is None or not spec.experiment.notify:
+        return ()
+    body = client.post("/api/v1/validate", text=spec.text, source=str(path))
+    problems = msgspec.convert(body["problems"], tuple[Problem, ...])
+    return [str(problem) for problem in problems if problem.path.startswith("notify[")]
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 
 from console.client import ServiceClient, experiment_path
-from console.output import CommandError, ExitCode, Tone, instant, print_json, say
+from console.commands.given import instant_of
+from console.output import Tone, instant, print_json, say
 from console.tables import Block, Rows, add, folded, show_blocks, table
 from experiments.language.amounts import format_duration
-from experiments.language.instants import INSTANT_EXAMPLE, format_instant, parse_instant
+from experiments.language.instants import format_instant
 from experiments.lifecycle import CHECKED, State
 from guardrails.actions import NOTE
 from guardrails.specs_view import SpecsView
@@ -65,15 +66,7 @@ def explain(key: str, at: str | None, *, client: ServiceClient, as_json: bool) -
     """
     query = ""
     if at is not None:
-        when = parse_instant(at)
-        if when is None:
-            raise CommandError(
-                f"{at!r} is no instant",
-                hint=f"give date, time and zone, such as {INSTANT_EXAMPLE}",
-                code="usage",
-                exit_code=ExitCode.USAGE,
-            )
-        query = f"?at={format_instant(when)}"
+        query = f"?at={format_instant(instant_of(at, option='--at'))}"
     view = client.get(f"{experiment_path(key)}/explain{query}")
     if as_json:
         print_json(view)

@@ -13,8 +13,10 @@ from console.dashboard.action_pages import action_pages
 from console.dashboard.charting import chart_pages
 from console.dashboard.experiments import experiment_pages
 from console.dashboard.live import Live
+from console.dashboard.report_pages import report_pages
 from console.dashboard.rollback_pages import rollback_pages
 from console.dashboard.routes import route_pages
+from console.dashboard.runbooks import runbook_pages
 from console.dashboard.service_pages import service_pages
 from console.dashboard.shell import Pages, Shell, static
 from service import Services
@@ -24,7 +26,9 @@ PAGES: Sequence[Pages] = (
     action_pages,
     service_pages,
     chart_pages,
+    report_pages,
     experiment_pages,
+    runbook_pages,
 )
 """Every module of pages; another one is one line here."""
 

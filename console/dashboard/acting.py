@@ -8,7 +8,6 @@ from typing import Final
 from console.dashboard import words
 from console.quoted import said
 from experiments.errors import TurnbackError
-from experiments.language.instants import format_instant
 from guardrails.views import ExperimentView
 from metrics.wording import gettext as _
 from metrics.wording import marked
@@ -161,7 +160,7 @@ def action_page(
         possible=allowed,
         path=path_of(view.key, action, variant),
         command=_command(view, action, variant),
-        ends_at="" if view.ends_at is None else format_instant(view.ends_at),
+        ends_at="" if view.ends_at is None else words.instant(view.ends_at),
         typed=typed,
         error=error,
     )
@@ -265,13 +264,11 @@ def _end(view: ExperimentView) -> str:
 
 
 def _command(view: ExperimentView, action: str, variant: str) -> str:
-    """Return what does the same on a command line; all treatments are one command each."""
+    """Return what does the same on a command line."""
     name = {"continue": "resume", "roll_back": "roll-back"}.get(action, action)
-    live = [v.name for v in view.variants if v.state == "live"]
-    whose = live if variant == ALL else [variant]
+    whose = " --all" if variant == ALL else f" {variant}" if variant else ""
     more = " --by 7d" if action == "extend" else ""
-    named = (f" {each}" if each else "" for each in whose)
-    return " && ".join(f'turnback {name} {view.key}{each}{more} --reason "..."' for each in named)
+    return f'turnback {name} {view.key}{whose}{more} --reason "..."'
 
 
 def refused(error: TurnbackError) -> Refused:

@@ -157,12 +157,12 @@ class _Actions(_Formed):
             )
         engine = self._services.engine
         if variant == ALL and name == "roll_back":
-            live = [v.name for v in engine.experiment(key).variants if v.state == "live"]
-        else:
-            live = [variant]
-        asked = [_asked(name, each, typed) for each in live]
-        with speaking(ENGLISH):  # what is recorded and sent is English, whoever looks
-            return tuple(act(engine, key, each, actor) for each in asked)
+            asked = _asked(name, "", typed)
+            with speaking(ENGLISH):  # what is recorded and sent is English, whoever looks
+                return engine.roll_back_all(key, reason=asked.reason, actor=actor)
+        asked = _asked(name, variant, typed)
+        with speaking(ENGLISH):
+            return (act(engine, key, asked, actor),)
 
 
 def _typed(given: Mapping[str, str]) -> Typed:

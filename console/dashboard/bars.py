@@ -15,6 +15,11 @@ from metrics.wording import gettext as _
 REACH: Final = 3.0
 """Margins from the middle to either end."""
 
+_ROOM: Final = 1.1
+"""How much further than its interval a bar without a margin reaches."""
+
+_SMALLEST: Final = 0.005
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -24,8 +29,8 @@ class Bar:
         at: The estimate.
         low: Lower end of the interval, cut at the end of the bar.
         high: Upper end.
-        margin: The margin.
-        past: What harm must exceed with proof.
+        margin: The margin; ``None`` where no guardrail judges.
+        past: What harm must exceed with proof, likewise.
         cut_low: Whether the interval goes on to the left.
         cut_high: Whether it goes on to the right.
         tone: ``bad`` where the interval is past what is tolerated with proof, ``good`` where it
@@ -36,8 +41,8 @@ class Bar:
     at: float
     low: float
     high: float
-    margin: float
-    past: float
+    margin: float | None
+    past: float | None
     cut_low: bool
     cut_high: bool
     tone: str
@@ -45,7 +50,7 @@ class Bar:
 
 
 def bar_of(window: WindowFinding, margin: float | None, past: float | None) -> Bar | None:
-    """Return the bar of an effect; ``None`` without an effect or a margin.
+    """Return the bar of an effect; ``None`` without an effect, an end or a margin.
 
     Args:
         window: With effect and interval.
@@ -58,6 +63,8 @@ def bar_of(window: WindowFinding, margin: float | None, past: float | None) -> B
     low, high = window.effect_low, window.effect_high
     low = low if math.isfinite(low) else -math.inf
     high = high if math.isfinite(high) else math.inf
+    if math.isinf(low) and math.isinf(high):
+        return None
     reach = REACH * abs(margin)
 
     def place(value: float) -> float:
@@ -73,6 +80,27 @@ def bar_of(window: WindowFinding, margin: float | None, past: float | None) -> B
         cut_high=high > reach,
         tone=_tone(low, high, margin, past),
         words=_words(window, margin),
+    )
+
+
+def free_bar(effect: float, low: float, high: float) -> Bar:
+    """Return the bar of an effect without a margin: it reaches as far as its finite interval."""
+    reach = _ROOM * max(abs(effect), abs(low), abs(high), _SMALLEST)
+
+    def place(value: float) -> float:
+        return round(50 + 50 * value / reach, 2)
+
+    said = {"effect": words.signed(effect), "interval": words.interval(low, high)}
+    return Bar(
+        at=place(effect),
+        low=place(low),
+        high=place(high),
+        margin=None,
+        past=None,
+        cut_low=False,
+        cut_high=False,
+        tone="quiet",
+        words=_("effect {effect}, interval {interval}; no margin", **said),
     )
 
 

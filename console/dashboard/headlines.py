@@ -6,14 +6,12 @@ from typing import Final
 
 from console.dashboard import words
 from console.dashboard.lines import is_proof, main_window, percent_of_proof
+from guardrails.consequences import ENGINE
 from guardrails.outcome import Code, Outcome
 from guardrails.rules import WATCH_RULES, Alert, Catastrophe, Regression
 from guardrails.views import ExperimentView, GuardrailView, NeedKind, TransitionView
 from metrics.wording import gettext as _
 from metrics.wording import language, marked, ngettext, wording
-
-ENGINE: Final = "turnback"
-"""Actor of what the engine did by itself."""
 
 _ASKED: Final = frozenset(
     {NeedKind.APPROVAL, NeedKind.DRAFT, NeedKind.ENDED, NeedKind.SERVICE, NeedKind.MEANING}

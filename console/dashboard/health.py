@@ -228,7 +228,7 @@ def _sight(sight: ExperimentSight, vitals: Vitals) -> SightRow:
         last=words.instant(last) if last is not None else _("never"),
         checks=f"{sight.checks:,}",
         missed=f"{sight.missed + sight.failed:,}",
-        unchecked=phrases.rough(sight.unchecked) if sight.unchecked else "0",
+        unchecked=phrases.rough(sight.unchecked) if sight.unchecked else _("none"),
         blind=blind,
         tone="bad" if late else "warn" if now_blind else "quiet",
     )

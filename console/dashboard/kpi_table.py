@@ -1,4 +1,4 @@
-"""KPIs and variants as a table: values, effects, and intervals where a guardrail has one. Pure."""
+"""KPIs and variants as a table: values, effects and their intervals. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,9 +7,10 @@ from types import MappingProxyType
 from typing import Final
 
 from console.dashboard import words
-from console.dashboard.bars import Bar, bar_of
+from console.dashboard.bars import Bar, bar_of, free_bar
 from console.dashboard.lines import NOT_ENOUGH, KpiText, guardrail_line, is_proof
 from guardrails.outcome import WindowFinding
+from guardrails.segments import shown_window
 from guardrails.views import ExperimentView, GuardrailView, KpiView
 from metrics.wording import gettext as _
 from metrics.wording import marked
@@ -27,8 +28,10 @@ BETTER: Final[Mapping[str, str]] = MappingProxyType(
 class KpiCell:
     """A KPI of one variant: value, effect against control, and on how many units.
 
-    ``interval`` and ``bar`` are those of the guardrail of this KPI over the same window, valid at
-    every look; empty where no guardrail judges it.
+    ``interval`` and ``bar`` are those of the guardrail of this KPI over the same window; where
+    none judges it, for information at a level of its own. Both are valid at every look, and empty
+    where there is not enough for them. ``tone`` has a colour where the interval excludes "no
+    difference".
     """
 
     variant: str
@@ -102,12 +105,7 @@ def _row(
     text: KpiText | None,
     judged: _Judged,
 ) -> KpiRow:
-    full = [
-        w
-        for w, cells in windows.items()
-        if all(n in cells and cells[n].value is not None for n in names)
-    ]
-    window = max(full) if full else min(windows, default=None)
+    window = shown_window(windows, names)
     cells = windows[window] if window is not None else {}
     sample = next(iter(cells.values()), None)
     if window is None and text is not None:
@@ -143,20 +141,30 @@ def _cell(
         closed = kpi is not None and kpi.entered
         said = _("no unit has a value") if closed else _("no window has closed")
         return KpiCell(variant, _(NOT_ENOUGH), "", "quiet", said)
-    tone = "quiet"
-    if kpi.effect is not None and abs(kpi.effect) >= words.SMALLEST_EFFECT:
-        worse = (kpi.effect < 0) == (kpi.better == "higher")
-        tone = "quiet" if kpi.better == "either" else "worse" if worse else "better"
     found = _finding(judged, window)
+    low, high = kpi.effect_low, kpi.effect_high
+    bar = None
+    if judged is not None and found is not None:
+        low, high = found.effect_low, found.effect_high
+        bar = bar_of(found, judged[1], judged[2])
+    elif kpi.effect is not None and low is not None and high is not None:
+        bar = free_bar(kpi.effect, low, high)
     return KpiCell(
         variant=variant,
         value=words.value(kpi.value, unit),
         effect="" if kpi.effect is None else words.effect(kpi.effect),
-        tone=tone,
+        tone=tone_of_interval(low, high, kpi.better),
         units=words.units(kpi.units),
-        interval="" if found is None else words.interval(found.effect_low, found.effect_high),
-        bar=None if judged is None or found is None else bar_of(found, judged[1], judged[2]),
+        interval="" if low is None or high is None else words.interval(low, high),
+        bar=bar,
     )
+
+
+def tone_of_interval(low: float | None, high: float | None, better: str) -> str:
+    """Return the colour of a difference: what may be chance has none."""
+    if better == "either" or low is None or high is None or not (low > 0 or high < 0):
+        return "quiet"
+    return "worse" if (high < 0) == (better == "higher") else "better"
 
 
 def _finding(

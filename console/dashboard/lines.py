@@ -3,13 +3,11 @@
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
-
-import msgspec
 
 from console.charts import Point, Shown
 from console.dashboard import words
 from console.dashboard.bars import Bar, bar_of
+from console.dashboard.phrases import short_json
 from console.quoted import of_engine, reason
 from guardrails.outcome import Outcome, WindowFinding
 from guardrails.rules import WATCH_RULES, Alert, Catastrophe, Limit, PromQL
@@ -168,13 +166,8 @@ def variant_line(variant: VariantView, view: ExperimentView) -> VariantLine:
         weight_words=words.share(variant.weight),
         exposed_words=wording().grouped(variant.exposed),
         gets=gets,
-        flow=_short_json(variant.flow),
+        flow=short_json(variant.flow),
     )
-
-
-def _short_json(flow: Any) -> str:
-    text = msgspec.json.encode(flow).decode()
-    return text if len(text) <= 160 else text[:157] + "…"  # noqa: PLR2004 - a line of the page
 
 
 def guardrail_lines(view: ExperimentView) -> tuple[GuardrailLine, ...]:
@@ -264,7 +257,9 @@ def _unproven_words(view: GuardrailView) -> str:
         return _("{share} of its samples are beyond the limit", share=words.share(view.evidence))
     if view.rule == Alert.rule:
         return _("an alert fires") if view.evidence >= 1 else _("no alert counts now")
-    return _("nothing is amiss") if view.evidence < 1 else _("the data need a look")
+    if view.evidence >= 1:
+        return _("the data need a look")
+    return _("nothing is amiss") if view.outcome is Outcome.PASS else _(NOT_ENOUGH)
 
 
 _EXACT = {Limit.rule, Catastrophe.rule}

@@ -1,5 +1,6 @@
 """Lengths, odds and small shares in words, for pages that look back. Pure."""
 
+import json
 import math
 from datetime import datetime, timedelta
 from typing import Any
@@ -63,5 +64,5 @@ def size_of(count: float) -> str:
 
 def short_json(value: Any) -> str:
     """Return JSON in one line, cut where it is long."""
-    text = msgspec.json.encode(value).decode()
+    text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"

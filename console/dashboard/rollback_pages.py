@@ -8,7 +8,7 @@ from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
-from console.charts import KINDS, Shown, caption, svg
+from console.charts import KINDS, Shown, Style, caption, svg
 from console.dashboard.replayed import ReplayPage, replay_page
 from console.dashboard.rollback import RollbackPage, rollback_page
 from console.dashboard.shell import Page, Shell, json_of
@@ -20,6 +20,8 @@ _REMEMBERED = 30.0
 """Seconds for which a replay is shown as it was computed: a page keeps itself current."""
 
 _MOST = 32
+
+_NARROW = Style(size="narrow")
 
 
 def rollback_pages(shell: Shell) -> Sequence[Page]:
@@ -88,8 +90,8 @@ class _Rollbacks:
         return {kpi.key: kpi.unit for kpi in self._services.catalogue}
 
 
-def _drawn(page: RollbackPage) -> tuple[tuple[Markup, str], ...]:
-    """Return the charts and what they show, in words for those who do not see them."""
+def _drawn(page: RollbackPage) -> tuple[tuple[Markup, Markup, str], ...]:
+    """Return the charts for a desk and a phone, and in words for those who do not see them."""
     shown = Shown(
         page.history,
         proof=page.proof,
@@ -99,7 +101,7 @@ def _drawn(page: RollbackPage) -> tuple[tuple[Markup, str], ...]:
     )
     # drawn by us from numbers and fixed words alone
     return tuple(
-        (Markup(drawn), caption(kind, shown))  # noqa: S704 - see above
+        (Markup(drawn), Markup(svg(kind, shown, _NARROW)), caption(kind, shown))  # noqa: S704 - see above
         for kind in KINDS
         if (drawn := svg(kind, shown))
     )

@@ -11,20 +11,23 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from fastapi import Request, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from console.charts import caption, numbers
+from console.coded import coded
 from console.dashboard.briefs import Briefs
-from console.i18n import LANGUAGES, in_language, wanted
+from console.dashboard.words import signed
+from console.i18n import LANGUAGES, in_language, instant, wanted
 from console.quoted import quoted, said
+from console.templating import environment
 from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import UnknownParameterError, encoded
-from metrics.wording import gettext, language, marked, ngettext
+from metrics.wording import gettext, language, marked
 from service import Services
 
 POLICY: Final = (
@@ -159,23 +162,17 @@ def json_of(view: object) -> Response:
 @cache
 def templates() -> Environment:
     """Return the templates; text is escaped, and every message is translated when it is shown."""
-    made = Environment(
-        loader=PackageLoader("console.dashboard"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    cast("dict[str, Any]", made.globals).update(
-        _=gettext,
-        ngettext=ngettext,
+    return environment(
+        "console.dashboard",
         _html=_html,
+        coded=coded,
         caption=caption,
         numbers=numbers,
+        instant=instant,
+        signed=signed,
         quoted=quoted,
         said=said,
     )
-    return made
 
 
 def _html(message: str, **values: object) -> Markup:

@@ -22,12 +22,13 @@ from console.dashboard.lines import (
 from console.dashboard.overview import by_urgency
 from console.dashboard.ramp import StepLine, step_lines
 from console.dashboard.revisions import File
+from console.dashboard.segments import SegmentsPart, segments_part
 from console.quoted import advised, said
 from experiments.lifecycle import State
 from guardrails.rules import WATCH_RULES
 from guardrails.views import ExperimentView
 from metrics.wording import gettext as _
-from metrics.wording import marked, wording
+from metrics.wording import wording
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class ExperimentPage:
     """The page of one experiment.
 
     ``guardrails`` are those that judge harm; ``watches`` watch the data (split, freshness, past).
-    ``data`` is what is known about the quality of its events; ``segments`` says what is known of
-    parts of its units; ``turned`` are the pages of rollbacks in force, id and variant.
+    ``data`` is what is known about the quality of its events; ``segments`` says where the
+    effect differs; ``turned`` are the pages of rollbacks in force, id and variant.
     """
 
     key: str
@@ -66,7 +67,7 @@ class ExperimentPage:
     rollbacks: tuple[RollbackLine, ...]
     attention: tuple[str, ...]
     data: tuple[Finding, ...]
-    segments: str
+    segments: SegmentsPart
     checks: int
     ramp: tuple[StepLine, ...] = ()
     waiting: str = ""
@@ -74,14 +75,6 @@ class ExperimentPage:
     actions: tuple[ActionLink, ...] = ()
     file: File | None = None
     turned: tuple[tuple[str, str], ...] = ()
-
-
-SEGMENTS = marked(
-    "The store keeps totals per variant, window and time of first exposure, and none per segment: "
-    "whether a part of the units differs (a platform, a country) cannot be said from them, and "
-    "nothing is guessed. To judge a segment, give it an experiment of its own, whose "
-    "audience it is."
-)
 
 
 def experiment_page(
@@ -122,7 +115,7 @@ def experiment_page(
         rollbacks=tuple(rollback_line(r) for r in view.rollbacks),
         attention=tuple(map(said, view.attention)),
         data=_data(view, quarantined or {}),
-        segments=_(SEGMENTS),
+        segments=segments_part(view, kpis),
         checks=view.checks,
         ramp=step_lines(view),
         waiting=_sentence(view.waiting),

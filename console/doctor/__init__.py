@@ -1,6 +1,6 @@
 """What is wrong with an installation, and what to do. Nothing is written, nothing secret shown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from console.doctor.reach import (
     examine_service,
     tallies_of,
 )
-from console.doctor.runs import examine_runs, examine_views, few_refused
+from console.doctor.runs import examine_runs, examine_views, few_refused, public_of
 from console.doctor.settings import (
     Given,
     examine_keys,
@@ -61,13 +61,23 @@ def examine(asked: Asked) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
+def _public(client: ServiceClient) -> Mapping[str, Sequence[str]]:
+    """Return which events do not count for want of a secret key; nothing of an older service."""
+    try:
+        received = client.get("/api/v1/received")["received"]
+    except CommandError:
+        return {}
+    return public_of(client.get("/api/v1/kpis")["kpis"], received)
+
+
 def _running(asked: Asked, given: Given, seen: Seen) -> list[Finding]:
     """Return what a service says of its experiments and its messages."""
     tallies = seen.control.tallies if seen.control is not None else None
     try:
         views = asked.client.get("/api/v1/experiments")["experiments"]
         stepped = (given.settings.data / MARKER).is_file()
-        findings = examine_views(views, None if stepped else asked.now)
+        now = None if stepped else asked.now
+        findings = examine_views(views, now, _public(asked.client))
     except CommandError as error:
         return [
             warning("experiments", error.code, error.message, error.hint),

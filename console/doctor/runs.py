@@ -26,23 +26,51 @@ _SENDS = "docs/events.md says what an application sends, and `turnback quarantin
 _EXPOSES = "do clients evaluate its flag, or send exposures? docs/clients.md has examples"
 
 
-def examine_views(views: Sequence[Mapping[str, Any]], now: datetime | None) -> list[Finding]:
+def examine_views(
+    views: Sequence[Mapping[str, Any]],
+    now: datetime | None,
+    public: Mapping[str, Sequence[str]] | None = None,
+) -> list[Finding]:
     """Return what is amiss with the experiments of a running service, as its API shows them.
 
     Args:
         views: Of all experiments.
         now: The current instant; ``None`` for a demo, whose clock is moved by hand.
+        public: Events by KPI that came with a client key alone and do not count for it.
     """
     running = [view for view in views if view["state"] in {"running", "observing"}]
-    findings = [finding for view in running for finding in _of_view(view, now)]
+    findings = [found for view in running for found in _of_view(view, now, public or {})]
     if not findings:
         words = f"{len(running)} running or observed, all see what they need"
         findings = [good("experiments", words if running else "none is running")]
     return findings
 
 
-def _of_view(view: Mapping[str, Any], now: datetime | None) -> Iterable[Finding]:
+def public_of(
+    kpis: Sequence[Mapping[str, Any]], received: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Sequence[str]]:
+    """Return by KPI which of its events came with a client key alone and do not count for it.
+
+    Args:
+        kpis: As the service lists them.
+        received: Events by name and kind of key, as the service counted them.
+    """
+    alone = {each["name"] for each in received if each["client"] and not each["server"]}
+    found = {
+        kpi["key"]: sorted(alone & set(kpi["events"]))
+        for kpi in kpis
+        if kpi["trust"] == Trust.SERVER.value
+    }
+    return {key: events for key, events in found.items() if events}
+
+
+def _of_view(
+    view: Mapping[str, Any], now: datetime | None, public: Mapping[str, Sequence[str]]
+) -> Iterable[Finding]:
     key = view["key"]
+    untrusted = sorted(public.keys() & {guardrail["kpi"] for guardrail in view["guardrails"]})
+    for kpi in untrusted:
+        yield _public_key(key, kpi, public[kpi])
     exposed = sum(variant["exposed"] for variant in view["variants"])
     started = _instant(view["started_at"])
     last = _instant(view["last_check_at"])
@@ -62,6 +90,8 @@ def _of_view(view: Mapping[str, Any], now: datetime | None) -> Iterable[Finding]
         yield wrong("experiments", "blind", words, _SENDS)
     silent = _without_values(view) if not blind else ()
     for kpi in silent:
+        if kpi in untrusted:
+            continue
         words = f"{key}: not one unit has a value of {kpi}, though windows have closed"
         yield wrong("events", "events_missing", words, _SENDS)
 
@@ -148,15 +178,19 @@ def _of_kpi(key: str, kpi: KpiDefinition, came: Mapping[str, EventCount]) -> Ite
         return
     public = [n for n in sorted(wanted & set(came)) if came[n].untrusted and not came[n].trusted]
     if kpi.trust is Trust.SERVER and public:
-        events = ", ".join(f"`{name}`" for name in public)
-        yield wrong(
-            "events",
-            "public_key",
-            f"{key}: {events} came with a client key alone, and {kpi.key} counts none of those: "
-            "anybody holds that key",
-            "send them from a server, with an ingest key (`turnback keys create NAME --scope "
-            "ingest`)",
-        )
+        yield _public_key(key, kpi.key, public)
+
+
+def _public_key(key: str, kpi: str, events: Sequence[str]) -> Finding:
+    """Return that events came and count nothing: not that they are missing."""
+    named = ", ".join(f"`{name}`" for name in events)
+    return wrong(
+        "events",
+        "public_key",
+        f"{key}: {named} came with a client key alone, and {kpi} counts none of those: "
+        "anybody holds that key",
+        "send them from a server, with an ingest key (`turnback keys create NAME --scope ingest`)",
+    )
 
 
 def few_refused(store: StoreFacts) -> Iterable[Finding]:

@@ -12,12 +12,10 @@ from console.i18n import instant
 from console.quoted import advised, reason
 from experiments.lifecycle import State
 from guardrails.advice import Recommended
+from guardrails.consequences import ENGINE
 from guardrails.views import ExperimentView, TransitionView
 from metrics.wording import gettext as _
 from metrics.wording import ngettext
-
-ENGINE: Final = "turnback"
-"""Actor of what the engine did by itself."""
 
 NOBODY: Final = "-"
 """Owner of an experiment whose file names none."""

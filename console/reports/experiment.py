@@ -10,6 +10,7 @@ from typing import Final
 from console import charts
 from console.charts import Shown
 from console.dashboard import words
+from console.dashboard.kpi_table import tone_of_interval
 from console.dashboard.lines import (
     GuardrailLine,
     KpiText,
@@ -17,10 +18,11 @@ from console.dashboard.lines import (
     VariantLine,
     is_proof,
 )
+from console.dashboard.segments import SegmentsPart
 from console.dashboard.views import experiment_page
 from console.i18n import instant
 from guardrails.outcome import WindowFinding
-from guardrails.views import ExperimentView
+from guardrails.views import ExperimentView, KpiView
 from metrics.wording import gettext as _
 from metrics.wording import marked, ngettext
 
@@ -64,7 +66,8 @@ class Report:
     """One experiment, to be read by somebody who never saw it.
 
     ``verdict`` is what a reader must know; ``advice`` what was recommended at the end, with
-    reasons; ``quality`` what is known of the data; ``method`` and ``reading`` explain numbers.
+    reasons; ``quality`` what is known of the data, ``segments`` where the effect
+    differs; ``method`` and ``reading`` explain numbers.
     ``at`` is the instant of the newest check: everything in it is as of then.
     """
 
@@ -87,6 +90,7 @@ class Report:
     rollbacks: tuple[str, ...]
     attention: tuple[str, ...]
     quality: tuple[str, ...]
+    segments: SegmentsPart
     transitions: tuple[TransitionLine, ...]
     method: tuple[str, ...]
     reading: tuple[tuple[str, str], ...]
@@ -199,6 +203,7 @@ def report_of(
         rollbacks=tuple(each.words for each in page.rollbacks),
         attention=page.attention,
         quality=_quality(view, page.watches, quarantined),
+        segments=page.segments,
         transitions=tuple(reversed(page.transitions)),
         method=_method(view),
         reading=tuple((_(term), _(means)) for term, means in READING),
@@ -229,6 +234,9 @@ def _kpis(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiEntry,
     control = next(v.name for v in view.variants if v.state == "control")
     goal = view.goal["kpi"] if view.goal is not None else None
     guarded = {g.kpi for g in view.guardrails}
+    looked = {
+        (g.kpi, w.window, g.treatment) for g in view.guardrails if is_proof(g) for w in g.windows
+    }
     found = {(k.kpi, k.window, k.variant): k for k in view.kpis}
     judged = _decided(view)
     rows: list[tuple[tuple[bool, bool], KpiEntry]] = []
@@ -247,6 +255,7 @@ def _kpis(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiEntry,
         if decided is not None:  # values, effect and interval of one and the same look
             values = (decided.control_value, decided.treatment_value)
             units, effect = decided.units, decided.effect
+        ends = _ends(decided, treated, judged=(kpi, window, variant) in looked)
         entry = KpiEntry(
             kpi=kpi,
             title=text.title if text is not None else treated.title,
@@ -256,11 +265,9 @@ def _kpis(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiEntry,
             control=words.value(values[0], unit),
             value=words.value(values[1], unit),
             effect="" if effect is None else words.effect(effect),
-            interval=""
-            if decided is None
-            else words.interval(decided.effect_low, decided.effect_high),
+            interval="" if ends is None else words.interval(*ends),
             units=f"{units[0]:,} / {units[1]:,}",
-            tone=_tone(decided, treated.better),
+            tone="quiet" if ends is None else tone_of_interval(*ends, treated.better),
             goal=kpi == goal,
         )
         rows.append(((kpi != goal, kpi not in guarded), entry))
@@ -268,11 +275,15 @@ def _kpis(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiEntry,
     return tuple(entry for _order, entry in rows)
 
 
-def _tone(decided: WindowFinding | None, better: str) -> str:
-    """Return whether a difference is shown and which: what may be chance has no colour."""
-    if decided is None or better == "either" or decided.effect_low <= 0 <= decided.effect_high:
-        return "quiet"
-    return "worse" if (decided.effect < 0) == (better == "higher") else "better"
+def _ends(
+    decided: WindowFinding | None, treated: KpiView, *, judged: bool
+) -> tuple[float, float] | None:
+    """Return the interval of the guardrail, of what none judges that for information."""
+    if decided is not None:
+        return decided.effect_low, decided.effect_high
+    if judged or treated.effect_low is None or treated.effect_high is None:
+        return None
+    return treated.effect_low, treated.effect_high
 
 
 def _decided(view: ExperimentView) -> Mapping[tuple[str, timedelta, str], WindowFinding]:

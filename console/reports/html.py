@@ -1,21 +1,19 @@
 """Reports as HTML: one file, its style and its charts inside; it prints on paper as it is."""
 
-import re
 from functools import cache
 from importlib.resources import files
-from typing import Any, cast
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from jinja2 import Environment
+from markupsafe import Markup
 
 from console import charts
 from console.charts import Shown, Style
-from metrics.wording import gettext, language, ngettext
+from console.coded import coded
+from console.templating import environment
+from metrics.wording import language
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """What a report may do: show itself."""
-
-_CODE = re.compile(r"`([^`]+)`")
 
 
 def html_of(template: str, **values: object) -> str:
@@ -33,8 +31,8 @@ def html_of(template: str, **values: object) -> str:
             policy=POLICY,
             style=Markup(_style()),  # noqa: S704 - our own file
             chart=_chart,
-            coded=_coded,
-            **values,
+            coded=coded,
+            **{"linked": False, **values},
         )
     )
 
@@ -44,11 +42,6 @@ def _chart(kind: str, shown: Shown) -> Markup:
     return Markup(charts.svg(kind, shown, Style(palette="light")))  # noqa: S704 - see above
 
 
-def _coded(text: str) -> Markup:
-    """Return a text of ours whose `commands` are set as code."""
-    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
-
-
 @cache
 def _style() -> str:
     return files("console.reports").joinpath("templates", "report.css").read_text(encoding="utf-8")
@@ -56,12 +49,4 @@ def _style() -> str:
 
 @cache
 def _templates() -> Environment:
-    made = Environment(
-        loader=PackageLoader("console.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    cast("dict[str, Any]", made.globals).update(_=gettext, ngettext=ngettext)
-    return made
+    return environment("console.reports")

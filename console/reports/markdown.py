@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from console.dashboard.segments import SegmentsPart
 from console.i18n import instant
 from console.reports.experiment import Judged, Report
 from metrics.wording import gettext as _
@@ -44,6 +45,7 @@ def markdown_of(report: Report, *, version: str) -> str:
         *_section(_("KPIs"), *_kpis(report)),
         *_section(_("Guardrails and their evidence"), *map(_guardrail, report.guardrails)),
         *_section(_("Quality of the data"), _bullets(report.quality)),
+        *_section(_("Segments that differ"), *_segments(report.segments)),
         *_section(_("Variants"), _variants(report)),
         *_section(
             _("What happened"),
@@ -120,6 +122,29 @@ def _signed(effect: float | None) -> str:
 
 def _between(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{_signed(low)} … {_signed(high)}"
+
+
+def _segments(part: SegmentsPart) -> list[str]:
+    head = [_("Segment"), _("Units"), _("Control"), _("Treatment"), _("Effect"), _("Measured")]
+    said = part.headline + (f" {_('As of {at}.', at=part.at)}" if part.at else "")
+    blocks = [said if "`" in said else plain(said), _bullets(part.differing)]
+    for each in part.tables:
+        title = _(
+            "{kpi} of {treatment}, within {window}",
+            kpi=each.title,
+            treatment=each.treatment,
+            window=each.window,
+        )
+        rows = [
+            [
+                plain(f"{line.attribute}: {line.level}"),
+                *(line.units, line.control, line.value, line.effect, line.measured, line.outcome),
+            ]
+            for line in each.lines
+        ]
+        columns = [*head, _("Against the rest")]
+        blocks += [f"**{plain(title)}**", table(columns, (1, 2, 3, 4, 5), rows)]
+    return [*blocks, *map(plain, part.notes)]
 
 
 def _variants(report: Report) -> str:

@@ -23,6 +23,7 @@ from experiments.language.types import (
 from experiments.spec import Exposure, Mode
 
 KEY_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+SEGMENT_PATTERN: Final = r"[^\s.$][^\s.]{0,63}(\.[^\s.]{1,64}){0,3}"
 UNIT_PATTERN: Final = r"[A-Za-z_][A-Za-z0-9_]{0,63}"
 
 EXPERIMENT_KEY = name_type(
@@ -34,6 +35,14 @@ KPI_NAME = name_type(UNIT_PATTERN, wanted="the key of a KPI", hint="for instance
 CHANNEL_NAME = name_type(
     NAME_PATTERN, wanted="the name of a channel", hint="channels are set up at the server"
 )
+
+SEGMENT_NAME = name_type(
+    SEGMENT_PATTERN,
+    wanted="the name of an attribute, without spaces",
+    hint="for instance country or device.type",
+)
+MOST_SEGMENTS: Final = 5
+"""Attributes by which an experiment is looked at: each more finds less in all of them."""
 
 LAYER_KEYS: Final = (
     Key(
@@ -127,7 +136,16 @@ EXPERIMENT_KEYS: Final = (
         "Who takes part: every line must hold. A value, a list (any of), or comparisons.",
         {"platform": ["ios", "android"], "order_value": {"at_least": 20}},
         default="everybody",
-        aka=("target", "targeting", "segment", "segments", "who", "filter", "condition"),
+        aka=("target", "targeting", "segment", "who", "filter", "condition"),
+    ),
+    Key(
+        "segments",
+        list_type(SEGMENT_NAME, what="attributes", most=MOST_SEGMENTS, unique=True),
+        "Attributes by which the effect is looked at on its own. Their values, and no others, are "
+        "kept with each exposure; nothing acts on them.",
+        ["country", "platform"],
+        default="none",
+        aka=("dimensions", "breakdowns", "slices", "segment_by"),
     ),
     Key(
         "layer",

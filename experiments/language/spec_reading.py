@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from experiments.assignment import TARGETING_KEY
 from experiments.language.amounts import Amount
 from experiments.language.arms_reading import (
     flows_are_alike,
@@ -34,12 +35,20 @@ def check_experiment(record: Record) -> None:
 
 
 def _lists_name_things_once(record: Record) -> None:
-    for key in ("watch", "notify"):
+    for key in ("watch", "notify", "segments"):
         seen: set[str] = set()
         for item in record.get(key, ()):
             if item.value in seen:
                 item.place.problem(item.at, f"`{item.value}` is listed twice", "remove one")
             seen.add(item.value)
+
+
+def _segments_are_no_ids(record: Record) -> None:
+    """Every unit would be a level of its own, and the store keep ids that it may not."""
+    for item in record.get("segments", ()):
+        if item.value in {record.get("unit"), TARGETING_KEY}:
+            hint = "name what many units share, for instance country"
+            item.place.problem(item.at, f"`{item.value}` is the id of a unit", hint)
 
 
 def _key_is_free(record: Record) -> None:
@@ -75,6 +84,7 @@ _RULES: tuple[Callable[[Record], None], ...] = (
     attributes_are_spelt_once,
     *SCHEDULE_RULES,
     _lists_name_things_once,
+    _segments_are_no_ids,
     _key_is_free,
     _auto_ship_can,
 )
@@ -104,6 +114,7 @@ def build_experiment(record: Record) -> ExperimentSpec:
         layer=Layer(layer.get("name"), layer.get("share").share) if layer is not None else None,
         force={name: item.value for name, item in forced.items()},
         starts=record.get("starts"),
+        segments=tuple(item.value for item in record.get("segments", ())),
         freeze=tuple(build_freeze(item.value) for item in record.get("freeze", ())),
     )
     given: dict[str, Any] = {

@@ -49,6 +49,15 @@ TRANSITION: Final[dict[str, Any]] = {
     "evaluation": None,
 }
 
+ROLLED_BACK: Final[dict[str, Any]] = {
+    **TRANSITION,
+    "variant": "treatment",
+    "before": "live",
+    "after": "rolled_back",
+    "reason": "people complain",
+}
+WHY: Final[dict[str, Any]] = {"reason": "people complain"}
+
 REVISION: Final[dict[str, Any]] = {
     "number": 1,
     "sha256": "9f2b5c0c1f0f4b6f2d4a7f6f3f1f5f0b6a3d1e9c8b7a6958473625140f1e2d3c",

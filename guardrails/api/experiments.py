@@ -80,6 +80,16 @@ class Note(BaseModel):
     )
 
 
+class Why(BaseModel):
+    """Why every treatment is turned back: it is kept."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.WHY]})
+
+    reason: Text = Field(
+        max_length=LONGEST_REASON, description="Why; it is kept.", json_schema_extra=SOME
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Experiments:
     """Every experiment."""
@@ -216,6 +226,17 @@ def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> 
         return to_json(act(engine(), key, action, actor))
 
     @api.post(
+        "/{key}/rollbacks",
+        summary="Turn every live treatment back: all, or none where it is refused",
+        responses={
+            **described(Transitions, {"transitions": [examples.ROLLED_BACK]}),
+            **refusals(examples.ILLEGAL),
+        },
+    )
+    def turn_back(key: Key, asked: Why, actor: Actor = "api") -> Response:
+        return to_json(Transitions(engine().roll_back_all(key, reason=asked.reason, actor=actor)))
+
+    @api.post(
         "/{key}/notes",
         summary="Write on the timeline; nothing else changes",
         responses=described(TransitionView, examples.NOTED),
@@ -223,7 +244,7 @@ def router(engine: Callable[[], Engine], note_valid: Callable[[bool], None]) -> 
     def note(key: Key, noted: Note, actor: Actor = "api") -> Response:
         return to_json(engine().note(key, noted.text, actor=actor))
 
-    _ = (apply, decide, note)
+    _ = (apply, decide, turn_back, note)
     return api
 
 

@@ -16,6 +16,7 @@ NAMES: Final = {
     "margin": "Margin",
     "now": "Now",
     "next": "Next",
+    "runbook": "Runbook",
 }
 """Facts of a message in the order in which they are shown, and how they are called."""
 

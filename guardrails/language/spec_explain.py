@@ -150,6 +150,12 @@ def _people(file: _File) -> Iterator[ExplainedKey]:
         "not hold: that unit gets control and is not counted."
     )
     yield file.row("audience", "everybody", some if spec.audience else everybody)
+    yield file.row(
+        "segments",
+        "none",
+        "Attributes by which the effect is looked at, too; their values are kept with exposures. "
+        "Nothing acts on them.",
+    )
     layer = "Other experiments may have the same units."
     if spec.layer is not None:
         layer = (

@@ -111,12 +111,16 @@ def _tell_of_set(chosen: Chosen, name: str) -> None:
     chosen.entry.place.report.problems.clear()
 
 
+LIST_CHANNELS: Final = "`turnback channels list` shows where each leads"
+"""What to do about a channel that a service has not."""
+
+
 def check_server(record: Record, server: ServerNames) -> None:
     """Tell of channels and named queries that the service has not."""
     for item in record.get("notify", ()):
         if item.value not in server.channels:
             hint = near(item.value, sorted(server.channels), otherwise="it has")
-            hint = hint or "its settings name no channels"
+            hint = f"{hint or 'its settings name no channels'}; {LIST_CHANNELS}"
             item.place.problem(item.at, f"the service has no channel `{item.value}`", hint)
     for item in own_entries(record):
         if rule_of(item.value) == PromQL.rule:

@@ -89,6 +89,8 @@ KINDS: Final = (
     "started",
     "rolled_back",
     "resumed",
+    "extended",
+    "approved",
     "breach_told",
     "blind",
     "uneven_split",
@@ -98,7 +100,6 @@ KINDS: Final = (
     "approval_wanted",
     "stopped",
     "rollback_ineffective",
-    "advice",
     "shipped",
 )
 

@@ -222,7 +222,15 @@ class _Player:
         """Record an exposure: by the evaluation itself, or by an event of the application."""
         world, spec = self.world, compiled.spec
         if not by_event and spec.exposure is Exposure.EVALUATE:
-            world.exposures.record(spec.key, spec.seed, spec.unit, person.unit, variant)
+            world.exposures.record(
+                spec.key,
+                spec.seed,
+                spec.unit,
+                person.unit,
+                variant,
+                segments=spec.segments,
+                context=person.attributes,
+            )
             return
         event = {
             "id": f"{person.unit}-exposure",

@@ -11,6 +11,7 @@ Source:
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -61,6 +62,7 @@ class Segment:
         control: Its units there.
         treatment: Its units there.
         events: Of both arms together where the KPI is a rate.
+        arm: Which treatment it is, where one family holds several.
     """
 
     kpi: str
@@ -69,6 +71,7 @@ class Segment:
     control: Sample
     treatment: Sample
     events: float = math.inf
+    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +99,27 @@ class Finding:
 
 
 def scan(
-    segments: Sequence[Segment], *, rate: float = RATE, repeated: bool = False
+    segments: Sequence[Segment],
+    *,
+    rate: float = RATE,
+    repeated: bool = False,
+    tuned_for: int | None = None,
 ) -> tuple[Finding, ...]:
     """Tell which segments' effects differ from the rest of their dimension.
 
     Guarantee: of the segments called different, at most ``rate`` are so by chance, in
-    expectation over the whole scan (all KPIs and dimensions together). Read once at a planned
+    expectation over the whole scan (all KPIs, arms and dimensions together). Read once at a planned
     end it needs p-values that do not depend negatively in a harmful way, as those of ordinary
     segments; ``repeated`` holds under any dependence and at any look, and finds less. Not valid
     for segments made up after looking, or that the treatment can change.
 
     Args:
-        segments: Every (kpi, dimension, level) at most once.
+        segments: Every (kpi, arm, dimension, level) at most once.
         rate: False-discovery rate.
         repeated: Whether somebody may look more than once.
+        tuned_for: Of a repeated scan: segments there may come to be, the same at every look;
+            as many as there are by default. Levels may come, as long as the effect does not
+            decide which: the family grows, and evidence then only counts for less.
 
     Returns:
         In the order given. Segments below ``MIN_UNITS`` or ``MIN_EVENTS`` have too little data to
@@ -120,21 +130,23 @@ def scan(
         ValueError: A rate that is none, a segment given twice.
     """
     check_level("rate", rate)
-    names = [(s.kpi, s.dimension, s.level) for s in segments]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    names = Counter((s.kpi, s.arm, s.dimension, s.level) for s in segments)
+    twice = next((name for name, count in names.items() if count > 1), None)
     if twice is not None:
-        raise ValueError(f"segment {'/'.join(twice)} is given twice; levels may not overlap")
+        named = "/".join(filter(None, twice))
+        raise ValueError(f"segment {named} is given twice; levels may not overlap")
     raw: list[_Raw] = [_NOTHING] * len(segments)
-    groups: dict[tuple[str, str], list[int]] = {}
+    groups: dict[tuple[str, str, str], list[int]] = {}
     for i, segment in enumerate(segments):
         if _known(segment):
-            groups.setdefault((segment.kpi, segment.dimension), []).append(i)
+            groups.setdefault((segment.kpi, segment.arm, segment.dimension), []).append(i)
     for group in groups.values():
         for i, found in zip(group, _against_the_rest([segments[j] for j in group]), strict=True):
             raw[i] = found if _enough(segments[i]) else _NOTHING
     z = np.array([r.z for r in raw])
     if repeated:
-        different, adjusted = _repeated(z, np.array([r.information for r in raw]), rate)
+        information, family = np.array([r.information for r in raw]), max(tuned_for or z.size, 1)
+        different, adjusted = _repeated(z, information, rate, family)
     else:
         different, adjusted = _once(z, rate)
     return tuple(
@@ -212,9 +224,9 @@ def _once(z: Array, rate: float) -> tuple[Flags, Array]:
     return different, adjusted
 
 
-def _repeated(z: Array, information: Array, rate: float) -> tuple[Flags, Array]:
+def _repeated(z: Array, information: Array, rate: float, family: int) -> tuple[Flags, Array]:
     # tuned for the number declared: a prior that moved with the data would be no prior
-    rho = tuned_rho(SHARPEST_AT, rate / max(z.size, 1), one_sided=False)
+    rho = tuned_rho(SHARPEST_AT, rate / family, one_sided=False)
     different = e_bh(log_e_value(z, information, rho=rho), rate=rate)
     return different, np.full(z.size, math.nan)
 

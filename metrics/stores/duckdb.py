@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -10,10 +11,11 @@ from pathlib import Path
 from metrics.cells import Snapshot
 from metrics.events import Event, Rejection, to_micros
 from metrics.exposure_kinds import ExposureKind, kinds_of
+from metrics.segments import Asked, Dimension
 from metrics.store import Appended, AsOf, EventsGoneError, Frame, StoreError
 from metrics.stores.admission import REUSE, admit, key_of, keys_against
 from metrics.stores.copying import Frozen, freeze
-from metrics.stores.exposures import variants_of
+from metrics.stores.exposures import first_variants, variants_of
 from metrics.stores.forgetting import too_old
 from metrics.stores.frames import FrameState
 from metrics.stores.log import EventLog
@@ -24,6 +26,7 @@ from metrics.stores.refused import Refused
 from metrics.stores.rows import EventRows, Rows, Stamped
 from metrics.stores.saved import SavedTotals
 from metrics.stores.seen import SeenIds
+from metrics.stores.splitting import Splitting
 from metrics.stores.totals import Totals
 from metrics.stores.unit_names import AS_KEPT, Wanted
 from metrics.upkeep import Erasure, ErasureKind, Progress, Rebuilt, Verified, in_silence
@@ -79,6 +82,7 @@ class DuckDBMetricStore:
         )
         self._frames = self._totals.frames
         self._recount = Recount(self._log, self._totals, saved, self._reads, self.watermark)
+        self._splitting = Splitting(self._log, self._totals, self._reads, self.watermark)
 
     def append(self, events: Sequence[Event], *, received_at: datetime) -> Appended:
         """Make events durable: one look-up, one transaction, one fsync."""
@@ -183,6 +187,14 @@ class DuckDBMetricStore:
                     "counts from the log"
                 ) from error
 
+    def segments(
+        self, frame: Frame, *, by: Sequence[str], asked: Asked, now: datetime
+    ) -> tuple[Dimension, ...]:
+        """Return the units of an experiment by attributes; checks wait for one KPI at most."""
+        self._mend()
+        with self._upkeep:
+            return self._splitting.split(frame, by=by, asked=asked, now=now)
+
     def replay(self, asked: Iterable[AsOf], progress: Progress = in_silence) -> Generator[Snapshot]:
         """Count the past again from the log, each answer going on from the one before it."""
         self._mend()
@@ -194,11 +206,8 @@ class DuckDBMetricStore:
     ) -> Mapping[str, int]:
         """Return exposure events by variant with ``since <= happened_at < until``."""
         self._mend()
-        counts: dict[str, int] = {}
         exposures = self._log.exposures(experiment, to_micros(since), to_micros(until))
-        for _, variant in variants_of(exposures, experiment, seed):
-            counts[variant] = counts.get(variant, 0) + 1
-        return counts
+        return dict(Counter(variant for _, variant in variants_of(exposures, experiment, seed)))
 
     def exposure_kinds(
         self, experiment: str, seed: int, *, since: datetime, until: datetime
@@ -211,12 +220,8 @@ class DuckDBMetricStore:
     def exposed_units(self, experiment: str, seed: int) -> Mapping[str, str]:
         """Return unit -> variant of every recorded exposure; of several the first recorded."""
         self._mend()
-        units: dict[str, str] = {}
         exposures = self._log.exposures(experiment, -_ALL_TIME, _ALL_TIME)
-        for event, variant in variants_of(exposures, experiment, seed):
-            for unit in event.units.values():
-                units.setdefault(unit, variant)
-        return units
+        return first_variants(variants_of(exposures, experiment, seed))
 
     @contextmanager
     def frozen(self) -> Generator[Frozen]:

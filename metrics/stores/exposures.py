@@ -108,3 +108,12 @@ def variants_of(
         variant = event.fields.get("variant")
         if isinstance(variant, str) and of_experiment(event, experiment, seed):
             yield event, variant
+
+
+def first_variants(exposures: Iterable[tuple[Event, str]]) -> dict[str, str]:
+    """Return unit -> variant of exposures with their variants; of several the first given."""
+    units: dict[str, str] = {}
+    for event, variant in exposures:
+        for unit in event.units.values():
+            units.setdefault(unit, variant)
+    return units

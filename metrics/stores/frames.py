@@ -9,11 +9,12 @@ value follows from running totals, and only the few it cannot follow from need t
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
-from metrics.cells import Snapshot
+from metrics.cells import Cell, Snapshot
 from metrics.events import from_micros, to_micros
 from metrics.store import Frame
 from metrics.stores.columns import Batch, Column, EventColumns, Gathered, IdsOf, Ints
@@ -114,6 +115,49 @@ class FrameState:
         self._book_entered(touched, take_away=False)
         self._prune(batch.unit)
         self.processed = max(self.processed, upto)
+
+    def split(self, kpi: str, window: int, by: Sequence[Ints], now: int) -> list[tuple[Cell, ...]]:
+        """Return the cells of one KPI and window with a number in place of every unit's cohort.
+
+        Nothing that is kept changes.
+
+        Args:
+            kpi: Key.
+            window: Its length in microseconds.
+            by: Of each answer the number of every unit, 0 or more, by position.
+            now: Only units count whose window has closed by then.
+        """
+        plan = next(p for p in self._plan.kpis if (p.kpi.key, p.window) == (kpi, window))
+        positions = self._units.between(None, now - window - self._units.times.lag)
+        ledgers = [Ledger(self._plan, self._frame.variants) for _ in by]
+        for start in range(0, positions.shape[0], CHUNK):
+            chunk = positions[start : start + CHUNK]
+            values = self._values(plan, chunk)
+            for ledger, numbers in zip(ledgers, by, strict=True):
+                groups = self._units.groups(chunk, numbers[chunk])
+                ledger.book(plan, values, groups, take_away=False)
+        asked = kpi, timedelta(microseconds=window)
+        return [ledger.cells(self._plan)[asked] for ledger in ledgers]
+
+    def at_first(self, units: Sequence[str], at: Ints) -> Ints:
+        """Return the positions of units that count and were first exposed just then, else -1."""
+        known = self._units.position
+        found = np.array([known.get(unit, -1) for unit in units], np.int64)
+        its = np.maximum(found, 0)
+        if not self._units.size:
+            return found
+        right = (found >= 0) & (self._units.first.data[its] == at)
+        return np.where(right & (self._units.variant.data[its] >= 0), found, -1)
+
+    @property
+    def counted(self) -> Ints:
+        """The positions of all units that count so far."""
+        return np.flatnonzero(self._units.variant.data[: self._units.size] >= 0)
+
+    @property
+    def size(self) -> int:
+        """Units met, exposed or not."""
+        return self._units.size
 
     def snapshot(self, now: int) -> Snapshot:
         """Return the answer at ``now`` (microseconds); earlier than before costs a full pass."""

@@ -340,6 +340,10 @@ class EventLog:
                     return
                 yield rows
 
+    def columns(self, query: str, values: Sequence[object]) -> Iterator[Any]:
+        """Return the rows of a query as Arrow columns, in chunks that are not empty."""
+        return self._arrow(query, values)
+
     def meta(self, key: str) -> str | None:
         """Return what the file remembers under a key."""
         rows = self.rows("SELECT value FROM meta WHERE key = ?", [key])

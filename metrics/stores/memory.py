@@ -11,12 +11,13 @@ from itertools import pairwise
 from metrics.cells import Snapshot
 from metrics.events import EXPOSURE, Event, Rejection, from_micros, to_micros
 from metrics.exposure_kinds import ExposureKind, kinds_of
+from metrics.segments import Asked, Dimension
 from metrics.store import Appended, AsOf, EventsGoneError, Frame, StoreError
 from metrics.stores.admission import admit, key_of
 from metrics.stores.exposures import FrameTimes, exposure_of, of_experiment
 from metrics.stores.forgetting import NEVER, speaks_of, too_old
 from metrics.stores.frames import identity
-from metrics.stores.readable import counted
+from metrics.stores.readable import counted, segmented
 from metrics.upkeep import (
     Erasure,
     ErasureKind,
@@ -161,6 +162,16 @@ class MemoryMetricStore:
             upto = self._seq if as_of is None else max(0, min(as_of, self._seq))
             log = self._events_of(frame, upto)
         return counted(frame, log, now=now, watermark=upto)
+
+    def segments(
+        self, frame: Frame, *, by: Sequence[str], asked: Asked, now: datetime
+    ) -> tuple[Dimension, ...]:
+        """Return the units of an experiment by attributes, computed from the events alone."""
+        with self._lock:
+            self._check_open()
+            events = self._events_of(frame, self._seq)
+            log = [event for _, event in self._log]
+        return segmented(frame, events, log, by=by, asked=asked, now=now)
 
     def replay(self, asked: Iterable[AsOf], progress: Progress = in_silence) -> Generator[Snapshot]:
         """Count the past again: here every answer is counted from the events alone."""

@@ -1,12 +1,14 @@
 """The cells of a frame from its events alone: what every engine must equal. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from metrics.catalogue import KpiDefinition
 from metrics.cells import Cell, Reach, Snapshot, Sums
 from metrics.events import EXPOSURE, Event, from_micros, to_micros
+from metrics.segments import PREFIX, Asked, Dimension, level_of, merged, ranked
 from metrics.store import Frame
 from metrics.stores.exposures import FrameTimes, exposure_of
 from metrics.values import microseconds, unit_value
@@ -36,6 +38,59 @@ def counted(frame: Frame, events: Iterable[Event], *, now: datetime, watermark: 
         reach=_reach(frame, counted),
         conflicted=sum(len(seen.variants) > 1 for seen in units.values()),
     )
+
+
+def segmented(
+    frame: Frame,
+    events: Iterable[Event],
+    log: Iterable[Event],
+    *,
+    by: Sequence[str],
+    asked: Asked,
+    now: datetime,
+) -> tuple[Dimension, ...]:
+    """Return the units of an experiment by attributes, computed from the events alone.
+
+    Args:
+        frame: Which units.
+        events: All that count for the frame.
+        log: Events that say what units are: those that have not left the log.
+        by: Names of the attributes.
+        asked: KPIs and windows of the frame.
+        now: The instant.
+    """
+    units = {u: s for u, s in _units(frame, events).items() if len(s.variants) == 1}
+    kpis = {kpi.key: kpi for kpi, _ in frame.kpis}
+    said = [event for event in log if exposure_of(event, frame)]
+    dimensions: list[Dimension] = []
+    for name in by:
+        values = _values(name, frame, units, said)
+        counts = Counter(values.values())
+        levels = ranked(counts, len(units) - len(values))
+        parts: dict[object, dict[str, _Unit]] = {level: {} for level in levels}
+        for unit, seen in units.items():
+            parts[level_of(values.get(unit), levels)][unit] = seen
+        cells = {
+            (key, window, level): merged(_cells(frame, kpis[key], window, parts[level], now))
+            for key, window in asked
+            for level in levels
+        }
+        dimensions.append(Dimension(name, levels, len(counts), cells))
+    return tuple(dimensions)
+
+
+def _values(
+    name: str, frame: Frame, units: Mapping[str, _Unit], said: Iterable[Event]
+) -> dict[str, str]:
+    """Return what the first exposure of each unit says; of several at that instant the least."""
+    values: dict[str, str] = {}
+    for event in said:
+        unit, value = event.units[frame.unit], event.fields.get(PREFIX + name)
+        seen = units.get(unit)
+        first = seen is not None and seen.first == to_micros(event.happened_at)
+        if first and isinstance(value, str):
+            values[unit] = min(value, values.get(unit, value))
+    return values
 
 
 def _units(frame: Frame, log: Iterable[Event]) -> dict[str, _Unit]:

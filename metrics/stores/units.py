@@ -222,11 +222,18 @@ class Units:
         self.pruned = {unit: Pruned(*numbers) for unit, *numbers in facts["pruned"]}
         self._reach = None
 
-    def groups(self, positions: Ints) -> Groups:
-        """Return which of these exposed units belong to each place."""
+    def groups(self, positions: Ints, instead: Ints | None = None) -> Groups:
+        """Return which of these exposed units belong to each place.
+
+        Args:
+            positions: The units.
+            instead: A number of each, 0 or more, that stands in place of its cohort.
+        """
         first, times = self.first.data[positions], self.times
         phase = np.searchsorted(np.array(times.phases, np.int64), first, side="right")
         cohort = np.maximum(0, (first - times.origin) // times.cohort)
+        if instead is not None:
+            cohort = instead
         arms, phases = len(self.variants), len(times.phases) + 1
         code = (cohort * phases + phase) * arms + self.variant.data[positions]
         order = np.argsort(code, kind="stable")

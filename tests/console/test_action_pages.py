@@ -1,6 +1,7 @@
 """Acting from pages: a reason, the consequence in words, forms no other site can send, keys."""
 
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 
@@ -102,6 +103,8 @@ def test_every_treatment_can_be_turned_back_at_once():
     )
     with running() as it:
         it.apply(three)
+        page = unescape(it.http.get(f"{BASE}/roll_back/*").text)
+        assert f'turnback roll-back {KEY} --all --reason "..."' in page
         filled(it.http, f"{BASE}/roll_back/*", **WHO)
         states = {v.name: v.state for v in it.services.engine.experiment(KEY).variants}
         assert states == {"control": "control", "other": "rolled_back", "treatment": "rolled_back"}

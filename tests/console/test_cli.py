@@ -411,7 +411,21 @@ def test_with_several_treatments_the_command_asks_which(service):
     result = turnback("roll-back", "e", "--reason", "r")
     assert result.exit_code == 2
     assert "several treatments: t, u" in result.stderr
-    assert "`turnback roll-back e t`" in result.stderr
+    assert "`turnback roll-back e t`, or all of them with `--all`" in result.stderr
+
+
+def test_every_treatment_is_turned_back_by_one_command(service):
+    asked, answers = service
+    back = [{**MOVED, "variant": name} for name in ("t", "u")]
+    answers["POST", "/api/v1/experiments/e/rollbacks"] = (200, {"transitions": back})
+    result = turnback("roll-back", "e", "--all", "--reason", "complaints")
+    assert result.exit_code == 0
+    assert json.loads(asked[-1].content) == {"reason": "complaints"}
+    heads = [line.split(",")[0] for line in result.stdout.splitlines() if line.startswith("e: ")]
+    assert heads == ["e: t live -> rolled back", "e: u live -> rolled back"]
+    both = turnback("roll-back", "e", "t", "--all", "--reason", "complaints")
+    assert both.exit_code == 2
+    assert "--all is every treatment, t one" in both.stderr
 
 
 def test_a_reason_is_required():

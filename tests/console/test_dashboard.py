@@ -232,9 +232,38 @@ def test_a_kpi_is_shown_over_the_longest_window_every_variant_has():
     assert [c.value for c in row.cells] == ["30.0%", "36.0%"]
     assert (row.cells[1].effect, row.cells[1].tone, row.cells[1].units) == (
         "20.0% higher",
-        "worse",
+        "quiet",
         "1 unit",
     )
+
+
+@pytest.mark.parametrize(
+    ("better", "low", "high", "tone"),
+    [
+        ("lower", 0.1, 0.3, "worse"),
+        ("higher", 0.1, 0.3, "better"),
+        ("lower", -0.3, -0.1, "better"),
+        ("higher", -0.3, -0.1, "worse"),
+        ("either", 0.1, 0.3, "quiet"),
+        ("lower", -0.1, 0.3, "quiet"),
+        ("lower", None, None, "quiet"),
+    ],
+)
+def test_a_difference_has_a_colour_once_it_is_no_chance(better, low, high, tone):
+    day = timedelta(days=1)
+    middle = 0.2 if low is None else (low + high) / 2
+    kpis = (
+        KpiView("k", "K", better, "control", day, 0.3, 900, 900, None),
+        KpiView("k", "K", better, "b", day, 0.36, 900, 900, middle, low, high),
+    )
+    cell = experiment_page(view(kpis=kpis), {}).kpis[0].cells[1]
+    assert cell.tone == tone
+    assert cell.interval == ("" if low is None else words.interval(low, high))
+    assert (cell.bar is None) is (low is None)
+    if cell.bar is not None:
+        assert cell.bar.margin is None
+        assert 0 < cell.bar.low < cell.bar.at < cell.bar.high < 100
+        assert (cell.bar.low > 50) is (low > 0)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ import service
 from console import cli
 from console.doctor import files
 from guardrails.files import CONTROL, STORE
+from metrics.events import Event
+from metrics.intake import MOST_NAMES, EventCounts, Received
 from metrics.stores import open_store
 from tests.running import KEY, SPEC, running
 
@@ -395,6 +397,39 @@ def test_events_that_never_come_or_come_with_the_wrong_key_are_found(
     found, text, _ = doctor(data)
     assert words in text
     assert found.keys() - {"no_service"} == ({code} if code else set())
+
+
+def test_beside_a_service_events_with_a_client_key_are_told_from_missing_ones(tmp_path):
+    with running() as it:
+        assert it.apply().is_success
+        at = service.DEMO_START
+        rated = {"name": "satisfaction_rated", "fields": {"score": 4}}
+        first, second = (
+            rated | {"id": f"r{n}", "unit": f"u{n}", "happened_at": at.isoformat()} for n in (1, 2)
+        )
+        answer = it.http.post("/api/v1/events", json=[first], headers={"X-Turnback-Trust": "any"})
+        assert answer.json()["accepted"] == 1
+        assert it.http.get("/api/v1/received").json() == {
+            "received": [{"name": "satisfaction_rated", "server": 0, "client": 1}]
+        }
+        found, text, code = doctor(tmp_path, url=it.url)
+        assert "`satisfaction_rated` came with a client key alone" in text
+        assert "--scope ingest" in text
+        assert "public_key" in found
+        assert "events_missing" not in found
+        assert code == 1
+        assert it.http.post("/api/v1/events", json=[second, second]).is_success
+        assert it.http.get("/api/v1/received").json()["received"][0]["server"] == 2
+        found, _, _ = doctor(tmp_path, url=it.url)
+        assert "public_key" not in found
+
+
+def test_invented_names_of_events_fill_no_memory():
+    counts = EventCounts()
+    counts.came(Event(f"e{n}", f"n{n}", NOW, {}, {}, trusted=False) for n in range(MOST_NAMES + 9))
+    counts.came([Event("x", "n0", NOW, {}, {}, trusted=True)])
+    assert len(counts.by_name) == MOST_NAMES
+    assert counts.by_name["n0"] == Received(server=1, client=1)
 
 
 def test_a_blind_guardrail_and_failing_messages_and_a_suspension_are_found(data):

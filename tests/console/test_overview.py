@@ -204,7 +204,7 @@ def test_what_was_refused_of_an_experiment_is_a_finding():
     ]
     sound = experiment_page(view(last_check_at=T), {})
     assert {f.tone for f in sound.data} == {"good"}
-    assert "none per segment" in sound.segments
+    assert "declares no segments" in sound.segments.headline
 
 
 def test_a_page_of_many_experiments_costs_little():

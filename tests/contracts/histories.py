@@ -74,6 +74,7 @@ def events_of(rng: random.Random, start: datetime, units: int, count: int) -> li
                         "experiment": "x" if rng.random() < 0.95 else "other",
                         "seed": 1 if rng.random() < 0.95 else 2,
                         "variant": variant or ["control", "treatment"][number % 2],
+                        **_said(f"{number}-{repeat}"),
                     },
                     trusted=rng.random() < 0.5,
                 )
@@ -102,6 +103,16 @@ def _event(rng, event_id, name, unit, first) -> Event:
     when = first + timedelta(minutes=rng.randrange(-3, spread))
     units = _units(rng, unit) if rng.random() < 0.97 else {"user_id": unit}
     return Event(event_id, name, when, units, fields, trusted=rng.random() < 0.9)
+
+
+def _said(exposure) -> dict[str, str | int]:
+    """Return what an exposure says of its unit: now and then nothing, or no text."""
+    rng = random.Random(exposure)
+    said = {
+        "segment.country": rng.choice(["DE", "DE", "FR", "", None, 7]),
+        "segment.a/b~c": rng.choice([None, f"v{rng.randrange(40)}"]),
+    }
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _units(rng, unit) -> dict[str, str]:

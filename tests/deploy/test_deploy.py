@@ -12,12 +12,15 @@ from ruamel.yaml import YAML
 
 import service
 from guardrails.channels.alertmanager import SEVERITY, alert_name
+from guardrails.links import RUNBOOKS
 from tests.running import KEY, running
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "alerts.yml"
 TESTS = DEPLOY / "prometheus" / "alerts_test.yml"
+BASE = "{{ $externalLabels.turnback_url }}"
+GONE = "TurnbackDown"
 SERIES = re.compile(r"\bturnback_[a-z_]+\b")
 
 
@@ -37,8 +40,8 @@ def alerts():
 
 
 @pytest.fixture(scope="module")
-def scraped():
-    """Return the text of ``/metrics`` of a service that has an experiment."""
+def scraped_from():
+    """Yield a service that has an experiment, and the text of its ``/metrics``."""
     with running() as it:
         assert it.apply().is_success
         it.evaluate("u1")
@@ -46,7 +49,12 @@ def scraped():
         it.services.engine.run_due()
         variant = it.services.engine.experiments()[0].variants[1].name
         it.services.engine.roll_back(KEY, variant, reason="to see its series", actor="a test")
-        return it.http.get("/metrics").text
+        yield it.http, it.http.get("/metrics").text
+
+
+@pytest.fixture
+def scraped(scraped_from):
+    return scraped_from[1]
 
 
 def names(text):
@@ -87,10 +95,29 @@ def test_every_alert_says_what_to_do_and_where():
     guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     for rule in alerts():
         notes = rule["annotations"]
-        assert set(notes) == {"summary", "description", "runbook"}
-        assert notes["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
+        if rule["alert"] == GONE:  # whose pages do not open
+            assert set(notes) == {"summary", "description", "runbook"}
+            assert notes["runbook"] == "docs/operations.md#turnbackdown"
+        else:
+            assert set(notes) == {"summary", "description", "page", "runbook"}
+            assert notes["runbook"] == f"{BASE}{RUNBOOKS}#{rule['alert'].lower()}"
+            assert notes["page"].startswith(f"{BASE}/")
         assert f"### {rule['alert']}\n" in guide
         assert rule["labels"]["severity"] in {"page", "ticket"}
+
+
+def test_the_links_of_every_alert_open_at_the_service(scraped_from):
+    http, _ = scraped_from
+    guide = http.get(RUNBOOKS).text
+    for rule in alerts():
+        if rule["alert"] == GONE:
+            continue
+        page, runbook = (
+            rule["annotations"][name].replace(BASE, "").replace("{{ $labels.experiment }}", KEY)
+            for name in ("page", "runbook")
+        )
+        assert http.get(page).status_code == 200
+        assert f'id="{runbook.partition("#")[2]}"' in guide
 
 
 def test_rules_and_dashboard_use_only_series_that_the_service_has(scraped):

@@ -443,6 +443,7 @@ def test_what_alertmanager_sends_is_read():
         ({"alerts": [{**GOOD["alerts"][0], "startsAt": "now"}]}, "alerts[0].startsAt"),
         ({"alerts": [{**GOOD["alerts"][0], "status": "new"}]}, "alerts[0].status"),
         ({"alerts": GOOD["alerts"] * 1001}, "alerts"),
+        ({"truncatedAlerts": 1.5}, "truncatedAlerts"),
     ],
 )
 def test_what_alertmanager_does_not_send_is_refused_with_the_place(change, path):
@@ -451,6 +452,11 @@ def test_what_alertmanager_does_not_send_is_refused_with_the_place(change, path)
     assert caught.value.path == path
     assert f"{path} is not as it sends it" in str(caught.value)
     assert "msgspec" not in str(caught.value)
+
+
+def test_a_whole_number_is_read_however_it_is_written():
+    body = json.dumps(GOOD | {"truncatedAlerts": 3.0}).encode()
+    assert read_notification(body) == read_notification(body.replace(b"3.0", b"3"))
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b"[]"])

@@ -16,7 +16,10 @@ from typer.testing import CliRunner
 
 import service
 from console.cli import app
+from console.client import ServiceClient
+from console.commands import planning
 from guardrails.channels.registry import CHANNELS, read_channels
+from guardrails.spec_file import load_spec_file
 from tests.receivers import free_port, receiving
 from tests.running import KEY, SPEC, running
 
@@ -197,6 +200,26 @@ def test_channels_are_listed_and_tried_through_the_running_service(monkeypatch):
             assert "SECRETPART" not in listed.stdout + failed.output + every.output
     monkeypatch.setenv("TURNBACK_URL", f"http://127.0.0.1:{free_port()}")
     assert CliRunner().invoke(app, ["channels", "list"]).exit_code == 3
+
+
+def test_a_missing_channel_is_told_before_the_start_with_those_there_are(tmp_path, monkeypatch):
+    file = tmp_path / "spec.yaml"
+    file.write_text(f"{SPEC}notify: [ops]\n", encoding="utf-8")
+    with running(channels={"oops": {"type": "webhook", "url": "http://127.0.0.1:9"}}) as it:
+        monkeypatch.setenv("TURNBACK_URL", it.url)
+        asked = CliRunner().invoke(app, ["validate", "--live", str(file)])
+        assert asked.exit_code == 1
+        assert "the service has no channel `ops`; did you mean `oops`?" in asked.stderr
+        planned = CliRunner().invoke(app, ["apply", "--dry-run", str(file)])
+        assert planned.exit_code == 0
+        for told in (asked, planned):
+            assert "`turnback channels list` shows where each leads" in told.stderr
+        assert "no channel named `ops` (it has: log, oops)" in planned.stderr
+        spec = load_spec_file(file)
+        with ServiceClient(it.url) as client:
+            (warned,) = planning.undelivered(file, spec, client)
+        assert "notify[0]: the service has no channel `ops`" in warned
+        assert planning.undelivered(file, spec, None) == ()
 
 
 def test_channels_are_for_admins_alone():

@@ -307,6 +307,12 @@ def test_a_path_that_is_not_absolute_is_refused(pair):
         pair[2].export(Path("export"), since=None, until=None)
 
 
+def test_a_path_that_the_databases_would_read_as_another_is_refused(pair, tmp_path):
+    with pytest.raises(InvalidRequestError, match="holds a backslash"):
+        pair[2].back_up(tmp_path / "monday\\tuesday")
+    assert not [each for each in tmp_path.rglob("*") if "monday" in each.name]
+
+
 def test_one_copy_is_made_at_a_time(pair, tmp_path):
     control, store, _ = pair
     told = []

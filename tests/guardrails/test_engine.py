@@ -18,6 +18,8 @@ from experiments.errors import (
     UnknownVariantError,
 )
 from experiments.lifecycle import Move
+from experiments.repository import ChangedMeanwhileError
+from guardrails import turning_back
 from guardrails.outcome import Code, Outcome
 from tests.engine_world import HOUR, SPEC, THREE, T, World
 
@@ -534,7 +536,44 @@ def test_an_approval_may_be_given_ahead_of_time_and_waits_for_the_rest(world):
     w.hours(2)
     with pytest.raises(ConflictError, match="last step"):
         w.engine.approve("cancel-page", reason="x", actor="ann")
-    assert w.channel.told == []
+    assert [m.kind for m in w.channel.told] == ["approved"]
+
+
+def test_every_live_treatment_is_turned_back_at_once_or_none_is(world):
+    w = world(THREE)
+    w.engine.roll_back("cancel-page", "other", reason="complaints", actor="ann")
+    w.engine.resume("cancel-page", "other", reason="mended", actor="ann")
+    done = w.engine.roll_back_all("cancel-page", reason="the shop is down", actor="bob")
+    assert [(t.variant, t.after, t.actor) for t in done] == [
+        ("treatment", "rolled_back", "bob"),
+        ("other", "rolled_back", "bob"),
+    ]
+    assert {v.name: v.state for v in w.view().variants} == {
+        "control": "control",
+        "treatment": "rolled_back",
+        "other": "rolled_back",
+    }
+    told = [m.variant for m in w.channel.told if m.kind == "rolled_back"]
+    assert told == ["other", "treatment", "other"]
+    with pytest.raises(ConflictError, match="no treatment of cancel-page is live"):
+        w.engine.roll_back_all("cancel-page", reason="again", actor="bob")
+    with pytest.raises(InvalidRequestError, match="a reason is needed"):
+        w.engine.roll_back_all("cancel-page", reason=" ", actor="bob")
+
+
+def test_where_one_treatment_cannot_be_turned_back_none_is(world, monkeypatch):
+    w, real = world(THREE), turning_back.record_rollback
+
+    def fails_at_the_second(session, record, treatment, **given):
+        if treatment.variant == "other":
+            raise ChangedMeanwhileError("somebody else was faster")
+        return real(session, record, treatment, **given)
+
+    monkeypatch.setattr(turning_back, "record_rollback", fails_at_the_second)
+    with pytest.raises(ConflictError):
+        w.engine.roll_back_all("cancel-page", reason="the shop is down", actor="bob")
+    assert {v.state for v in w.view().variants} == {"control", "live"}
+    assert not w.channel.told
 
 
 def test_a_raised_seed_needs_its_own_approval(world):

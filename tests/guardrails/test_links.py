@@ -1,7 +1,9 @@
 """Messages of rollbacks lead to the page of the rollback, in every channel."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -11,7 +13,7 @@ from guardrails.channels.alertmanager import AlertmanagerChannel
 from guardrails.channels.email import mail_of
 from guardrails.channels.slack import payload
 from guardrails.channels.webhook import body_of
-from guardrails.links import pages_at, rollback_link
+from guardrails.links import SECTIONS, leading, pages_at, rollback_link
 from guardrails.service_settings import Settings
 from tests.engine_world import T, World
 
@@ -42,6 +44,45 @@ def test_a_rollback_that_clients_do_not_follow_links_there_too():
     world.hours(3)
     told = [m for m in world.channel.told if m.kind == "rollback_ineffective"]
     assert [m.link.split("/")[-1] for m in told] == [f"t{world.rollbacks()[0].id}"]
+
+
+def test_every_message_leads_to_a_page_and_to_its_runbook():
+    world = World(settings={"public_url": BASE})
+    world.engine.pause("cancel-page", reason="a look at the logs", actor="ann")
+    (told,) = [m for m in world.channel.told if m.kind == "paused"]
+    assert told.link == f"{BASE}/experiments/cancel-page"
+    assert told.facts["runbook"] == f"{BASE}/runbooks#messages-that-ask-or-report"
+    world.engine.suspend(reason="a migration", actor="ann")
+    (told,) = [m for m in world.channel.told if m.kind == "suspended"]
+    assert (told.link, told.facts["runbook"]) == (
+        f"{BASE}/",
+        f"{BASE}/runbooks#turnbacksuspendedlong",
+    )
+
+
+def test_a_page_of_its_own_is_kept_and_a_stop_by_a_breach_has_its_own_runbook():
+    assert leading(MESSAGE, BASE).link == LINK
+    stopped = replace(MESSAGE, kind="stopped", evidence={"z": 4.0})
+    by_breach, by_person = leading(stopped, BASE), leading(replace(stopped, evidence=None), BASE)
+    assert by_breach.facts["runbook"].endswith("/runbooks#an-experiment-was-stopped")
+    assert by_person.facts["runbook"].endswith("/runbooks#messages-that-ask-or-report")
+    assert leading(MESSAGE, "") is MESSAGE
+
+
+def test_the_guide_names_the_section_of_every_kind_as_messages_do():
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    named = {
+        kind: section
+        for kinds, section in re.findall(
+            r"^\| (`[a-z_`, ]+) \| \[.*?\]\(#(.+?)\) \|$", text, re.MULTILINE
+        )
+        for kind in re.findall(r"`(\w+)`", kinds)
+    }
+    assert "rolled_back" in named
+    for kind, section in named.items():
+        told = leading(replace(MESSAGE, kind=kind, evidence={"z": 4.0}), BASE)
+        assert told.facts["runbook"] == f"{BASE}/runbooks#{section}"
+    assert SECTIONS.keys() <= named.keys()
 
 
 def test_without_an_address_there_is_no_link():

@@ -1,11 +1,15 @@
 """What a message says: numbers in short, what clients get, what to do; and that it is told once."""
 
+from datetime import timedelta
+
 import pytest
 
+from experiments.errors import ConflictError, InvalidRequestError
 from experiments.lifecycle import Move
 from guardrails.channels.texts import NAMES
 from tests.engine_world import SPEC, THREE, World
 
+RAMP = "ramp:\n  - {traffic: 50%, hold: 6h, approval: true}\n  - {traffic: 100%}\n"
 REGRESSION = "{kpi: flow_failure_rate, max_rise: 10%}"
 RULES = {
     REGRESSION: {
@@ -89,6 +93,38 @@ def test_what_people_do_is_told_once_with_who_and_why():
     assert {texts[kind] for kind in kinds[3:]} == {"a test (ada)"}
     w.engine.deliver()
     assert len(w.channel.told) == len(kinds)
+
+
+def test_an_extension_and_an_approval_are_told_once_with_who_and_why():
+    w = World(SPEC.replace("guardrails:", RAMP + "guardrails:"))
+    w.engine.extend("cancel-page", by=timedelta(days=7), reason="a holiday", actor="ann")
+    w.engine.extend("cancel-page", by=timedelta(days=1), reason="another", actor="ann")
+    w.engine.approve("cancel-page", reason="looks fine", actor="bob")
+    w.hours(1)
+    w.engine.deliver()
+    first, second, approved = (m for m in w.channel.told if m.kind in {"extended", "approved"})
+    assert (first.title, first.text) == (
+        "cancel-page takes units in until 2026-03-18 00:00 UTC",
+        "a holiday (ann)",
+    )
+    assert first.facts["now"].startswith("the end was 2026-03-11 00:00 UTC; levels, windows")
+    assert second.title.endswith("until 2026-03-19 00:00 UTC")
+    assert first.key != second.key
+    assert (approved.title, approved.text) == (
+        "cancel-page: step 1 of its ramp is approved",
+        "looks fine (bob)",
+    )
+    assert approved.facts["now"].startswith("step 1 is left as soon as its hold")
+
+
+def test_what_is_refused_tells_nobody():
+    w = World()
+    with pytest.raises(ConflictError):
+        w.engine.approve("cancel-page", reason="looks fine", actor="bob")
+    with pytest.raises(InvalidRequestError):
+        w.engine.extend("cancel-page", reason="a holiday", actor="ann")
+    w.hours(1)
+    assert {m.kind for m in w.channel.told} <= {"started"}
 
 
 def test_the_end_by_time_is_told_once():

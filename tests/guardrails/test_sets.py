@@ -256,8 +256,14 @@ def test_what_the_server_has_not_is_a_problem_at_its_place_with_a_near_match():
             "spec.yaml:7:71: guardrails[1].query: the service has no query `refund_p98`; did you mean "
             "`refund_p99`?"
         ),
-        "spec.yaml:8:10: notify[0]: the service has no channel `opps`; did you mean `ops`?",
-        "spec.yaml:8:26: notify[2]: the service has no channel `pager`; it has: delivery, ops",
+        (
+            "spec.yaml:8:10: notify[0]: the service has no channel `opps`; did you mean `ops`?; "
+            "`turnback channels list` shows where each leads"
+        ),
+        (
+            "spec.yaml:8:26: notify[2]: the service has no channel `pager`; it has: delivery, ops; "
+            "`turnback channels list` shows where each leads"
+        ),
     ]
     assert load(entries, "notify: [pager]\n").experiment.notify == ("pager",)
     assert load(entries.replace("98", "99"), "notify: [ops]\n", server=SERVER).warnings == ()
@@ -267,7 +273,10 @@ def test_a_server_without_anything_says_so():
     assert problems(
         "[{kpi: satisfaction, max_drop: 3%}]", "notify: [ops]\n", server=ServerNames()
     ) == [
-        "spec.yaml:8:10: notify[0]: the service has no channel `ops`; its settings name no channels"
+        (
+            "spec.yaml:8:10: notify[0]: the service has no channel `ops`; its settings name no channels; "
+            "`turnback channels list` shows where each leads"
+        )
     ]
 
 
