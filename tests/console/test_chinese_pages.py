@@ -145,7 +145,7 @@ REASONS = {
     "satisfaction of b could not be judged since 2026-01-05 02:00 UTC, 3 h ago: the file pauses "
     "the experiment then": "按文件规定，此时暂停实验",
     "auto_ship: Ship b: over 2 whole weeks at full traffic its goal is better, every guardrail is "
-    "within its margin and nothing is worse.": "auto_ship：建议发布 b：在全量流量下的2 个整周内",
+    "within its margin and nothing is worse.": "auto_ship：建议发布 b：在全量流量下的 2 个整周内",
 }
 
 
