@@ -32,6 +32,10 @@ Variant = Annotated[
     typer.Argument(metavar="VARIANT", help="Treatment; may be left out when there is one."),
 ]
 Reason = Annotated[str, typer.Option(help="Why; it is recorded.")]
+ReasonToStart = Annotated[
+    str | None, typer.Option("--reason", help="Why; it is recorded.  [required]")
+]
+"""Asked for after what is wrong with the start itself."""
 CatalogueFile = Annotated[
     Path | None,
     typer.Option(

@@ -16,6 +16,7 @@ from console.arguments import (
     Json,
     Key,
     Reason,
+    ReasonToStart,
     Url,
     Variant,
     client_of,
@@ -344,6 +345,19 @@ def _deciding(action: _Action) -> Callable[..., None]:
     ) -> None:
         with_variant(experiment=experiment, reason=reason, client=client, as_json=as_json)
 
+    def starting(
+        *,
+        experiment: Experiment,
+        reason: ReasonToStart = None,
+        client: "ServiceClient",
+        as_json: bool,
+    ) -> None:
+        from console.commands.actions import start
+
+        start(experiment, reason=reason, client=client, as_json=as_json)
+
+    if action.name == "start":
+        return starting
     return with_variant if action.of_a_treatment else alone
 
 

@@ -51,6 +51,30 @@ def act(
         say(f"  {_stays(back, key)}")
 
 
+def start(key: str, *, reason: str | None, client: ServiceClient, as_json: bool) -> None:
+    """Start a draft; that it runs already is said before a reason is asked for.
+
+    Raises:
+        CommandError: No reason was given, and perhaps it runs already.
+    """
+    if reason:
+        act("start", key, None, reason=reason, client=client, as_json=as_json)
+        return
+    view = client.get(experiment_path(key))
+    if view["state"] == "running":
+        raise CommandError(
+            f"{key} runs already since {instant(view['started_at'])}",
+            hint=f"`turnback status {key}` shows how it goes",
+            code="illegal_transition",
+        )
+    raise CommandError(
+        "a reason is needed: it is recorded",
+        hint=f'`turnback start {key} --reason "..."`',
+        code="usage",
+        exit_code=ExitCode.USAGE,
+    )
+
+
 def roll_back_all(key: str, *, reason: str, client: ServiceClient, as_json: bool) -> None:
     """Turn every live treatment back, all or none, and print the transitions."""
     done = client.post(f"{experiment_path(key)}/rollbacks", json={"reason": reason})

@@ -15,7 +15,7 @@ from experiments.language.amounts import format_duration
 from experiments.language.instants import format_instant
 from experiments.language.one_line import in_one_line
 from experiments.language.source import ListNode, MappingNode, Mark, Node, parse_yaml
-from experiments.spec import CONTROL, Advance, Exposure, Mode, RampStep
+from experiments.spec import CONTROL, Advance, ExperimentSpec, Exposure, Mode, RampStep
 from guardrails.language.spec_explain_guardrails import explained_guardrails, kpi_name
 from guardrails.rules.failures import OPEN_WORDS, short_of, words_of
 from guardrails.schedule import frozen
@@ -238,10 +238,23 @@ def _ramp(file: _File) -> Iterator[ExplainedKey]:
         shadow = spec.mode is Mode.SHADOW
         leaves = _STANDS_STILL if shadow and not last else _leaves(step, last=last)
         meaning = f"{share} of the audience, {since}. {leaves}"
+        if step.traffic < 1 and not shadow:
+            meaning = f"{meaning} {_gets(spec, step.traffic)}"
         if shadow and index > 0:
             meaning = "Never: in shadow mode the ramp stands still at its first step."
         yield ExplainedKey(f"ramp[{index}]", _written(item), given=True, meaning=meaning)
         begins = _next_begins(file, begins, step.hold)
+
+
+def _gets(spec: ExperimentSpec, traffic: float) -> str:
+    """Return what traffic and weight make together: the shares that pages show."""
+    parts = [
+        f"{percent(v.weight, digits=2)} get {v.name} "
+        f"({percent(traffic * v.weight, digits=2)} of the audience)"
+        for v in spec.variants
+        if v.name != CONTROL
+    ]
+    return f"Of these {' and '.join(parts)}; the others see control."
 
 
 _STANDS_STILL: Final = (

@@ -123,6 +123,18 @@ def test_what_does_not_fit_is_refused_with_what_does(turnback, put, command, wor
     assert hint in result.stderr
 
 
+def test_starting_without_a_reason_says_first_that_it_runs_already(turnback, put):
+    assert turnback("apply", put("early.yaml", SPEC, key="early")).exit_code == 0
+    runs = turnback("start", "early")
+    assert (runs.exit_code, runs.stdout) == (1, "")
+    assert "early runs already since 2026-01-05 00:00:00 UTC" in runs.stderr
+    assert "reason" not in runs.stderr
+    turnback("apply", put("waits.yaml", DRAFT, key="waits"))
+    waits = turnback("start", "waits")
+    assert waits.exit_code == 2
+    assert '`turnback start waits --reason "..."`' in waits.stderr
+
+
 def test_with_one_faulty_file_nothing_is_sent(turnback, put, service):
     put("all/good.yaml", key="never-sent")
     bad = put("all/team/bad.yml", "experiment: x\nguardrials: []\n")

@@ -140,13 +140,24 @@ def test_the_ramp_has_a_calendar():
     assert keys["ramp[0]"].meaning == (
         "5% of the audience, from the start. The next step follows when 6h are over, 500 units of "
         "each arm entered in this step and no guardrail but alerts and dry runs is in breach, "
-        "error or without data."
+        "error or without data. Of these 50% get reminder (2.5% of the audience); the "
+        "others see control."
     )
     assert keys["ramp[1]"].meaning.startswith(
         "25% of the audience, 6h after the start at the earliest. The next step follows when 1d "
         "are over, a person has approved and every guardrail"
     )
     assert "1d6h after the start at the earliest. The last step" in keys["ramp[2]"].meaning
+    assert "Of these" not in keys["ramp[2]"].meaning, "all do"
+
+
+def test_every_arm_has_its_share_of_a_step():
+    spec = BASE.replace("reminder: {weight: 50%}", "a: {weight: 30%}, b: {weight: 20%}")
+    (step, *_others) = (k for k in explained(load_spec(spec + RAMP)) if k.path == "ramp[0]")
+    assert (
+        "Of these 30% get a (1.5% of the audience) and 20% get b (1% of the audience);"
+        in step.meaning
+    )
 
 
 def test_the_calendar_of_a_dated_start_goes_around_freezes():
