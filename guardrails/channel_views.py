@@ -21,6 +21,8 @@ from guardrails.channels import (
 from guardrails.channels.texts import one_line
 from guardrails.outbox_rows import DAY, Tally, tallies
 from guardrails.words import instant
+from metrics.wording import gettext as _
+from metrics.wording import ngettext, recorded
 
 LATE: Final = timedelta(minutes=1)
 """How long messages may fail before a person should look at it."""
@@ -213,36 +215,45 @@ class Untold:
         self._control = control
         self._now = now
         self._asked: float | None = None
-        self._words: tuple[str, ...] = ()
+        self._found: Mapping[str, Tally] = {}
 
     def attention(self) -> tuple[str, ...]:
         """Return it in words; all experiments shown at once ask the database once."""
         asked = time.monotonic()
         if self._asked is None or asked - self._asked >= _REMEMBERED:
-            now = self._now()
-            found = counted(self._control, now=now).items()
-            self._words = tuple(words for name, each in found for words in _words(name, each, now))
+            self._found = counted(self._control, now=self._now())
             self._asked = asked
-        return self._words
+        now, found = self._now(), self._found.items()
+        return tuple(words for name, each in found for words in _words(name, each, now))
 
 
 def _words(name: str, tally: Tally, now: datetime) -> list[str]:
     words: list[str] = []
-    error = f" ({one_line(tally.error)})" if tally.error else ""
-    test = f"`turnback channels test {name}` tries it"
+    test = f"`turnback channels test {name}`"
     if tally.given_up:
-        words.append(
-            f"{_messages(tally.given_up)} to {name} could not be told and "
-            f"{'was' if tally.given_up == 1 else 'were'} given up within a day{error}; {test}"
+        said = ngettext(
+            "{n} message to {name} could not be told and was given up within a day",
+            "{n} messages to {name} could not be told and were given up within a day",
+            tally.given_up,
+            name=name,
         )
+        words.append(_tried(said, tally.error, test))
     late = tally.oldest_at is not None and now - tally.oldest_at >= LATE
     if tally.failing and late and tally.oldest_at is not None:
-        words.append(
-            f"{_messages(tally.waiting)} to {name} {'waits' if tally.waiting == 1 else 'wait'} "
-            f"since {instant(tally.oldest_at)}{error}; {test}"
+        said = ngettext(
+            "{n} message to {name} waits since {at}",
+            "{n} messages to {name} wait since {at}",
+            tally.waiting,
+            name=name,
+            at=instant(tally.oldest_at),
         )
+        words.append(_tried(said, tally.error, test))
     return words
 
 
-def _messages(count: int) -> str:
-    return "1 message" if count == 1 else f"{count:,} messages"
+def _tried(said: str, error: str | None, test: str) -> str:
+    """Return what is not told, with what the receiver said, and how to try again."""
+    if error:
+        why = recorded(one_line(error)) or one_line(error)
+        return _("{said} ({error}); {command} tries it", said=said, error=why, command=test)
+    return _("{said}; {command} tries it", said=said, command=test)

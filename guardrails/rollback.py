@@ -17,6 +17,7 @@ from guardrails.failpoints import Point, reached
 from guardrails.links import rollback_link
 from guardrails.repository import enqueue
 from guardrails.tidings import after_rollback
+from metrics.wording import gettext as _
 
 
 def latch_key(experiment: str, treatment: TreatmentRecord) -> str:
@@ -39,6 +40,7 @@ def record_rollback(
     guardrail: str | None = None,
     facts: Mapping[str, str] | None = None,
     public_url: str = "",
+    by_hand: bool = False,
 ) -> TransitionRecord:
     """Close the latch of a live treatment inside the caller's transaction.
 
@@ -72,12 +74,16 @@ def record_rollback(
         experiment=record.key,
         variant=treatment.variant,
         at=at,
-        title=f"{record.key}: {treatment.variant} was turned back to control",
-        text=reason,
+        title=_(
+            "{experiment}: {variant} was turned back to control",
+            experiment=record.key,
+            variant=treatment.variant,
+        ),
+        text=f"By hand, by {actor}: {reason}" if by_hand else reason,
         evidence=evidence,
         channels=channels,
         guardrail=guardrail,
-        facts=dict(facts or {}) | after_rollback(record.key, treatment.variant),
+        facts=dict(facts or {}) | after_rollback(record.key, treatment.variant, transition.id),
         link=rollback_link(public_url, record.key, transition.id),
     )
     reached(Point.MESSAGE)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from guardrails.judge_alert import AlertWatch
 from guardrails.judge_query import QueryWatch
@@ -27,8 +27,17 @@ from guardrails.words import (
     value_words,
 )
 from guardrails.words_watches import watch_title
+from metrics.wording import gettext as _
+from metrics.wording import marked
 
 OUTSIDE = "none: it is outside the guarantee"
+
+_BECOMES: Final = {
+    "stopped": marked("{experiment} was stopped: everybody gets control"),
+    "observing": marked("{experiment} takes nobody new any more, and is observed"),
+    "paused": marked("{experiment} is paused: everybody gets control for now"),
+    "running": marked("{experiment} goes on"),
+}
 
 
 def explain_command(key: str) -> str:
@@ -133,11 +142,13 @@ def _margin(judged: AnyComparison) -> str:
     return f"{margin_words(judged)} ({judged.side})"
 
 
-def after_rollback(key: str, variant: str) -> dict[str, str]:
+def after_rollback(key: str, variant: str, transition: int | None) -> dict[str, str]:
     """Return what clients get after a rollback, and what to do next."""
+    resume = command("resume", f"{key} {variant}")
     return {
         "now": f"whoever had {variant} gets control, from now on and until a person resumes it",
-        "next": f"{explain_command(key)}; {command('resume', f'{key} {variant}')}",
+        "next": f"{explain_command(key)}; turnback replay t{transition}; "
+        f"once the cause is mended: {resume}",
     }
 
 
@@ -174,10 +185,7 @@ def after_extension(key: str, before: str) -> dict[str, str]:
 
 def become_title(key: str, after: str) -> str:
     """Return the title of the message that an experiment changed its state."""
-    said = {
-        "stopped": "was stopped: everybody gets control",
-        "observing": "takes nobody new any more, and is observed",
-        "paused": "is paused: everybody gets control for now",
-        "running": "goes on",
-    }
-    return f"{key} {said.get(after, f'is {after}')}"
+    known = _BECOMES.get(after)
+    if known is None:
+        return _("{experiment} is {state}", experiment=key, state=after)
+    return _(known, experiment=key)

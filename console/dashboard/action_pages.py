@@ -35,9 +35,12 @@ from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import Action, act
 from guardrails.clock import SystemClock
 from guardrails.views import TransitionView
+from metrics.wording import ENGLISH, speaking
 from metrics.wording import gettext as _
 
 LONGEST_NAME = 200
+SETTINGS = "TURNBACK_"
+"""What the names of the settings' keys begin with: such a key is nobody's name."""
 
 
 def action_pages(shell: Shell) -> Sequence[Page]:
@@ -66,12 +69,14 @@ class _Formed:
     ) -> Response:
         """Render a page with a form: it carries the token of the browser's session."""
         session = session_of(request) or self._sessions.new_id()
+        who = self._signing.who(request)
         answer = self._shell.html(
             request,
             template,
             status=status,
             csrf=self._sessions.token(session),
-            who=self._signing.who(request),
+            who=who,
+            person="" if who is None or who.startswith(SETTINGS) else who,
             open=self._signing.open,
             **values,
         )
@@ -157,8 +162,11 @@ class _Actions(_Formed):
         engine = self._services.engine
         if variant == ALL and name == "roll_back":
             asked = _asked(name, "", typed)
-            return engine.roll_back_all(key, reason=asked.reason, actor=actor)
-        return (act(engine, key, _asked(name, variant, typed), actor),)
+            with speaking(ENGLISH):  # what is recorded and sent is English, whoever looks
+                return engine.roll_back_all(key, reason=asked.reason, actor=actor)
+        asked = _asked(name, variant, typed)
+        with speaking(ENGLISH):
+            return (act(engine, key, asked, actor),)
 
 
 def _typed(given: Mapping[str, str]) -> Typed:
