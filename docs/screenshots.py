@@ -61,7 +61,7 @@ PAGES = {
 STATES = {
     "many": "/",
     "state-ramp": "/experiments/concrete-loss",
-    "state-approve": "/experiments/concrete-loss/actions/approve",
+    "state-turn-back": "/experiments/concrete-loss/actions/roll_back/map",
     "state-paused": "/experiments/discover-unused",
     "state-draft": "/experiments/personal-offers",
     "state-stopped": "/experiments/another-one",
@@ -74,7 +74,7 @@ LATER = {"late": "/", "state-finished": EXPERIMENT, "state-blind": "/experiments
 
 SIZES = {"360": (360, 780), "1440": (1440, 900)}
 THEMES = ("light", "dark")
-README = {"rollback": (1100, 1010)}
+README = {"rollback": (1100, 932)}
 """Pictures of the README, by page, and the size of the window they are taken in."""
 
 REFUSED = [
