@@ -173,7 +173,9 @@ def picture(
         for size in sizes:
             width, height = SIZES[size]
             context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=theme, locale=language
+                viewport={"width": width, "height": height},
+                color_scheme="dark" if theme == "dark" else "light",
+                locale=language,
             )
             page = context.new_page()
             errors: list[str] = []

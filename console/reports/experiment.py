@@ -180,7 +180,7 @@ def report_of(
     page = experiment_page(view, texts)
     judged = tuple(map(_judged, page.guardrails))
     kpis = _kpis(view, texts)
-    advice = view.advice or {}
+    advice = page.advice or {}
     return Report(
         key=view.key,
         title=view.title,
