@@ -10,7 +10,7 @@ outside of these calls. KPI titles come from the catalogue's own ``title_zh`` wh
 Tests find every message and demand its Chinese (`tests/console/test_languages.py`).
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,11 +21,14 @@ from types import MappingProxyType
 from typing import Final
 
 from babel.dates import format_datetime, get_timezone
+from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from babel.support import Translations
 
+from console.recorded import Reader
+from metrics.catalogue import load_catalogue
 from metrics.wording import ENGLISH, Wording, language, speaking
 
 LANGUAGES: Final[Mapping[str, str]] = MappingProxyType({"en": "English", "zh": "中文"})
@@ -42,6 +45,7 @@ class _Translated:
 
     language: str
     catalogue: Translations
+    reader: Reader
 
     def text(self, message: str) -> str:
         return self.catalogue.gettext(message) if message else ""
@@ -51,6 +55,9 @@ class _Translated:
 
     def grouped(self, number: int) -> str:
         return format_decimal(number, locale=_LOCALES[self.language])
+
+    def recorded(self, text: str) -> str | None:
+        return self.reader.read(text)
 
 
 @cache
@@ -65,10 +72,20 @@ def wording_of(code: str) -> Wording:
     if code not in LANGUAGES:
         raise KeyError(code)
     written = files("console").joinpath("locale", f"{code}.po").read_bytes()
+    catalogue = read_po(BytesIO(written), locale=_LOCALES[code])
     compiled = BytesIO()
-    write_mo(compiled, read_po(BytesIO(written), locale=_LOCALES[code]))
+    write_mo(compiled, catalogue)
     compiled.seek(0)
-    return _Translated(code, Translations(compiled))
+    titles = {kpi.title: kpi.title_zh for kpi in load_catalogue() if code == "zh" and kpi.title_zh}
+    return _Translated(code, Translations(compiled), Reader(_messages(catalogue), titles))
+
+
+def _messages(catalogue: Catalog) -> Iterator[tuple[str, str]]:
+    """Yield every message with its text; of a plural each form with the text of many."""
+    for each in catalogue:
+        forms = [each.id] if isinstance(each.id, str) else each.id
+        texts = [each.string] if isinstance(each.string, str) else each.string or [""]
+        yield from ((form, texts[-1]) for form in forms if form)
 
 
 @contextmanager

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from metrics.wording import gettext as _
+
 
 class TurnbackError(Exception):
     """Something Turnback refuses or cannot do, in words for the person who asked.
@@ -191,10 +193,14 @@ class IllegalTransitionError(ConflictError):
         self.state = state
         self.action = action
         self.legal = tuple(legal)
-        choices = ", ".join(map(_as_typed, self.legal)) if self.legal else "nothing"
+        choices = ", ".join(map(_as_typed, self.legal)) if self.legal else _("nothing")
         super().__init__(
-            f"cannot {action.replace('_', ' ')} while {state.replace('_', ' ')}",
-            hint=f"possible now: {choices}",
+            _(
+                "cannot {action} while {state}",
+                action=action.replace("_", " "),
+                state=state.replace("_", " "),
+            ),
+            hint=_("possible now: {choices}", choices=choices),
             path=path,
         )
 

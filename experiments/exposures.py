@@ -19,6 +19,7 @@ from metrics.events import EXPOSURE, Event, Rejection, exposure
 from metrics.segments import PREFIX
 from metrics.store import Appended
 from metrics.wire import FieldValue, kind_of
+from metrics.wording import gettext as _
 
 logger = logging.getLogger("turnback.exposures")
 
@@ -239,12 +240,12 @@ def screen_exposure(
     key = str(event.fields.get("experiment"))
     compiled = experiments.get(key)
     if compiled is None:
-        known = ", ".join(sorted(experiments)) or "none"
+        known = ", ".join(sorted(experiments)) or _("none")
         return _refused(
             event,
             "fields.experiment",
             "unknown_experiment",
-            f"no experiment '{key}' is served; served now: {known}",
+            _("no experiment '{key}' is served; served now: {known}", key=key, known=known),
         )
     if any(name.startswith(PREFIX) for name in event.fields):
         event = replace(event, fields=kept_fields(compiled.spec.segments, event.fields))
@@ -255,8 +256,13 @@ def screen_exposure(
             event,
             "fields.seed",
             "unknown_seed",
-            f"no seed {_said(seed)} of '{key}' has begun; its current seed is {current}, which "
-            "is meant where an exposure names none",
+            _(
+                "no seed {given} of '{key}' has begun; its current seed is {seed}, which is meant "
+                "where an exposure names none",
+                given=_said(seed),
+                key=key,
+                seed=current,
+            ),
         )
     if seed < current:
         return _under_an_earlier_seed(event, compiled)
@@ -275,8 +281,12 @@ def _under_an_earlier_seed(event: Event, compiled: CompiledExperiment) -> Event 
         event,
         "fields.variant",
         "unknown_variant",
-        f"'{compiled.key}' has no such variant, the exposure says {_said(variant)}; it has "
-        f"{', '.join(names)}",
+        _(
+            "'{key}' has no such variant, the exposure says {given}; it has {names}",
+            key=compiled.key,
+            given=_said(variant),
+            names=", ".join(names),
+        ),
     )
 
 
@@ -287,7 +297,7 @@ def _as_the_hash_says(event: Event, compiled: CompiledExperiment) -> Event | Rej
             event,
             "fields.experiment",
             "not_started",
-            f"'{key}' has not started: nobody can have met a variant, overrides aside",
+            _("'{key}' has not started: nobody can have met a variant, overrides aside", key=key),
         )
     unit = event.units.get(compiled.spec.unit)
     if unit is None:
@@ -295,24 +305,36 @@ def _as_the_hash_says(event: Event, compiled: CompiledExperiment) -> Event | Rej
             event,
             f"units.{compiled.spec.unit}",
             "unit_missing",
-            f"an exposure of '{key}' needs the id of its unit type '{compiled.spec.unit}'",
+            _(
+                "an exposure of '{key}' needs the id of its unit type '{unit}'",
+                key=key,
+                unit=compiled.spec.unit,
+            ),
         )
     if unit in compiled.spec.force:
         return _refused(
             event,
             f"units.{compiled.spec.unit}",
             "override",
-            f"the file of '{key}' overrides what this unit gets, so it counts for no arm",
+            _(
+                "the file of '{key}' overrides what this unit gets, so it counts for no arm",
+                key=key,
+            ),
         )
     assigned = assigned_variant(compiled, unit)
     variant = event.fields.get("variant")
     if variant != assigned:
-        given = "none: it takes no part" if assigned is None else f"'{assigned}'"
+        none = _("none: it takes no part")
+        given = none if assigned is None else f"'{assigned}'"
         return _refused(
             event,
             "fields.variant",
             "variant_mismatch",
-            f"the exposure says {_said(variant)}, the hash gives this unit {given}",
+            _(
+                "the exposure says {said}, the hash gives this unit {given}",
+                said=_said(variant),
+                given=given,
+            ),
         )
     return event
 

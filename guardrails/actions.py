@@ -32,6 +32,7 @@ from guardrails.schedule import span_from, too_late
 from guardrails.settings import EngineSettings
 from guardrails.standing import paused_since, pointless
 from guardrails.tidings import after_approval, after_change, become_title, explain_command
+from metrics.wording import gettext as _
 
 NOTE = "note"
 """Where a note on the timeline says it leads: nowhere."""
@@ -57,7 +58,10 @@ def resume(
     treatment = treatment_of(session, record, loaded, variant)
     require_action(session, record, loaded, "resume")
     if treatment.state == "live":
-        raise ConflictError(f"{variant} of {record.key} is live", hint="nothing to resume")
+        raise ConflictError(
+            _("{variant} of {experiment} is live", variant=variant, experiment=record.key),
+            hint=_("nothing to resume"),
+        )
     require_cool(session, record, treatment, asked.at, settings.cooldown)
     number = len(load_phases(session, record.key, record.seed)) + 1
     insert_phase(
@@ -85,7 +89,12 @@ def resume(
         asked,
         key=f"resumed:{record.key}/{variant}/{record.seed}/{treatment.attempt + 1}",
         kind="resumed",
-        title=f"{record.key}: {variant} is live again (attempt {treatment.attempt + 1})",
+        title=_(
+            "{experiment}: {variant} is live again (attempt {number})",
+            experiment=record.key,
+            variant=variant,
+            number=treatment.attempt + 1,
+        ),
         variant=variant,
         facts={
             "now": f"whoever had {variant} before gets it again; what it does is judged anew",
@@ -159,8 +168,8 @@ def start(
     spec = loaded.spec.experiment
     if too_late(spec, asked.at):
         raise ConflictError(
-            f"{record.key} would end before it starts: its end has passed",
-            hint="apply the file with a later `ends`",
+            _("{experiment} would end before it starts: its end has passed", experiment=record.key),
+            hint=_("apply the file with a later `ends`"),
             path="ends.at",
         )
     span = span_from(spec, asked.at, observed=observe_for(loaded.spec))
@@ -174,7 +183,7 @@ def start(
         asked,
         key=f"started:{record.key}/{record.seed}",
         kind="started",
-        title=f"{record.key} has started",
+        title=_("{experiment} has started", experiment=record.key),
         text=asked.reason,
     )
     update_experiment(
@@ -203,24 +212,28 @@ def approve(
     """
     require_action(session, record, loaded, "approve")
     step, number = loaded.steps[record.step], record.step + 1
+    named = {"number": number, "experiment": record.key}
     if record.step + 1 >= len(loaded.steps):
         raise ConflictError(
-            f"{record.key} is at the last step of its ramp", hint="there is nothing to approve"
+            _("{experiment} is at the last step of its ramp", experiment=record.key),
+            hint=_("there is nothing to approve"),
         )
     if loaded.spec.experiment.mode is Mode.SHADOW:
         raise ConflictError(
-            f"{record.key} runs in shadow mode: its ramp stands still",
-            hint="apply the file without `mode: shadow`, then approve the step",
+            _("{experiment} runs in shadow mode: its ramp stands still", experiment=record.key),
+            hint=_("apply the file without `mode: shadow`, then approve the step"),
         )
     if not step.approval:
         raise ConflictError(
-            f"step {number} of {record.key} needs no approval",
-            hint="the ramp goes on by itself; `approval: true` in the file asks a person",
+            _("step {number} of {experiment} needs no approval", **named),
+            hint=_("the ramp goes on by itself; `approval: true` in the file asks a person"),
         )
     if record.approved == record.step:
         raise ConflictError(
-            f"step {number} of {record.key} is approved already",
-            hint=f"turnback status {record.key} says what else it waits for",
+            _("step {number} of {experiment} is approved already", **named),
+            hint=_(
+                "{command} says what else it waits for", command=f"turnback status {record.key}"
+            ),
         )
     done = noted(session, record, asked, before=f"step {number}", after=f"step {number} approved")
     told(
@@ -230,7 +243,7 @@ def approve(
         asked,
         key=f"approved:{record.key}/{record.seed}/t{done.id}",
         kind="approved",
-        title=f"{record.key}: step {number} of its ramp is approved",
+        title=_("{experiment}: step {number} of its ramp is approved", **named),
         facts=after_approval(record.key, number),
     )
     update_experiment(session, record, approved=record.step)
@@ -268,6 +281,11 @@ def treatment_of(
     if variant not in treatments:
         names = ", ".join(loaded.spec.experiment.treatments)
         raise UnknownVariantError(
-            f"{record.key} has no treatment named {variant!r}", hint=f"its treatments: {names}"
+            _(
+                "{experiment} has no treatment named {variant}",
+                experiment=record.key,
+                variant=repr(variant),
+            ),
+            hint=_("its treatments: {names}", names=names),
         )
     return treatments[variant]

@@ -32,6 +32,7 @@ from guardrails.words import instant
 from metrics.cells import Snapshot
 from metrics.stats.sample_ratio import ALPHA as SPLIT_LEVEL
 from metrics.stats.ship import MetricEvidence, Role, ShipAdvice, ShipOutcome, ship
+from metrics.wording import gettext as _
 
 ADVICE_ALPHA = GOAL_ALPHA / 2.0
 """One-sided level of a wrong "ship", shared by the treatments; as much again of a wrong "worse"."""
@@ -110,11 +111,11 @@ def advise(
     live = {v: t for v, t in treatments.items() if t.state == "live"}
     if not live:
         told = tuple(_turned_back(t) for t in treatments.values())
-        words = "Keep control: every treatment was turned back."
+        words = _("Keep control: every treatment was turned back.")
         return Advice(Recommended.KEEP_CONTROL, None, words, tuple(t.words for t in told), told)
     why_not = _no_advice(loaded, snapshot)
     if why_not is not None or snapshot is None:
-        return Advice(Recommended.NOTHING, None, f"No advice: {why_not}.", ())
+        return Advice(Recommended.NOTHING, None, _("No advice: {why}.", why=why_not), ())
     told = tuple(
         _of_treatment(loaded, record, treatment, snapshot, findings, share=len(treatments))
         if variant in live
@@ -128,15 +129,21 @@ def _no_advice(loaded: Loaded, snapshot: Snapshot | None) -> str | None:
     """Return why nothing can be said of any treatment."""
     goal = loaded.spec.experiment.goal
     if goal is None:
-        return "the file names no goal, so nobody can say what would be better; add `goal`"
+        return _("the file names no goal, so nobody can say what would be better; add `goal`")
     if snapshot is None:
-        return "the store could not be read at the last check"
+        return _("the store could not be read at the last check")
     return None
 
 
 def _turned_back(treatment: TreatmentRecord) -> TreatmentAdvice:
-    at = f" on {instant(treatment.rolled_back_at)}" if treatment.rolled_back_at else ""
-    words = f"Keep control instead of {treatment.variant}: it was turned back{at}."
+    variant, at = treatment.variant, treatment.rolled_back_at
+    words = _("Keep control instead of {treatment}: it was turned back.", treatment=variant)
+    if at is not None:
+        words = _(
+            "Keep control instead of {treatment}: it was turned back on {at}.",
+            treatment=variant,
+            at=instant(at),
+        )
     return TreatmentAdvice(treatment.variant, Recommended.KEEP_CONTROL, "", words)
 
 
@@ -155,7 +162,7 @@ def _of_treatment(
     if span.weeks == 0:
         doubt = too_short_words(span.full_for)
     if doubt is not None:
-        words = f"No advice on {treatment.variant}: {doubt}."
+        words = _("No advice on {treatment}: {why}.", treatment=treatment.variant, why=doubt)
         return TreatmentAdvice(treatment.variant, Recommended.NOTHING, "", words)
     level = ADVICE_ALPHA / share
     metrics = read_metrics(loaded, treatment, snapshot, span, level=level)
@@ -165,8 +172,9 @@ def _of_treatment(
         if m.role is not Role.WATCHED or math.isfinite(m.worse)  # a watched one may be silent
     ]
     if not any(m.role is Role.SUCCESS for m in metrics):
-        words = f"No advice on {treatment.variant}: nobody says which direction of the goal is good"
-        return TreatmentAdvice(treatment.variant, Recommended.NOTHING, "", f"{words}.")
+        why = _("nobody says which direction of the goal is good")
+        words = _("No advice on {treatment}: {why}.", treatment=treatment.variant, why=why)
+        return TreatmentAdvice(treatment.variant, Recommended.NOTHING, "", words)
     found = ship(evidence, alpha=level, alpha_worse=level, trusted=True)
     return _said(loaded, treatment.variant, found, metrics, own, span)
 
@@ -184,7 +192,7 @@ def _doubt(
         treatment=treatment.variant,
     )
     split = judge_split(watch, snapshot, {}, first_phase=treatment.first_phase)
-    uneven = "its units are not split as the file plans, so the arms cannot be compared"
+    uneven = _("its units are not split as the file plans, so the arms cannot be compared")
     if split.outcome is Outcome.BREACH:
         return uneven
     for finding in findings:
@@ -194,7 +202,9 @@ def _doubt(
         if rule.rule == "sample_ratio" and finding.outcome is Outcome.BREACH:
             return uneven
         if finding.outcome in {Outcome.ERROR, Outcome.NO_DATA}:
-            return f"{finding.guardrail} could not be judged at the last check"
+            return _(
+                "{guardrail} could not be judged at the last check", guardrail=finding.guardrail
+            )
     return None
 
 
@@ -209,11 +219,11 @@ def _said(  # noqa: PLR0917 - as above
     breached = _breached(loaded, findings)
     reasons = tuple(metric_words(loaded, m, found) for m in metrics if m.role is not Role.WATCHED)
     reasons += tuple(metric_words(loaded, m, found) for m in metrics if m.name in found.harmed)
-    reasons += tuple(f"{name} stands in breach" for name in breached)
+    reasons += tuple(_("{guardrail} stands in breach", guardrail=name) for name in breached)
     reasons = tuple(dict.fromkeys(reasons))
     if found.outcome is ShipOutcome.HARMED or breached:
         outcome = ShipOutcome.HARMED.value
-        words = f"Keep control instead of {treatment}: something is worse."
+        words = _("Keep control instead of {treatment}: something is worse.", treatment=treatment)
         return TreatmentAdvice(
             treatment, Recommended.KEEP_CONTROL, outcome, words, reasons, metrics
         )
@@ -224,9 +234,11 @@ def _said(  # noqa: PLR0917 - as above
         )
     needed = _weeks_needed(found, metrics, span.weeks)
     if needed is not None and needed > MOST_WEEKS:
-        words = (
-            f"Keep control instead of {treatment}: what is missing would not be proven within "
-            f"{MOST_WEEKS} weeks."
+        words = _(
+            "Keep control instead of {treatment}: what is missing would not be proven within "
+            "{weeks} weeks.",
+            treatment=treatment,
+            weeks=MOST_WEEKS,
         )
         return TreatmentAdvice(
             treatment, Recommended.KEEP_CONTROL, found.outcome.value, words, reasons, metrics
@@ -271,7 +283,8 @@ def _together(told: tuple[TreatmentAdvice, ...]) -> Advice:
         first = next((t for t in told if t.recommended is wanted), None)
         if first is not None:
             return Advice(wanted, None, first.words, reasons, told)
-    words = told[0].words if len(told) == 1 else "Keep control: no treatment is to be shipped."
+    none = _("Keep control: no treatment is to be shipped.")
+    words = told[0].words if len(told) == 1 else none
     return Advice(Recommended.KEEP_CONTROL, None, words, reasons, told)
 
 

@@ -27,6 +27,7 @@ from guardrails.going_on import go_on
 from guardrails.loaded import Loaded
 from guardrails.meanings import goes_on, keep_meanings
 from guardrails.views import ApplyView
+from metrics.wording import gettext as _
 
 
 def apply_file(
@@ -58,7 +59,7 @@ def apply_file(
         over = State(before.state) in OVER
         words = (f"it is {before.state}: raise `seed` to run it again",) if over else ()
         return ApplyView(loaded.key, "unchanged", before.revision, words, warnings)
-    words = differences(current.spec, loaded.spec) or ("only comments or layout change",)
+    words = differences(current.spec, loaded.spec) or (_("only comments or layout change"),)
     number = before.revision + 1
     _check_seed(session, before, loaded)
     drafted = State(before.state) is State.DRAFT
@@ -71,7 +72,11 @@ def apply_file(
     update_experiment(session, before, revision=number, **changes)
     for was, becomes, reason in (
         (f"revision {number - 1}", f"revision {number}", "; ".join(words)),
-        (before.state, changes.get("state", before.state), f"revision {number} applied"),
+        (
+            before.state,
+            changes.get("state", before.state),
+            _("revision {number} applied", number=number),
+        ),
     ):
         if was != becomes:
             _note(session, loaded.key, asked, before=was, after=becomes, reason=reason)
@@ -121,7 +126,7 @@ def _create(session: Session, loaded: Loaded, asked: Applying) -> tuple[str, ...
         asked,
         before="new" if drafted else State.DRAFT.value,
         after=state.value,
-        reason=f"revision 1 applied from {asked.source}",
+        reason=_("revision {number} applied from {file}", number=1, file=asked.source),
     )
     words = (f"{loaded.key} starts now with revision 1{late_words(loaded, asked)}",)
     if drafted:

@@ -10,6 +10,7 @@ from experiments.errors import InvalidRequestError
 from experiments.repository import ExperimentRecord, TransitionRecord, insert_transition
 from guardrails.loaded import Loaded
 from guardrails.rollback import message
+from metrics.wording import gettext as _
 
 LONGEST_TEXT = 2_000
 """Characters of a reason or a name."""
@@ -39,13 +40,19 @@ class Asked:
         for name, text in (("reason", self.reason), ("actor", self.actor)):
             if len(text) > LONGEST_TEXT or not _encodable(text):
                 raise InvalidRequestError(
-                    f"the {name} is not text of at most {LONGEST_TEXT:,} characters",
-                    hint="shorten it, and send valid Unicode",
+                    _(
+                        "the {name} is not text of at most {number} characters",
+                        name=name,
+                        number=f"{LONGEST_TEXT:,}",
+                    ),
+                    hint=_("shorten it, and send valid Unicode"),
                     path=name,
                 )
         if not self.reason.strip():
             raise InvalidRequestError(
-                "a reason is needed", hint="say in a few words why; it is kept", path="reason"
+                _("a reason is needed"),
+                hint=_("say in a few words why; it is kept"),
+                path="reason",
             )
 
 

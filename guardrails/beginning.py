@@ -23,6 +23,7 @@ from guardrails.loaded import Loaded, observe_for
 from guardrails.repository import forget_snapshot
 from guardrails.schedule import Span, passed, span_from, span_of_draft, too_late, waits
 from guardrails.words import command, instant, percent
+from metrics.wording import gettext as _
 
 
 def begun_span(
@@ -92,7 +93,11 @@ def begin_again(
     forget_snapshot(session, loaded.key)
     if State(before.state) is State.DRAFT:
         forget_treatments(session, loaded.key, before.seed)
-        words = [f"it starts now{late_words(loaded, asked)}"] if state is not State.DRAFT else []
+        words = (
+            [_("it starts now{late}", late=late_words(loaded, asked))]
+            if state is not State.DRAFT
+            else []
+        )
     else:
         gone = load_treatments(session, before.key, before.seed)
         words = _starts_over(before, gone, spec, state, late=late_words(loaded, asked))
@@ -111,16 +116,21 @@ def _starts_over(
     late: str,
 ) -> list[str]:
     """Return in words what a raised seed does to a run, given its treatments so far."""
-    words = [f"the analysis starts over with seed {spec.seed}"]
+    words = [_("the analysis starts over with seed {seed}", seed=spec.seed)]
     words += [
-        f"{v}, turned back under seed {before.seed}, is served again under seed {spec.seed}"
+        _(
+            "{variant}, turned back under seed {before}, is served again under seed {seed}",
+            variant=v,
+            before=before.seed,
+            seed=spec.seed,
+        )
         for v, t in gone.items()
         if t.state == "rolled_back" and v in spec.treatments
     ]
     if state is State.DRAFT:
-        words.append("it becomes a draft: everybody gets control until it starts")
+        words.append(_("it becomes a draft: everybody gets control until it starts"))
     elif state.value != before.state:
-        words.append(f"it is {state.value} again{late}")
+        words.append(_("it is {state} again{late}", state=state.value, late=late))
     return words
 
 
@@ -141,14 +151,17 @@ def begin_treatments(session: Session, loaded: Loaded, *, seed: int, now: dateti
 def late_words(loaded: Loaded, asked: Applying) -> str:
     """Return that the start which the file names has passed, where it has."""
     starts = passed(loaded.spec.experiment, asked.now)
-    return f": its start, {instant(starts)}, has passed" if starts is not None else ""
+    if starts is None:
+        return ""
+    return _(": its start, {at}, has passed", at=instant(starts))
 
 
 def draft_words(key: str, span: Span) -> list[str]:
     """Return what a draft waits for."""
     if span.starts_at is None:
-        return [f"it waits until a person starts it: {command('start', key)}"]
-    return [f"it starts at {instant(span.starts_at)} and ends at {instant(span.ends_at)}"]
+        return [_("it waits until a person starts it: {command}", command=command("start", key))]
+    starts, ends = instant(span.starts_at), instant(span.ends_at)
+    return [_("it starts at {start} and ends at {end}", start=starts, end=ends)]
 
 
 def reserved_words(loaded: Loaded, values: Mapping[str, Any]) -> list[str]:
@@ -156,8 +169,13 @@ def reserved_words(loaded: Loaded, values: Mapping[str, Any]) -> list[str]:
     spec, words = loaded.spec.experiment, list[str]()
     if spec.layer is not None:
         words.append(
-            f"it takes {percent(spec.layer.share, digits=2)} of the layer {values['layer']}"
+            _(
+                "it takes {share} of the layer {name}",
+                share=percent(spec.layer.share, digits=2),
+                name=values["layer"],
+            )
         )
     if values["holdout"]:
-        words.append(f"{percent(values['holdout'], digits=2)} of all units are held out of it")
+        out = percent(values["holdout"], digits=2)
+        words.append(_("{share} of all units are held out of it", share=out))
     return words

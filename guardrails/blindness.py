@@ -21,6 +21,7 @@ from guardrails.rules.failures import ENDING
 from guardrails.sight import Sight
 from guardrails.spells import Source
 from guardrails.words import duration, instant, outcome_words
+from metrics.wording import gettext as _
 
 _NO_DATA: Final = frozenset({Code.NO_VALUES, Code.EVENTS_STOPPED})
 _NAMED: Final = 4
@@ -126,7 +127,12 @@ def _tell_blind(session: Session, sight: Sight, spells: Sequence[Spell], *, at: 
     kind = "blind"
     if first.code in _NO_DATA:
         kind = "no_data"
-    title = f"{_names(spells)} cannot be judged since {instant(first.since)}"
+    title = _(
+        "{experiment}: {guardrails} cannot be judged since {at}",
+        experiment=sight.record.key,
+        guardrails=_names(spells),
+        at=instant(first.since),
+    )
     held = "The ramp stands still meanwhile; " if any(s.waits for s in spells) else ""
     _put(
         session,
@@ -148,18 +154,26 @@ def _tell_late(
     session: Session, sight: Sight, spells: Sequence[Spell], late: Sequence[Spell], *, at: datetime
 ) -> None:
     """Page: the deadline of at least one guardrail has passed."""
-    first, after = spells[0], "it goes on"
+    first, after = spells[0], _("it goes on")
     kind = "blind_page"
     if any(s.waits for s in late):
-        after = "the ramp is frozen, and its step begins anew when it can be judged again"
-    what = "cannot be judged" if _is_blind(spells) else "finds the arms unlike"
+        after = _("the ramp is frozen, and its step begins anew when it can be judged again")
+    told = {
+        "experiment": sight.record.key,
+        "guardrails": _names(spells),
+        "length": duration(at - first.since),
+        "then": after,
+    }
+    title = _("{experiment}: {guardrails} finds the arms unlike for {length}: {then}", **told)
+    if _is_blind(spells):
+        title = _("{experiment}: {guardrails} cannot be judged for {length}: {then}", **told)
     _put(
         session,
         sight,
         key=_key(sight, kind, first),
         kind=kind,
         guardrail=late[0].guardrail,
-        title=f"{_names(spells)} {what} for {duration(at - first.since)}: {after}",
+        title=title,
         text=f"{_sentence(_what(sight, spells))} Nobody is turned back by it.",
         at=at,
     )
@@ -180,7 +194,12 @@ def _tell_back(session: Session, sight: Sight, spells: Sequence[Spell], *, at: d
         key=_key(sight, "sight_back", first),
         kind="sight_back",
         guardrail=first.guardrail,
-        title=f"{_names(spells)} can be judged again after {duration(at - first.since)}",
+        title=_(
+            "{experiment}: {guardrails} can be judged again after {length}",
+            experiment=sight.record.key,
+            guardrails=_names(spells),
+            length=duration(at - first.since),
+        ),
         text=then,
         at=at,
     )
@@ -206,7 +225,7 @@ def _put(
         experiment=sight.record.key,
         variant=None,
         at=at,
-        title=f"{sight.record.key}: {title}",
+        title=title,
         text=text,
         evidence=None,
         channels=sight.loaded.channels,

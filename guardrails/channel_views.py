@@ -1,5 +1,6 @@
 """Channels as they are shown: what each is, how its messages fare, and whether a test arrives."""
 
+import difflib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -8,11 +9,20 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from experiments.database import ControlPlane
-from experiments.errors import TurnbackError
-from guardrails.channels import Channel, DeliveryError, Message, type_of, where_of
+from experiments.errors import ConflictError, TurnbackError
+from guardrails.channels import (
+    Channel,
+    DeliveryError,
+    Message,
+    Repeating,
+    type_of,
+    where_of,
+)
 from guardrails.channels.texts import one_line
 from guardrails.outbox_rows import DAY, Tally, tallies
 from guardrails.words import instant
+from metrics.wording import gettext as _
+from metrics.wording import ngettext, recorded
 
 LATE: Final = timedelta(minutes=1)
 """How long messages may fail before a person should look at it."""
@@ -55,7 +65,7 @@ class ChannelView:
 
 @dataclass(frozen=True, slots=True)
 class ChannelTest:
-    """What became of one test message.
+    """What became of one message sent at once: a test, or a digest.
 
     Attributes:
         channel: Name of the channel.
@@ -110,13 +120,7 @@ def try_channel(channels: Mapping[str, Channel], name: str, *, now: datetime) ->
     Raises:
         UnknownChannelError: There is no such channel.
     """
-    channel = channels.get(name)
-    if channel is None:
-        raise UnknownChannelError(
-            f"there is no channel {one_line(name, 80)!r}",
-            hint=f"the channels are {', '.join(channels)}; TURNBACK_CHANNELS names them",
-            path="name",
-        )
+    channel = _known(channels, name)
     message = Message(
         key=f"test:{name}/{secrets.token_hex(6)}",
         kind="test",
@@ -127,6 +131,59 @@ def try_channel(channels: Mapping[str, Channel], name: str, *, now: datetime) ->
         text=f"Somebody tried the channel {name}. Nothing happened, and nothing has to be done.",
         evidence=None,
     )
+    return _sent(name, channel, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What a person wants to be read by all who read a channel.
+
+    Attributes:
+        key: The same for every delivery of one letter.
+        title: One line.
+        text: All of it.
+    """
+
+    key: str
+    title: str
+    text: str
+
+
+def send_letter(
+    channels: Mapping[str, Channel], name: str, letter: Letter, *, now: datetime
+) -> ChannelTest:
+    """Send a digest through a channel, at once and once.
+
+    Raises:
+        UnknownChannelError: There is no such channel.
+        ConflictError: It takes alerts alone.
+    """
+    channel = _known(channels, name)
+    if isinstance(channel, Repeating):
+        raise ConflictError(
+            f"{one_line(name, 80)} is an Alertmanager: a digest is no alert",
+            hint="send it through a webhook, Slack or mail",
+            path="name",
+        )
+    message = Message(letter.key, "digest", "", None, now, letter.title, letter.text, None)
+    return _sent(name, channel, message)
+
+
+def _known(channels: Mapping[str, Channel], name: str) -> Channel:
+    channel = channels.get(name)
+    if channel is None:
+        near = difflib.get_close_matches(name[:100], channels, n=1)
+        known = f"did you mean {near[0]}? " if near else ""
+        raise UnknownChannelError(
+            f"there is no channel {one_line(name, 80)!r}",
+            hint=f"{known}the channels are {', '.join(channels)}; TURNBACK_CHANNELS names them",
+            path="name",
+        )
+    return channel
+
+
+def _sent(name: str, channel: Channel, message: Message) -> ChannelTest:
+    """Send a message at once and once, and return what became of it."""
     begun = time.monotonic()
     words, hint = "", ""
     try:
@@ -158,36 +215,45 @@ class Untold:
         self._control = control
         self._now = now
         self._asked: float | None = None
-        self._words: tuple[str, ...] = ()
+        self._found: Mapping[str, Tally] = {}
 
     def attention(self) -> tuple[str, ...]:
         """Return it in words; all experiments shown at once ask the database once."""
         asked = time.monotonic()
         if self._asked is None or asked - self._asked >= _REMEMBERED:
-            now = self._now()
-            found = counted(self._control, now=now).items()
-            self._words = tuple(words for name, each in found for words in _words(name, each, now))
+            self._found = counted(self._control, now=self._now())
             self._asked = asked
-        return self._words
+        now, found = self._now(), self._found.items()
+        return tuple(words for name, each in found for words in _words(name, each, now))
 
 
 def _words(name: str, tally: Tally, now: datetime) -> list[str]:
     words: list[str] = []
-    error = f" ({one_line(tally.error)})" if tally.error else ""
-    test = f"`turnback channels test {name}` tries it"
+    test = f"`turnback channels test {name}`"
     if tally.given_up:
-        words.append(
-            f"{_messages(tally.given_up)} to {name} could not be told and "
-            f"{'was' if tally.given_up == 1 else 'were'} given up within a day{error}; {test}"
+        said = ngettext(
+            "{n} message to {name} could not be told and was given up within a day",
+            "{n} messages to {name} could not be told and were given up within a day",
+            tally.given_up,
+            name=name,
         )
+        words.append(_tried(said, tally.error, test))
     late = tally.oldest_at is not None and now - tally.oldest_at >= LATE
     if tally.failing and late and tally.oldest_at is not None:
-        words.append(
-            f"{_messages(tally.waiting)} to {name} {'waits' if tally.waiting == 1 else 'wait'} "
-            f"since {instant(tally.oldest_at)}{error}; {test}"
+        said = ngettext(
+            "{n} message to {name} waits since {at}",
+            "{n} messages to {name} wait since {at}",
+            tally.waiting,
+            name=name,
+            at=instant(tally.oldest_at),
         )
+        words.append(_tried(said, tally.error, test))
     return words
 
 
-def _messages(count: int) -> str:
-    return "1 message" if count == 1 else f"{count:,} messages"
+def _tried(said: str, error: str | None, test: str) -> str:
+    """Return what is not told, with what the receiver said, and how to try again."""
+    if error:
+        why = recorded(one_line(error)) or one_line(error)
+        return _("{said} ({error}); {command} tries it", said=said, error=why, command=test)
+    return _("{said}; {command} tries it", said=said, command=test)

@@ -18,6 +18,7 @@ from guardrails.sight import Sight, advice_of, evidence_of, reason_of
 from guardrails.spells import UNLIKE_ARMS
 from guardrails.tidings import after_breach, after_change, become_title, facts_of
 from guardrails.words import again_words, command, duration, instant, percent
+from metrics.wording import gettext as _
 
 SHIPPED = "shipped"
 """What a treatment becomes that the audience gets once the run is over."""
@@ -84,7 +85,7 @@ def _advance(session: Session, sight: Sight, *, at: datetime, evaluation: int) -
         after=f"traffic {after.traffic:.4g}",
         at=at,
         actor=ENGINE,
-        reason="the step's hold is over, its units are in and no guardrail objects",
+        reason=_("the step's hold is over, its units are in and no guardrail objects"),
         evaluation=evaluation,
     )
 
@@ -94,7 +95,8 @@ def _become(
 ) -> TransitionRecord:
     """Record a new state of the experiment: its time has come, or a breach stops it."""
     record, stop, overdue = sight.record, sight.decision.stop, sight.decision.overdue
-    reason = reason_of(sight, stop) if stop is not None else "the time set in the file has come"
+    come = _("the time set in the file has come")
+    reason = reason_of(sight, stop) if stop is not None else come
     if overdue is not None and after in {"paused", "stopped"}:
         reason = _overdue_words(overdue, after, at)
     message(
@@ -139,7 +141,11 @@ def _tell_advice(session: Session, sight: Sight, evidence: dict[str, Any], *, at
         experiment=record.key,
         variant=advice["treatment"],
         at=at,
-        title=f"{record.key} is over: {advice['recommended'].replace('_', ' ')}",
+        title=_(
+            "{experiment} is over: {advice}",
+            experiment=record.key,
+            advice=advice["recommended"].replace("_", " "),
+        ),
         text=" ".join([*(advice["reasons"] or [advice["words"]]), *_open_words(sight, advice)]),
         evidence=evidence,
         channels=sight.loaded.channels,
@@ -152,7 +158,7 @@ def _ship(
 ) -> TransitionRecord:
     """Record that the audience gets a treatment from now on, and tell it."""
     record, advice = sight.record, sight.decision.advice or {}
-    reason = f"auto_ship: {advice['words']}"
+    reason = _("auto_ship: {advice}", advice=advice["words"])
     undo = command("roll-back", f"{record.key} {treatment}")
     message(
         session,
@@ -161,7 +167,11 @@ def _ship(
         experiment=record.key,
         variant=treatment,
         at=at,
-        title=f"{record.key}: the audience gets {treatment} from now on",
+        title=_(
+            "{experiment}: the audience gets {variant} from now on",
+            experiment=record.key,
+            variant=treatment,
+        ),
         text=f"{reason} {undo} gives everybody control again.",
         evidence=advice_of(sight, advice),
         channels=sight.loaded.channels,
@@ -196,11 +206,23 @@ def _open_words(sight: Sight, advice: Mapping[str, Any]) -> list[str]:
 def _overdue_words(spell: Spell, after: str, at: datetime) -> str:
     """Return why a failure gives everybody control, as the file says."""
     blind = spell.code not in UNLIKE_ARMS
-    what = "could not be judged" if blind else "found the arms unlike"
-    verb = "pauses" if after == "paused" else "stops"
-    return (
-        f"{spell.guardrail} of {spell.treatment} {what} since {instant(spell.since)}, "
-        f"{duration(at - spell.since)} ago: the file {verb} the experiment then"
+    told = {
+        "guardrail": spell.guardrail,
+        "variant": spell.treatment,
+        "at": instant(spell.since),
+        "length": duration(at - spell.since),
+        "does": _("pauses") if after == "paused" else _("stops"),
+    }
+    if blind:
+        return _(
+            "{guardrail} of {variant} could not be judged since {at}, {length} ago: the file "
+            "{does} the experiment then",
+            **told,
+        )
+    return _(
+        "{guardrail} of {variant} found the arms unlike since {at}, {length} ago: the file {does} "
+        "the experiment then",
+        **told,
     )
 
 
@@ -219,7 +241,12 @@ def _ask(session: Session, sight: Sight, *, at: datetime) -> None:
         experiment=record.key,
         variant=None,
         at=at,
-        title=f"{record.key} waits for approval to go from {now} to {then} of the traffic",
+        title=_(
+            "{experiment} waits for approval to go from {before} to {after} of the traffic",
+            experiment=record.key,
+            before=now,
+            after=then,
+        ),
         text=f"Everything else that step {record.step + 1} of the ramp asks for is there. "
         f"{command('approve', record.key)} allows the next step.",
         evidence=None,
@@ -233,11 +260,20 @@ def _tell(
 ) -> None:
     record = sight.record
     attempt = sight.treatments[finding.treatment].attempt
-    kind, happens = "breach_told", "nothing is done"
+    kind, held = "breach_told", False
     if finding.code in UNLIKE_ARMS:
         kind = "uneven_split"
         held = holds_the_ramp(sight.loaded.rules[finding.guardrail])
-        happens = "the ramp stands still" if held else happens
+    told = {
+        "experiment": record.key,
+        "guardrail": finding.guardrail,
+        "variant": finding.treatment,
+    }
+    title = _("{experiment}: {guardrail} of {variant} is breached, nothing is done", **told)
+    if held:
+        title = _(
+            "{experiment}: {guardrail} of {variant} is breached, the ramp stands still", **told
+        )
     message(
         session,
         key=f"breach:{record.key}/{finding.treatment}/{record.seed}/{attempt}/{finding.guardrail}"
@@ -246,7 +282,7 @@ def _tell(
         experiment=record.key,
         variant=finding.treatment,
         at=at,
-        title=f"{record.key}: {finding.guardrail} of {finding.treatment} is breached, {happens}",
+        title=title,
         text=reason_of(sight, finding),
         evidence=evidence_of(sight, finding),
         channels=channels,

@@ -7,6 +7,7 @@ from sqlmodel import Session
 from experiments.errors import ConflictError
 from experiments.repository import ExperimentRecord, TreatmentRecord, load_transitions
 from guardrails.words import duration, instant
+from metrics.wording import gettext as _
 
 
 def require_cool(
@@ -31,8 +32,17 @@ def require_cool(
     ]
     if backs and backs[-1].evaluation is not None:
         raise ConflictError(
-            f"{variant} of {record.key} was turned back at {instant(at)} by a guardrail, and a "
-            f"cooldown of {duration(cooldown)} holds",
-            hint=f"resume it after {instant(at + cooldown)}, when its cause is known: turnback "
-            f"explain {record.key}",
+            _(
+                "{variant} of {experiment} was turned back at {at} by a guardrail, and a cooldown "
+                "of {length} holds",
+                variant=variant,
+                experiment=record.key,
+                at=instant(at),
+                length=duration(cooldown),
+            ),
+            hint=_(
+                "resume it after {at}, when its cause is known: {command}",
+                at=instant(at + cooldown),
+                command=f"turnback explain {record.key}",
+            ),
         )

@@ -15,6 +15,7 @@ from guardrails.outcome import Code, Finding, Outcome
 from guardrails.rules.failures import ENDING, Then
 from guardrails.schedule import Frozen
 from guardrails.words import command, duration, instant
+from metrics.wording import gettext as _
 
 __all__ = [
     "Decision",
@@ -26,18 +27,8 @@ __all__ = [
     "events_stopped",
     "frozen_words",
     "query_failed",
-    "verify_rollback",
     "waiting",
 ]
-
-RELATIVE_EXPOSURE_AFTER_ROLLBACK = 0.01
-"""A rollback is effective when the arm's exposures are below this share of their rate before."""
-
-LEAST_DUE = 5.0
-"""Exposures that must have been due at the old rate before their absence means anything."""
-
-LEAST_STRAYS = 2
-"""Exposures after the grace period that are too many at once, whatever was due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +122,11 @@ def _overdue(standing: Standing, gone: set[str], now: datetime) -> Spell | None:
 
 
 def _anew_words(spell: Spell, now: datetime) -> str:
-    return (
-        f"{spell.guardrail} of {spell.treatment} could not be judged for "
-        f"{duration(now - spell.since)}, so the step begins anew"
+    return _(
+        "{guardrail} of {variant} could not be judged for {length}, so the step begins anew",
+        guardrail=spell.guardrail,
+        variant=spell.treatment,
+        length=duration(now - spell.since),
     )
 
 
@@ -223,21 +216,23 @@ def waiting(findings: Sequence[Finding], standing: Standing, *, now: datetime) -
     if words is not None:
         return Hold(words)
     if step.approval and standing.approved != standing.step:
-        return Hold(f"waits for approval: {command('approve', standing.key)}", asks=True)
+        asked = command("approve", standing.key)
+        return Hold(_("waits for approval: {command}", command=asked), asks=True)
     return None
 
 
 def _stands_still(standing: Standing) -> str | None:
     """Return why no step would be left whatever the findings and the step say."""
     if standing.state != "running":
-        return f"the experiment is {standing.state}"
+        return _("the experiment is {state}", state=standing.state)
     if standing.step + 1 >= len(standing.steps):
-        return "the ramp is at its last step"
+        return _("the ramp is at its last step")
     if not standing.live:
-        return "every treatment is turned back"
+        return _("every treatment is turned back")
     if not standing.acting:
-        why = "in shadow mode" if standing.shadow else "while the engine is suspended"
-        return f"the ramp stands still {why}"
+        if standing.shadow:
+            return _("the ramp stands still in shadow mode")
+        return _("the ramp stands still while the engine is suspended")
     return None
 
 
@@ -245,17 +240,27 @@ def _unripe(step: Step, standing: Standing, now: datetime) -> str | None:
     """Return what of the step's hold and units is missing."""
     if standing.step_since is not None and now - standing.step_since < step.hold:
         until = standing.step_since + step.hold
-        return f"the step's hold of {duration(step.hold)} is not over before {instant(until)}"
+        return _(
+            "the step's hold of {length} is not over before {at}",
+            length=duration(step.hold),
+            at=instant(until),
+        )
     fewest = min((standing.step_units or {}).values(), default=0)
     if fewest < step.min_units:
-        return f"{fewest:,} of {step.min_units:,} units per arm are in"
+        return _(
+            "{inside} of {number} units per arm are in",
+            inside=f"{fewest:,}",
+            number=f"{step.min_units:,}",
+        )
     return None
 
 
 def frozen_words(frozen: Frozen) -> str:
     """Return that the ramp stands still, until when and why."""
-    until = f" until {instant(frozen.until)}" if frozen.until is not None else ""
-    return f"frozen{until}" + (f" ({frozen.why})" if frozen.why else "")
+    said = _("frozen")
+    if frozen.until is not None:
+        said = _("frozen until {at}", at=instant(frozen.until))
+    return _("{said} ({why})", said=said, why=frozen.why) if frozen.why else said
 
 
 def _objection(findings: Sequence[Finding], standing: Standing, now: datetime) -> str | None:
@@ -264,13 +269,20 @@ def _objection(findings: Sequence[Finding], standing: Standing, now: datetime) -
         spell = standing.spells.get(_pair(finding))
         if not holds_the_ramp(rule) or (is_blind(finding) and not _waits(rule, finding)):
             continue
+        named = {"guardrail": finding.guardrail, "variant": finding.treatment}
         if spell is not None and is_blind(finding) and spell.freezes(now):
-            since = f"since {instant(spell.since)}: the ramp is frozen"
-            return f"{finding.guardrail} of {finding.treatment} is {finding.outcome.value} {since}"
+            return _(
+                "{guardrail} of {variant} is {outcome} since {at}: the ramp is frozen",
+                outcome=finding.outcome.value,
+                at=instant(spell.since),
+                **named,
+            )
         if finding.outcome in {Outcome.BREACH, Outcome.ERROR, Outcome.NO_DATA}:
-            return f"{finding.guardrail} of {finding.treatment} is {finding.outcome.value}"
+            return _(
+                "{guardrail} of {variant} is {outcome}", outcome=finding.outcome.value, **named
+            )
         if any(state.crossed for state in finding.states.values()):
-            return f"{finding.guardrail} of {finding.treatment} was breached before"
+            return _("{guardrail} of {variant} was breached before", **named)
     return None
 
 
@@ -296,7 +308,11 @@ def _unproven(findings: Sequence[Finding], rules: Mapping[str, Rule]) -> str | N
     for finding in findings:
         open_ = finding.outcome is not Outcome.PASS and finding.code is not Code.NO_ALERT
         if open_ and holds_the_ramp(rules[finding.guardrail]):
-            return f"{finding.guardrail} of {finding.treatment} is not proven safe yet"
+            return _(
+                "{guardrail} of {variant} is not proven safe yet",
+                guardrail=finding.guardrail,
+                variant=finding.treatment,
+            )
     return None
 
 
@@ -309,44 +325,21 @@ def _words(
     stop: Finding | None,
 ) -> str:
     if stop is not None:
-        return f"stop the experiment: {stop.guardrail} is breached"
+        return _("stop the experiment: {guardrail} is breached", guardrail=stop.guardrail)
     if rollbacks:
-        return "; ".join(f"turn back {f.treatment}: {f.guardrail} is breached" for f in rollbacks)
+        return "; ".join(
+            _(
+                "turn back {variant}: {guardrail} is breached",
+                variant=f.treatment,
+                guardrail=f.guardrail,
+            )
+            for f in rollbacks
+        )
     if become is not None:
-        return f"the experiment becomes {become}"
+        return _("the experiment becomes {state}", state=become)
     if advance:
-        return "the ramp advances one step"
-    return f"hold: {blocked}" if blocked else "nothing to do"
-
-
-def verify_rollback(
-    *, before: int, hours_before: float, after: int, others_after: int, hours_after: float
-) -> tuple[float | None, float | None, bool | None]:
-    """Return (rate before, rate after, effective) of a rolled back arm's exposures per hour.
-
-    ``effective`` is ``None`` while it cannot be told: nobody at all was exposed since the grace
-    period (silence of every arm proves nothing), or fewer than five exposures of the arm were
-    due at its old rate.
-
-    Args:
-        before: Exposures of the arm before the rollback.
-        hours_before: Length of that span.
-        after: Exposures of the arm after the grace period.
-        others_after: Exposures of all other arms in that span.
-        hours_after: Length of the span after the grace period.
-    """
-    rate_before = before / hours_before if hours_before > 0 else None
-    if hours_after <= 0 or after + others_after == 0:
-        return rate_before, None, None
-    rate_after = after / hours_after
-    if not rate_before:
-        return rate_before, rate_after, after == 0
-    ceiling = RELATIVE_EXPOSURE_AFTER_ROLLBACK * rate_before
-    if after and rate_after > ceiling and after >= LEAST_STRAYS:
-        return rate_before, rate_after, False
-    if rate_before * hours_after < LEAST_DUE:
-        return rate_before, rate_after, None
-    return rate_before, rate_after, rate_after <= ceiling
+        return _("the ramp advances one step")
+    return _("hold: {why}", why=blocked) if blocked else _("nothing to do")
 
 
 def events_stopped(

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from experiments.language.amounts import format_duration
 from experiments.repository import TreatmentRecord
 from guardrails.loaded import Loaded
+from guardrails.plain_words import duration
 from guardrails.views import DenominatorView
 from metrics.catalogue import Kind, KpiDefinition
+from metrics.catalogue_words import title_of
 from metrics.cells import MICRO
 from metrics.stats.comparison import MIN_UNITS
 from metrics.stats.mixtures import normal_mixture_bound, tuned_rho
+from metrics.wording import gettext as _
 
 LEVEL: Final = 0.001
 """Probability that any shift is told where there is none, over a whole run and all its KPIs."""
@@ -104,7 +106,7 @@ def _shift(  # noqa: PLR0917 - one comparison has these parts
     a, b = _total([c for c, _ in phases]), _total([t for _, t in phases])
     return DenominatorView(
         kpi=kpi.key,
-        title=kpi.title,
+        title=title_of(kpi),
         variant=treatment.variant,
         window=window,
         control=a.mean,
@@ -155,16 +157,26 @@ def _total(parts: Sequence[_Sums]) -> _Sums:
 
 
 def _words(kpi: KpiDefinition, window: timedelta, variant: str, a: _Sums, b: _Sums) -> str:
-    having = f"{a.having / a.entered:.1%} of units have one in control, "
-    having += f"{b.having / b.entered:.1%} in {variant}"
+    told = {
+        "title": title_of(kpi),
+        "window": duration(window),
+        "over": kpi.over,
+        "having": f"{a.having / a.entered:.1%}",
+        "treated": f"{b.having / b.entered:.1%}",
+        "variant": variant,
+    }
     if kpi.kind is Kind.PROPORTION:
-        what = f"the units it is about ({kpi.over}) differ between arms: {having}"
-    else:
-        what = (
-            f"what it divides by ({kpi.over}) differs between arms: {a.mean:.3g} per unit in "
-            f"control, {b.mean:.3g} in {variant}; {having}"
+        return _(
+            "{title} over {window}: the units it is about ({over}) differ between arms: {having} "
+            "of units have one in control, {treated} in {variant}. Its values are of different "
+            "people or cases, so a better one may hide harm",
+            **told,
         )
-    return (
-        f"{kpi.title} over {format_duration(window)}: {what}. Its values are of different people "
-        "or cases, so a better one may hide harm"
+    return _(
+        "{title} over {window}: what it divides by ({over}) differs between arms: {mean} per unit "
+        "in control, {other} in {variant}; {having} of units have one in control, {treated} in "
+        "{variant}. Its values are of different people or cases, so a better one may hide harm",
+        mean=f"{a.mean:.3g}",
+        other=f"{b.mean:.3g}",
+        **told,
     )

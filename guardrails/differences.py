@@ -22,6 +22,8 @@ from experiments.language.source import (
 )
 from experiments.spec import ExperimentSpec
 from guardrails.spec_file import SpecFile
+from metrics.wording import gettext as _
+from metrics.wording import marked
 
 LONGEST = 80
 """Characters of a value that are shown."""
@@ -29,7 +31,11 @@ LONGEST = 80
 _BEFORE_IT = 20
 """Characters shown before the place where two long values differ."""
 
-_NAMED: Final = {"variants": "variant", "ramp": "ramp step", "guardrails": "guardrail"}
+_NAMED: Final = {
+    "variants": marked("variant {part}"),
+    "ramp": marked("ramp step {part}"),
+    "guardrails": marked("guardrail {part}"),
+}
 """How a part of these is called: ``variant NAME``, ``ramp step 2``, ``guardrail ID``."""
 
 _SAME: Final[Mapping[str, Callable[[ExperimentSpec], Any]]] = {
@@ -83,15 +89,16 @@ def _entries(node: MappingNode) -> dict[str, Node]:
 def _pair(path: str, old: Node | None, new: Node | None) -> list[str]:
     """Return the differences of one value that is told by ``path``."""
     if old is None or new is None:
-        change = "is new" if old is None else "is gone"
-        return [f"{path}: {_shown(new or old)} {change}"] if new or old else []
+        told = {"path": path, "value": _shown(new or old)}
+        said = _("{path}: {value} is new", **told), _("{path}: {value} is gone", **told)
+        return [said[0] if old is None else said[1]] if new or old else []
     if path == "guardrails":
         old, new = _as_entries(old), _as_entries(new)
     if isinstance(old, MappingNode) and isinstance(new, MappingNode):
         return _mappings(path, _entries(old), _entries(new))
     if isinstance(old, ListNode) and isinstance(new, ListNode):
         return _lists(path, old.items, new.items)
-    return [] if _identity(old) == _identity(new) else [f"{path}: {_becomes(old, new)}"]
+    return [] if _identity(old) == _identity(new) else [_becomes(path, old, new)]
 
 
 def _as_entries(guardrails: Node) -> Node:
@@ -108,31 +115,34 @@ def _mappings(path: str, old: Mapping[str, Node], new: Mapping[str, Node]) -> li
         if path == "guardrails" and key == "add":
             words += _guardrails(_by_name(before), _by_name(after))
             continue
-        inner = f"{_NAMED['variants']} {key}" if path == "variants" else f"{path} {key}"
+        inner = _("{outer} {key}", outer=path, key=key)
+        if path == "variants":
+            inner = _(_NAMED["variants"], part=key)
         words += _pair(inner, before, after)
     if not words and list(old) != list(new) and path == "variants":
-        words.append("the order of the variants changes")
+        words.append(_("the order of the variants changes"))
     return words
 
 
 def _lists(path: str, old: Sequence[Node], new: Sequence[Node]) -> list[str]:
     if _all_scalars(old) and _all_scalars(new):
         return _values(path, old, new)
-    one = _NAMED.get(path, f"{path} entry")
+    one = _NAMED.get(path)
     words: list[str] = []
     for index in range(max(len(old), len(new))):
         before = old[index] if index < len(old) else None
         after = new[index] if index < len(new) else None
-        words += _pair(f"{one} {index + 1}", before, after)
+        part = _("{outer} entry {number}", outer=path, number=index + 1)
+        words += _pair(_(one, part=index + 1) if one else part, before, after)
     return words
 
 
 def _guardrails(old: Mapping[str, Node], new: Mapping[str, Node]) -> list[str]:
     words: list[str] = []
     for name in dict.fromkeys((*new, *old)):
-        words += _pair(f"{_NAMED['guardrails']} {name}", old.get(name), new.get(name))
+        words += _pair(_(_NAMED["guardrails"], part=name), old.get(name), new.get(name))
     if not words and list(old) != list(new):
-        words.append("the order of the guardrails changes")
+        words.append(_("the order of the guardrails changes"))
     return words
 
 
@@ -157,10 +167,12 @@ def _values(path: str, old: Sequence[Node], new: Sequence[Node]) -> list[str]:
     gone = [item for item, it in zip(old, before, strict=True) if it not in set(after)]
     if not _told_apart(before, after) or any(len(_written(i)) > LONGEST for i in (*added, *gone)):
         at = new[0].at if new else old[0].at
-        return [f"{path}: {_becomes(ListNode(tuple(old), at), ListNode(tuple(new), at))}"]
-    words = [f"adds {', '.join(map(_listed, added))}"] if added else []
-    words += [f"drops {', '.join(map(_listed, gone))}"] if gone else []
-    return [f"{path}: {' and '.join(words)}"]
+        return [_becomes(path, ListNode(tuple(old), at), ListNode(tuple(new), at))]
+    more, less = ", ".join(map(_listed, added)), ", ".join(map(_listed, gone))
+    if more and less:
+        return [_("{path}: adds {more} and drops {less}", path=path, more=more, less=less)]
+    only = _("{path}: adds {more}", path=path, more=more)
+    return [only if more else _("{path}: drops {less}", path=path, less=less)]
 
 
 def _told_apart(before: Sequence[str], after: Sequence[str]) -> bool:
@@ -179,12 +191,13 @@ def _all_scalars(items: Sequence[Node]) -> bool:
     return all(isinstance(item, ScalarNode) for item in items)
 
 
-def _becomes(old: Node, new: Node) -> str:
+def _becomes(path: str, old: Node, new: Node) -> str:
     """Return both values in one line; of long ones the part where they begin to differ."""
     before, after = _written(old), _written(new)
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after)))  # noqa: B905 - the shorter one ends it
+    same = sum(1 for _pair in takewhile(lambda pair: pair[0] == pair[1], zip(before, after)))  # noqa: B905 - the shorter one ends it
     start = max(0, same - _BEFORE_IT) if same > LONGEST - _BEFORE_IT else 0
-    return f"{_short(before, start)} becomes {_short(after, start)}"
+    told = {"before": _short(before, start), "after": _short(after, start)}
+    return _("{path}: {before} becomes {after}", path=path, **told)
 
 
 def _shown(node: Node | None) -> str:

@@ -30,6 +30,7 @@ from guardrails.loaded import Loaded
 from guardrails.plain_words import again_words, instant
 from guardrails.standing import pointless
 from guardrails.tidings import after_extension
+from metrics.wording import gettext as _
 
 LONGEST: Final = timedelta(days=366)
 """How far one call may move an end: more is a typing error, or another experiment."""
@@ -88,7 +89,7 @@ def extend(
         asked,
         key=f"extended:{record.key}/{record.seed}/t{done.id}",
         kind="extended",
-        title=f"{record.key} takes units in until {instant(later)}",
+        title=_("{experiment} takes units in until {at}", experiment=record.key, at=instant(later)),
         facts=after_extension(record.key, instant(record.ends_at)),
     )
     observed = record.observe_until - record.ends_at
@@ -102,20 +103,28 @@ def _require_open(
     state = State(record.state)
     if state is State.DRAFT:
         raise ConflictError(
-            f"{record.key} has not started: its end is what its file says",
-            hint="apply the file with another `ends`",
+            _("{experiment} has not started: its end is what its file says", experiment=record.key),
+            hint=_("apply the file with another `ends`"),
         )
     if state is State.OBSERVING or state in OVER:
         raise ConflictError(
-            f"{record.key} is {state.value}: nobody new was let in for a while, and those units "
-            "cannot be had back",
+            _(
+                "{experiment} is {state}: nobody new was let in for a while, and those units "
+                "cannot be had back",
+                experiment=record.key,
+                state=state.value,
+            ),
             hint=again_words(record.seed),
         )
     treatments = load_treatments(session, record.key, record.seed)
     require(state, "extend", pointless=pointless(record, loaded, treatments))
     if record.ends_at <= now:
         raise ConflictError(
-            f"the end of {record.key} has come ({instant(record.ends_at)})",
+            _(
+                "the end of {experiment} has come ({at})",
+                experiment=record.key,
+                at=instant(record.ends_at),
+            ),
             hint=again_words(record.seed),
         )
 
@@ -123,8 +132,8 @@ def _require_open(
 def _wanted(record: ExperimentRecord, *, until: datetime | None, by: timedelta | None) -> datetime:
     if (until is None) == (by is None):
         raise InvalidRequestError(
-            "say until when, or by how much, and not both",
-            hint="for instance `by: 7d`, or `until: 2026-12-01T09:00:00Z`",
+            _("say until when, or by how much, and not both"),
+            hint=_("for instance `by: 7d`, or `until: 2026-12-01T09:00:00Z`"),
             path="until",
         )
     path = "by" if until is None else "until"
@@ -134,14 +143,18 @@ def _wanted(record: ExperimentRecord, *, until: datetime | None, by: timedelta |
         later = until if until is not None else record.ends_at + (by or timedelta(0))
     if later is None or later - record.ends_at > LONGEST:
         raise InvalidRequestError(
-            f"an end is moved by at most {LONGEST.days} days at a time",
-            hint=f"it is {instant(record.ends_at)} now",
+            _("an end is moved by at most {number} days at a time", number=LONGEST.days),
+            hint=_("it is {at} now", at=instant(record.ends_at)),
             path=path,
         )
     if later <= record.ends_at:
         raise InvalidRequestError(
-            f"{record.key} ends at {instant(record.ends_at)}: an end can only come later",
-            hint="`turnback stop` ends it now, `turnback pause` gives everybody control for now",
+            _(
+                "{experiment} ends at {at}: an end can only come later",
+                experiment=record.key,
+                at=instant(record.ends_at),
+            ),
+            hint=_("`turnback stop` ends it now, `turnback pause` gives everybody control for now"),
             path=path,
         )
     return later

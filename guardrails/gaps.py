@@ -6,6 +6,7 @@ from threading import Lock
 from guardrails.clock import Clock
 from guardrails.views import CheckReport
 from guardrails.words import instant
+from metrics.wording import gettext as _
 
 WORTH_TELLING = 3
 """Missed checks in a row that a person is told of; fewer are a slow machine."""
@@ -43,8 +44,13 @@ class Gaps:
         with self._lock:
             found = sorted(self._found.items())
         return tuple(
-            f"{missed:,} checks of {key} were due before {instant(at)} and none ran: nobody would "
-            "have been turned back meanwhile"
+            _(
+                "{number} checks of {experiment} were due before {at} and none ran: nobody would "
+                "have been turned back meanwhile",
+                number=f"{missed:,}",
+                experiment=key,
+                at=instant(at),
+            )
             for key, (at, missed) in found
             if timedelta(0) <= now - at < TOLD_FOR
         )

@@ -18,6 +18,7 @@ from guardrails.ramp import Position, position
 from guardrails.repository import forget_monitors, load_snapshot
 from guardrails.schedule import Span, span_from
 from guardrails.words import instant, percent
+from metrics.wording import gettext as _
 
 
 def go_on(
@@ -48,15 +49,18 @@ def go_on(
     changes: dict[str, Any] = {"ends_at": span.ends_at, "observe_until": span.observe_until}
     if buckets != own:
         changes["layer_buckets"] = [list(interval) for interval in buckets]
-    words = [f"{v} stays rolled back: re-applying changes nothing about it" for v in back]
+    words = [
+        _("{variant} stays rolled back: re-applying changes nothing about it", variant=v)
+        for v in back
+    ]
     if isinstance(place, Position):
         changes |= _moved(session, before, place, asked)
         words += _traffic_words(before, current, loaded, place)
     words += _monitored(session, before, current, loaded)
     if span.ends_at != before.ends_at:
-        words.append(f"it ends at {instant(span.ends_at)}")
+        words.append(_("it ends at {at}", at=instant(span.ends_at)))
     if spec.starts != current.spec.experiment.starts:
-        words.append("it has started already: `starts` changes nothing before a raised seed")
+        words.append(_("it has started already: `starts` changes nothing before a raised seed"))
     return changes, tuple(words)
 
 
@@ -112,7 +116,9 @@ def _monitored(
     forget_monitors(session, loaded.key, before.seed, set(changed))
     # a guardrail that is new or gone is said already
     both = {g.id for g in current.spec.guardrails} & {g.id for g in loaded.spec.guardrails}
-    return [f"monitors of {name} start over" for name in sorted(changed & both)]
+    return [
+        _("monitors of {guardrail} start over", guardrail=name) for name in sorted(changed & both)
+    ]
 
 
 def _refuse(key: str, found: Sequence[Refusal]) -> None:
@@ -157,9 +163,14 @@ def _traffic_words(
     now = loaded.spec.experiment.ramp[place.step].traffic
     words: list[str] = []
     if now != served:
-        words.append(f"traffic is {percent(now, digits=2)} now, and the step's hold begins anew")
+        words.append(
+            _(
+                "traffic is {share} now, and the step's hold begins anew",
+                share=percent(now, digits=2),
+            )
+        )
     elif current.spec.experiment.ramp != loaded.spec.experiment.ramp:
-        words.append(f"traffic stays {percent(now, digits=2)}")
+        words.append(_("traffic stays {share}", share=percent(now, digits=2)))
     if before.approved == before.step and place.approved == NOT_APPROVED:
-        words.append("the approval that was given was for another step: it is needed again")
+        words.append(_("the approval that was given was for another step: it is needed again"))
     return words

@@ -16,6 +16,7 @@ from guardrails.outcome import Code, Finding, Outcome
 from guardrails.rules.common import Side
 from guardrails.rules.promql import PromQL, names_variant, query_for
 from guardrails.spec_file import SpecFile
+from metrics.wording import gettext as _
 
 Series = Sequence[Sequence[tuple[datetime, float]]]
 """What a range query answers: every series as (instant, value)."""
@@ -123,15 +124,24 @@ def judge_query(watch: QueryWatch, series: Series) -> Finding:
 def _trouble(watch: QueryWatch, series: Series) -> str | None:
     """Return in words why an answer cannot be judged, ``None`` where it can."""
     if not series or not any(series):
-        return f"`{watch.query}` answers nothing"
+        return _("`{query}` answers nothing", query=watch.query)
     if len(series) > 1:
-        return f"`{watch.query}` answers {len(series)} series, and one is needed"
+        return _(
+            "`{query}` answers {number} series, and one is needed",
+            query=watch.query,
+            number=len(series),
+        )
     values = [value for _, value in series[0]]
     strange = next((value for value in values if not math.isfinite(value)), None)
     if strange is not None:
-        return f"`{watch.query}` answers {strange}, which is no number"
+        return _("`{query}` answers {value}, which is no number", query=watch.query, value=strange)
     if len(values) < watch.samples:
-        return f"`{watch.query}` has {len(values)} of {watch.samples} samples: there is a gap"
+        return _(
+            "`{query}` has {number} of {samples} samples: there is a gap",
+            query=watch.query,
+            number=len(values),
+            samples=watch.samples,
+        )
     return None
 
 

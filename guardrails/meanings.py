@@ -17,6 +17,7 @@ from guardrails.loaded import Loaded
 from guardrails.models import MeaningRow
 from metrics.catalogue import Catalogue, KpiDefinition, parse_kpi
 from metrics.catalogue_words import BUILT_IN, as_written, kpi_to_json
+from metrics.wording import gettext as _
 
 FROM_FILE = "catalogue file"
 Meanings = Mapping[str, KpiDefinition]
@@ -79,15 +80,22 @@ def moved(loaded: Loaded, catalogue: Catalogue) -> tuple[str, ...]:
     for key, kpi in named(loaded).items():
         today = catalogue.kpis.get(key)
         if today is None:
-            told.append(f"{key} is no longer in the catalogue: {_STAYS}")
+            told.append(
+                _(
+                    "{kpi} is no longer in the catalogue: this run goes on with the meaning it was "
+                    "applied with; raise `seed` to begin anew with today's",
+                    kpi=key,
+                )
+            )
         elif _meaning(today) != _meaning(kpi):
-            told.append(f"{key} means something else in the catalogue now: {_STAYS}")
+            told.append(
+                _(
+                    "{kpi} means something else in the catalogue now: this run goes on with the "
+                    "meaning it was applied with; raise `seed` to begin anew with today's",
+                    kpi=key,
+                )
+            )
     return tuple(told)
-
-
-_STAYS = (
-    "this run goes on with the meaning it was applied with; raise `seed` to begin anew with today's"
-)
 
 
 def listed(catalogue: Catalogue, built_in: Catalogue, running: Sequence[Loaded]) -> list[ListedKpi]:

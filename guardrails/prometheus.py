@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from guardrails.settings import QueryError
+from metrics.wording import gettext as _
 
 MAX_ANSWER_BYTES = 4_000_000
 """Longest answer that is read; one series of a thousand samples has 30,000."""
@@ -52,6 +53,9 @@ class PrometheusClient:
     def __repr__(self) -> str:
         return "PrometheusClient(url=***)"
 
+    def _late(self) -> str:
+        return _("Prometheus did not answer within {length} s", length=f"{self._timeout:g}")
+
     def values(
         self, query: str, *, start: datetime, stop: datetime, step: timedelta
     ) -> Sequence[Sequence[tuple[datetime, float]]]:
@@ -79,8 +83,10 @@ class PrometheusClient:
             missing = min(self._timeout, PATIENCE) - self._patience
         if missing > 0.0:
             raise QueryError(
-                "Prometheus was too slow lately: it is asked again in "
-                f"{math.ceil(missing / RECOVERY)} s"
+                _(
+                    "Prometheus was too slow lately: it is asked again in {number} s",
+                    number=math.ceil(missing / RECOVERY),
+                )
             )
         return now
 
@@ -101,9 +107,10 @@ class PrometheusClient:
             with self._client.stream("POST", self._url, data=form) as answer:
                 body = self._read(answer, deadline)
         except httpx.TimeoutException:
-            raise QueryError(f"Prometheus did not answer within {self._timeout:g} s") from None
+            raise QueryError(self._late()) from None
         except httpx.HTTPError as error:
-            raise QueryError(f"Prometheus cannot be reached ({type(error).__name__})") from None
+            why = type(error).__name__
+            raise QueryError(_("Prometheus cannot be reached ({error})", error=why)) from None
         if answer.status_code >= _REFUSED:
             raise QueryError(_refusal(answer.status_code, body))
         return body
@@ -113,9 +120,10 @@ class PrometheusClient:
         for chunk in answer.iter_bytes():
             body += chunk
             if len(body) > MAX_ANSWER_BYTES:
-                raise QueryError(f"Prometheus answers more than {MAX_ANSWER_BYTES:,} bytes")
+                most = f"{MAX_ANSWER_BYTES:,}"
+                raise QueryError(_("Prometheus answers more than {number} bytes", number=most))
             if self._clock() > deadline:
-                raise QueryError(f"Prometheus did not answer within {self._timeout:g} s")
+                raise QueryError(self._late())
         return bytes(body)
 
 
@@ -125,8 +133,10 @@ def _refusal(status: int, body: bytes) -> str:
         told = msgspec.json.decode(body)
         reason = str(told["error"])
     except (msgspec.DecodeError, KeyError, TypeError):
-        return f"Prometheus answered {status}"
-    return f"Prometheus refused the query ({status}): {reason[:300]}"
+        return _("Prometheus answered {status}", status=status)
+    return _(
+        "Prometheus refused the query ({status}): {reason}", status=status, reason=reason[:300]
+    )
 
 
 def _series(body: bytes) -> Sequence[Sequence[tuple[datetime, float]]]:
@@ -134,10 +144,10 @@ def _series(body: bytes) -> Sequence[Sequence[tuple[datetime, float]]]:
         answer: Mapping[str, Any] = msgspec.json.decode(body)
         data = answer["data"]
         if answer["status"] != "success" or data["resultType"] != "matrix":
-            raise QueryError("the answer is none to a range query: is this Prometheus?")
+            raise QueryError(_("the answer is none to a range query: is this Prometheus?"))
         return tuple(
             tuple((datetime.fromtimestamp(at, UTC), float(text)) for at, text in one["values"])
             for one in data["result"]
         )
     except (msgspec.DecodeError, KeyError, TypeError, ValueError, OverflowError, OSError):
-        raise QueryError("the answer cannot be read: is this Prometheus?") from None
+        raise QueryError(_("the answer cannot be read: is this Prometheus?")) from None

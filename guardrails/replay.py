@@ -36,6 +36,7 @@ from guardrails.repository import finding_to_json
 from guardrails.words import duration, instant
 from metrics.cells import Snapshot
 from metrics.upkeep import Erasure, ErasureKind, differences
+from metrics.wording import ngettext
 
 CLOSE = 1e-9
 """How far numbers may be apart that two engine versions computed."""
@@ -370,14 +371,29 @@ def gone_since(erasures: Iterable[Erasure], *, at: datetime, watermark: int) -> 
     for each in erasures:
         if not each.events or each.first_seq > watermark or each.at < at:
             continue
-        count = f"{each.events:,} event{'' if each.events == 1 else 's'}"
-        numbers = f"(numbers {each.first_seq:,} to {each.last_seq:,})"
+        numbers = {"first": f"{each.first_seq:,}", "last": f"{each.last_seq:,}"}
         if each.kind is ErasureKind.FORGOTTEN:
-            told.append(f"{count} of a unit that was forgotten on {instant(each.at)} {numbers}")
+            told.append(
+                ngettext(
+                    "{n} event of a unit that was forgotten on {at} (numbers {first} to {last})",
+                    "{n} events of a unit that was forgotten on {at} (numbers {first} to {last})",
+                    each.events,
+                    at=instant(each.at),
+                    **numbers,
+                )
+            )
         elif each.before is not None:
             told.append(
-                f"{count} from before {instant(each.before)}, by the retention of "
-                f"{instant(each.at)} {numbers}"
+                ngettext(
+                    "{n} event from before {before}, by the retention of {at} (numbers {first} to "
+                    "{last})",
+                    "{n} events from before {before}, by the retention of {at} (numbers {first} to "
+                    "{last})",
+                    each.events,
+                    before=instant(each.before),
+                    at=instant(each.at),
+                    **numbers,
+                )
             )
     return tuple(told)
 

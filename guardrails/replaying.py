@@ -43,6 +43,8 @@ from guardrails.shelf import Shelf
 from metrics.cells import Snapshot
 from metrics.store import AsOf, EventsGoneError, MetricStore
 from metrics.upkeep import gone_before
+from metrics.wording import ENGLISH, speaking
+from metrics.wording import gettext as _
 
 States = dict[tuple[str, str, int], dict[str, WindowState]]
 """Schedules of looks by (guardrail, treatment, attempt) and window."""
@@ -88,6 +90,7 @@ class Replayer:
         self._shelf = shelf
         self._version = version
 
+    @speaking(ENGLISH)  # words are compared with those that were recorded
     def replay(self, asked: str, *, from_start: bool = False) -> Replayed:
         """Compute a decision again, and say what is not equal.
 
@@ -238,11 +241,20 @@ class Replayer:
         """Return the cells to conclude from: counted again, or as kept where events left."""
         kept = inputs.snapshot
         if inputs.answers:
-            found.note("what Prometheus answered is no part of the log: it is taken as it was kept")
+            found.note(
+                _("what Prometheus answered is no part of the log: it is taken as it was kept")
+            )
         if inputs.alerts:
-            found.note("what Alertmanager told is no part of the log: it is taken as it was kept")
+            found.note(
+                _("what Alertmanager told is no part of the log: it is taken as it was kept")
+            )
         if kept is None:
-            found.note(f"the store could not be read then ({inputs.failure}): nothing was counted")
+            found.note(
+                _(
+                    "the store could not be read then ({error}): nothing was counted",
+                    error=inputs.failure,
+                )
+            )
             return None
         gone = gone_since(self._store.erasures(), at=inputs.at, watermark=kept.watermark)
         whole = bool(case.account["snapshot"]["whole"])
@@ -252,13 +264,13 @@ class Replayer:
             return self._from_kept(kept if whole else None, found)
         record = inputs.record
         if gone_before(self._store.erasures(), record.started_at, kept.watermark) is not None:
-            found.note("older events have left the log: of them, the totals carried over count")
+            found.note(_("older events have left the log: of them, the totals carried over count"))
         reach = case.account["config"]["measured"] == measured_sha256(loaded)
         found.cells += len(case.account["snapshot"]["cells"])
         changed = list(changed_cells(case.account, kept, counted, reach=reach))
         found.changed += changed
         if not reach:
-            found.note("the catalogue shows other KPIs by now: units reached are taken as kept")
+            found.note(_("the catalogue shows other KPIs by now: units reached are taken as kept"))
             counted = replace(counted, reach=kept.reach, conflicted=kept.conflicted)
         if changed and gone:
             found.gone += [words for words in gone if words not in found.gone]
@@ -268,9 +280,9 @@ class Replayer:
     @staticmethod
     def _from_kept(kept: Snapshot | None, found: _Found) -> Snapshot | None:
         if kept is None:
-            found.note("the counts themselves were not kept with it, only their hash")
+            found.note(_("the counts themselves were not kept with it, only their hash"))
         else:
-            found.note("the decision was computed from the counts that were kept with it")
+            found.note(_("the decision was computed from the counts that were kept with it"))
         return kept
 
     def _told(
@@ -312,8 +324,13 @@ def _same_procedure(case: Case, found: _Found) -> bool:
         if changed not in found.changed:
             found.changed.append(changed)
         found.note(
-            f"{case.name} was decided by procedure {told[0]} of deciding, this version has "
-            f"{told[1]}: its counts are compared, its evidence and boundaries are not"
+            _(
+                "{check} was decided by procedure {then} of deciding, this version has {now}: its "
+                "counts are compared, its evidence and boundaries are not",
+                check=case.name,
+                then=told[0],
+                now=told[1],
+            )
         )
     return then == PROCEDURE
 
@@ -329,7 +346,12 @@ def _chained(inputs: Inputs, states: States, found: _Found, *, exact: bool) -> I
             if not kept.looks:
                 continue
             if again is None or not again.looks:
-                found.note(f"{where}: an earlier version made its first looks; taken as kept")
+                found.note(
+                    _(
+                        "{where}: an earlier version made its first looks; taken as kept",
+                        where=where,
+                    )
+                )
                 continue
             if not same_schedule(kept, again, exact=exact):
                 told = (f"{s.looks} looks, alpha spent {s.spent!r}" for s in (kept, again))

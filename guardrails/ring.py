@@ -36,6 +36,7 @@ from guardrails.ticks import Tick, due_tick
 from guardrails.views import CheckReport
 from guardrails.words import instant
 from metrics.store import MetricStore, StoreError
+from metrics.wording import gettext as _
 
 logger = logging.getLogger("turnback.engine")
 
@@ -132,7 +133,7 @@ class Ring:
             logger.exception("%s: the check failed", key)
             known = isinstance(error, TurnbackError | StoreError)
             what = str(error) if known else f"{type(error).__name__}: {error}"
-            text = f"checks fail since {instant(now)}: {what}"
+            text = _("checks fail since {at}: {error}", at=instant(now), error=what)
             self.trouble.setdefault(key, text)
             return CheckReport(
                 experiment=key,
@@ -169,7 +170,7 @@ class Ring:
         if too_late(loaded.spec.experiment, now):
             return None  # it would end at once; what needs attention says so
         begun = time.monotonic()
-        asked = Asked(actor=ENGINE, reason="the time set in the file has come", at=now)
+        asked = Asked(actor=ENGINE, reason=_("the time set in the file has come"), at=now)
         try:
             with self._control.transaction() as session:
                 done = start(session, record, loaded, asked, holdout=self._settings.holdout)

@@ -17,6 +17,7 @@ from guardrails.failpoints import Point, reached
 from guardrails.links import rollback_link
 from guardrails.repository import enqueue
 from guardrails.tidings import after_rollback
+from metrics.wording import gettext as _
 
 
 def latch_key(experiment: str, treatment: TreatmentRecord) -> str:
@@ -72,7 +73,11 @@ def record_rollback(
         experiment=record.key,
         variant=treatment.variant,
         at=at,
-        title=f"{record.key}: {treatment.variant} was turned back to control",
+        title=_(
+            "{experiment}: {variant} was turned back to control",
+            experiment=record.key,
+            variant=treatment.variant,
+        ),
         text=reason,
         evidence=evidence,
         channels=channels,

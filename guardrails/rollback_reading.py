@@ -34,6 +34,7 @@ from guardrails.verify import WATCHED_FOR
 from guardrails.views import GuardrailView, RollbackView, VariantView
 from metrics.exposure_kinds import ExposureKind
 from metrics.store import MetricStore, StoreError
+from metrics.wording import gettext as _
 
 _AFTER = timedelta(hours=12)
 """Looks shown after the rollback: what had entered went on being judged."""
@@ -58,8 +59,8 @@ def rollback_id(session: Session, key: str, asked: str) -> str:
     rows = _rows(session, key, which)
     if not rows:
         raise NoRollbackError(
-            f"{which} of {key} turned nobody back",
-            hint=f"`turnback status {key}` lists what happened",
+            _("{id} of {experiment} turned nobody back", id=which, experiment=key),
+            hint=_("{command} lists what happened", command=f"`turnback status {key}`"),
         )
     return f"t{rows[0].id}"
 
@@ -69,8 +70,8 @@ def _rows(session: Session, key: str, which: Reference) -> list[TransitionRow]:
         row = session.get(TransitionRow, which.number)
         if row is None or row.experiment != key:
             raise UnknownDecisionError(
-                f"no change of {key} has the id {which}",
-                hint=f"`turnback status {key}` lists what happened",
+                _("no change of {experiment} has the id {id}", id=which, experiment=key),
+                hint=_("{command} lists what happened", command=f"`turnback status {key}`"),
             )
         return [row] if row.after == "rolled_back" else []
     check = evaluation_of(session, which)
@@ -112,7 +113,9 @@ def rollback_story(
     number = reference(rollback_id(session, key, asked)).number
     row = session.get(TransitionRow, number)
     if row is None or row.variant is None:
-        raise NoRollbackError(f"t{number} of {key} turned nobody back")
+        raise NoRollbackError(
+            _("{id} of {experiment} turned nobody back", id=f"t{number}", experiment=key)
+        )
     transition = _transition(row)
     treatment = _treatment(session, row)
     revision = _revision(session, row)
@@ -168,10 +171,11 @@ def _transition(row: TransitionRow) -> TransitionRecord:
 
 def _treatment(session: Session, row: TransitionRow) -> TreatmentRecord:
     """Return the attempt that was turned back: the latch names it."""
-    _, seed, attempt = (row.latch or "/1/1").rsplit("/", 2)
+    _whose, seed, attempt = (row.latch or "/1/1").rsplit("/", 2)
     found = session.get(TreatmentRow, (row.experiment, row.variant, int(seed), int(attempt)))
     if found is None:
-        raise NoRollbackError(f"what t{row.id} turned back is not known any more")
+        said = _("what {id} turned back is not known any more", id=f"t{row.id}")
+        raise NoRollbackError(said)
     names = TreatmentRecord.__dataclass_fields__
     return TreatmentRecord(**{name: getattr(found, name) for name in names})
 

@@ -28,6 +28,7 @@ from guardrails.served import Standing
 from guardrails.suspension import suspended_words
 from metrics.catalogue import Catalogue
 from metrics.store import Frame
+from metrics.wording import gettext as _
 
 
 class Shelf:
@@ -144,8 +145,11 @@ class Shelf:
         record = load_experiment(session, key)
         if record is None:
             known = experiment_keys(session)
-            hint = f"known: {', '.join(known)}" if known else "no file was applied yet"
-            raise UnknownExperimentError(f"no experiment named {key!r}", hint=hint)
+            hint = _("no file was applied yet")
+            if known:
+                hint = _("known: {names}", names=", ".join(known))
+            missing = _("no experiment named {name}", name=repr(key))
+            raise UnknownExperimentError(missing, hint=hint)
         return record, self.load(session, record)
 
     def not_over(self, session: Session) -> list[Loaded]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from guardrails.views import RevisionView
 from guardrails.words import instant
+from metrics.wording import gettext as _
 
 
 def applied_over(
@@ -30,9 +31,15 @@ def applied_over(
 def drift_words(key: str, file: str, runs: RevisionView) -> str:
     """Return what is told of a file while another text runs, and what to do."""
     name = shlex.quote(file)
-    return (
-        f"{key} does not run this file: {runs.actor} applied revision {runs.number} over it from "
-        f"{runs.source} at {instant(runs.at)}, and that stays until this file changes. To keep "
-        f"what runs, write it into the file: `turnback revisions {key} --show {runs.number} > "
-        f"{name}`; to take the file: `turnback apply {name}`"
+    return _(
+        "{experiment} does not run this file: {actor} applied revision {revision} over it from "
+        "{source} at {at}, and that stays until this file changes. To keep what runs, write it "
+        "into the file: {keep}; to take the file: {take}",
+        experiment=key,
+        actor=runs.actor,
+        revision=runs.number,
+        source=runs.source,
+        at=instant(runs.at),
+        keep=f"`turnback revisions {key} --show {runs.number} > {name}`",
+        take=f"`turnback apply {name}`",
     )

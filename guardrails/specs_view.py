@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from experiments.errors import Problem
+from metrics.wording import gettext as _
+from metrics.wording import ngettext
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,16 @@ class SpecsView:
         inside = [p for p in self.problems if p.file != self.dir]
         if inside:
             count = len(inside) + self.left_out
-            plural = "s" if count != 1 else ""
             words.append(
-                f"{self.dir} holds {count:,} problem{plural}; what was applied before stays in "
-                f"force. The first: {inside[0]}"
+                ngettext(
+                    "{dir} holds {n} problem; what was applied before stays in force. The first: "
+                    "{problem}",
+                    "{dir} holds {n} problems; what was applied before stays in force. The first: "
+                    "{problem}",
+                    count,
+                    dir=self.dir,
+                    problem=inside[0],
+                )
             )
         words += [f"{f.file}: {f.conflict}" for f in self.files if f.conflict]
         words += [f"{f.file}: {f.drift}" for f in self.files if f.drift]
@@ -77,7 +85,10 @@ class SpecsView:
 
 def gone_words(file: str, experiment: str) -> str:
     """Return what is said of a file that went away."""
-    return (
-        f"{file} is gone; its experiment {experiment} goes on. "
-        f"Stop it with `turnback stop {experiment}`, or bring the file back"
+    return _(
+        "{file} is gone; its experiment {experiment} goes on. Stop it with {command}, or bring the "
+        "file back",
+        file=file,
+        experiment=experiment,
+        command=f"`turnback stop {experiment}`",
     )

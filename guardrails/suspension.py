@@ -128,9 +128,15 @@ def follow_setting(session: Session, *, by_setting: bool, now: datetime) -> None
     last = newest(session)
     was = last is not None and last.suspended
     if by_setting and not was:
-        _record(session, Suspending(True, now, SETTING, f"started with {SETTING}=1"))
+        _record(
+            session,
+            Suspending(True, now, SETTING, _("started with {setting}", setting=f"{SETTING}=1")),
+        )
     elif not by_setting and was and last is not None and last.actor == SETTING:
-        _record(session, Suspending(False, now, SETTING, f"started without {SETTING}"))
+        _record(
+            session,
+            Suspending(False, now, SETTING, _("started without {setting}", setting=SETTING)),
+        )
 
 
 def tell(session: Session, *, channels: Sequence[str]) -> None:
@@ -142,7 +148,7 @@ def tell(session: Session, *, channels: Sequence[str]) -> None:
     key = f"{kind}:{last.at.isoformat()}"
     if message_exists(session, key):
         return
-    does = "acts on nothing any more" if last.suspended else "acts again"
+    again = _("The engine acts again")
     message(
         session,
         key=key,
@@ -150,7 +156,7 @@ def tell(session: Session, *, channels: Sequence[str]) -> None:
         experiment="",
         variant=None,
         at=last.at,
-        title=f"The engine {does}",
+        title=_("The engine acts on nothing any more") if last.suspended else again,
         text=f"{last.reason} ({last.actor})",
         evidence=None,
         channels=channels,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from guardrails.judge_alert import AlertWatch
 from guardrails.judge_query import QueryWatch
@@ -27,8 +27,17 @@ from guardrails.words import (
     value_words,
 )
 from guardrails.words_watches import watch_title
+from metrics.wording import gettext as _
+from metrics.wording import marked
 
 OUTSIDE = "none: it is outside the guarantee"
+
+_BECOMES: Final = {
+    "stopped": marked("{experiment} was stopped: everybody gets control"),
+    "observing": marked("{experiment} takes nobody new any more, and is observed"),
+    "paused": marked("{experiment} is paused: everybody gets control for now"),
+    "running": marked("{experiment} goes on"),
+}
 
 
 def explain_command(key: str) -> str:
@@ -174,10 +183,7 @@ def after_extension(key: str, before: str) -> dict[str, str]:
 
 def become_title(key: str, after: str) -> str:
     """Return the title of the message that an experiment changed its state."""
-    said = {
-        "stopped": "was stopped: everybody gets control",
-        "observing": "takes nobody new any more, and is observed",
-        "paused": "is paused: everybody gets control for now",
-        "running": "goes on",
-    }
-    return f"{key} {said.get(after, f'is {after}')}"
+    known = _BECOMES.get(after)
+    if known is None:
+        return _("{experiment} is {state}", experiment=key, state=after)
+    return _(known, experiment=key)

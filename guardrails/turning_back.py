@@ -16,6 +16,7 @@ from guardrails.asked import Asked
 from guardrails.loaded import Loaded
 from guardrails.rollback import record_rollback
 from guardrails.settings import EngineSettings
+from metrics.wording import gettext as _
 
 
 def roll_back(
@@ -41,8 +42,12 @@ def roll_back(
     require_action(session, record, loaded, "roll_back")
     if treatment.state != "live":
         raise ConflictError(
-            f"{variant} of {record.key} is rolled back already",
-            hint=f"turnback explain {record.key} says since when and why",
+            _(
+                "{variant} of {experiment} is rolled back already",
+                variant=variant,
+                experiment=record.key,
+            ),
+            hint=_("{command} says since when and why", command=f"turnback explain {record.key}"),
         )
     done = _turned_back(session, record, loaded, treatment, asked, settings=settings)
     update_experiment(session, record)

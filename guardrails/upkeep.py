@@ -9,6 +9,7 @@ from guardrails.clock import Clock
 from guardrails.words import instant
 from metrics.store import Frame, MetricStore
 from metrics.upkeep import Erasure
+from metrics.wording import gettext as _
 
 logger = logging.getLogger("turnback.upkeep")
 
@@ -67,7 +68,9 @@ class Upkeep:
             erased = self._run_due()
         except Exception as error:
             age = format_duration(self._retain)
-            self._failed = f"events older than {age} could not be removed: {error}"
+            self._failed = _(
+                "events older than {age} could not be removed: {error}", age=age, error=error
+            )
             raise
         self._failed = None
         return erased
@@ -81,11 +84,13 @@ class Upkeep:
         if vouched is None:
             return None
         if now - vouched > DOUBT:
-            self._odd_clock = (
-                f"the clock says {instant(now)}, and events were received up to "
-                f"{instant(vouched)} only: nothing after {instant(vouched - self._retain)} is "
-                "removed. If the clock is right, this ends once events have come for two days; "
-                "if not, set the clock of this machine"
+            self._odd_clock = _(
+                "the clock says {now}, and events were received up to {at} only: nothing after "
+                "{before} is removed. If the clock is right, this ends once events have come for "
+                "two days; if not, set the clock of this machine",
+                now=instant(now),
+                at=instant(vouched),
+                before=instant(vouched - self._retain),
             )
             logger.warning("%s", self._odd_clock)
         before = min(now, vouched) - self._retain

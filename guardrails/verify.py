@@ -10,11 +10,12 @@ from sqlmodel import Session, select
 
 from experiments.models import TransitionRow
 from experiments.repository import ExperimentRecord, TreatmentRecord, save_verification
-from guardrails.decide import verify_rollback
+from guardrails.effective import verify_rollback
 from guardrails.failpoints import Point, reached
 from guardrails.links import rollback_link
 from guardrails.rollback import latch_key, message
 from metrics.store import MetricStore
+from metrics.wording import gettext as _
 
 logger = logging.getLogger("turnback.verify")
 
@@ -99,7 +100,11 @@ def store_verified(
                 experiment=record.key,
                 variant=treatment.variant,
                 at=at,
-                title=f"{record.key}: {treatment.variant} is still being shown",
+                title=_(
+                    "{experiment}: {variant} is still being shown",
+                    experiment=record.key,
+                    variant=treatment.variant,
+                ),
                 text=f"{treatment.variant} was turned back, but {rate:.1f} units an hour still "
                 "meet it: some clients do not follow the served configuration",
                 evidence=None,

@@ -7,15 +7,24 @@ from typing import Any
 from guardrails.judge_alert import AlertWatch
 from guardrails.outcome import Code, Finding
 from guardrails.plain_words import duration, instant
+from metrics.wording import gettext as _
 
 
 def alert_promise(watch: AlertWatch) -> str:
     """Return what a guardrail promises, in one sentence without its full stop."""
-    held = f" for {duration(watch.hold)}" if watch.hold else ""
-    only = f" with {_labels(watch.labels)}" if watch.labels else ""
-    return (
-        f"The alert {watch.name}{only} may not fire{held} (an alert of Alertmanager, outside the "
-        "guarantee)"
+    name = watch.name
+    if watch.labels:
+        name = _("{name} with {labels}", name=name, labels=_labels(watch.labels))
+    if watch.hold:
+        return _(
+            "The alert {alert} may not fire for {length} (an alert of Alertmanager, outside the "
+            "guarantee)",
+            alert=name,
+            length=duration(watch.hold),
+        )
+    return _(
+        "The alert {alert} may not fire (an alert of Alertmanager, outside the guarantee)",
+        alert=name,
     )
 
 
@@ -27,42 +36,58 @@ def alert_words(finding: Finding, watch: AlertWatch) -> str:
     """Return what a check found, in one sentence."""
     detail = finding.detail
     if finding.code is Code.NO_ALERT:
-        return (
-            f"nobody has posted {watch.name} so far; that proves nothing, also not that anybody "
-            "would"
+        return _(
+            "nobody has posted {alert} so far; that proves nothing, also not that anybody would",
+            alert=watch.name,
         )
     if finding.code is Code.ALERT_RESOLVED:
-        return f"{watch.name} was resolved on {_at(detail, 'ended_at')}"
+        return _("{alert} was resolved on {at}", alert=watch.name, at=_at(detail, "ended_at"))
     if finding.code is Code.ALERT_FROM_BEFORE:
-        return (
-            f"{watch.name} fires since {_at(detail, 'received_at')}, before {finding.treatment} "
-            "was served: it counts once it is posted again"
+        return _(
+            "{alert} fires since {at}, before {variant} was served: it counts once it is posted "
+            "again",
+            alert=watch.name,
+            at=_at(detail, "received_at"),
+            variant=finding.treatment,
         )
     if finding.code is Code.ALERT_NOT_HELD:
-        return (
-            f"{watch.name} fires since {_at(detail, 'received_at')}, and {duration(watch.hold)} "
-            "are asked for"
+        return _(
+            "{alert} fires since {at}, and {length} are asked for",
+            alert=watch.name,
+            at=_at(detail, "received_at"),
+            length=duration(watch.hold),
         )
     return _breach(finding, watch, detail)
 
 
 def _breach(finding: Finding, watch: AlertWatch, detail: Mapping[str, Any]) -> str:
     more = detail["alerts"] - 1
-    others = f" (and {more} more of this name)" if more > 0 else ""
-    says = f" It says: {detail['summary'].rstrip('.')}." if detail["summary"] else ""
-    blames = ""
+    name = watch.name
+    if more > 0:
+        name = _("{name} (and {number} more of this name)", name=name, number=more)
+    told = {"alert": name, "at": _at(detail, "starts_at"), "told": _at(detail, "received_at")}
     if detail["shared"]:
-        blames = " It names no variant and so blames none."
-    elif detail["action"] != watch.action.value:
-        blames = f" It asks for no more than `{detail['action']}`."
-    whose = "" if detail["shared"] else f", about {finding.treatment},"
-    return (
-        f"The alert {watch.name}{others}{whose} fires since {_at(detail, 'starts_at')}; Turnback "
-        f"was told on {_at(detail, 'received_at')}.{says} This is an alert of Alertmanager: "
-        f"nothing is proven, and it is no part of the guarantee.{blames}"
+        fires = _("The alert {alert} fires since {at}; Turnback was told on {told}.", **told)
+    else:
+        fires = _(
+            "The alert {alert}, about {variant}, fires since {at}; Turnback was told on {told}.",
+            variant=finding.treatment,
+            **told,
+        )
+    if detail["summary"]:
+        fires = _("{said} It says: {summary}.", said=fires, summary=detail["summary"].rstrip("."))
+    said = _(
+        "{said} This is an alert of Alertmanager: nothing is proven, and it is no part of the "
+        "guarantee.",
+        said=fires,
     )
+    if detail["shared"]:
+        return _("{said} It names no variant and so blames none.", said=said)
+    if detail["action"] != watch.action.value:
+        return _("{said} It asks for no more than `{action}`.", said=said, action=detail["action"])
+    return said
 
 
 def _at(detail: Mapping[str, Any], name: str) -> str:
     text = detail[name]
-    return "an unknown day" if text is None else instant(datetime.fromisoformat(text))
+    return _("an unknown day") if text is None else instant(datetime.fromisoformat(text))

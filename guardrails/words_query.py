@@ -8,7 +8,7 @@ from guardrails.judge_query import QueryWatch
 from guardrails.outcome import Code, Finding, Outcome
 from guardrails.plain_words import amount, duration
 from metrics.wording import gettext as _
-from metrics.wording import marked
+from metrics.wording import marked, recorded
 
 _CODE_WORDS: Final = {
     Code.PROVEN_HARM: marked("harm is proven"),
@@ -104,7 +104,8 @@ def query_words(finding: Finding, watch: QueryWatch) -> str:
     """Return what a check of a query found, in one sentence."""
     detail = finding.detail
     if "message" in detail:
-        return f"{coded(Code.SOURCE_FAILED)}: {detail['message']}"
+        why = str(detail["message"])
+        return _("{what}: {message}", what=coded(Code.SOURCE_FAILED), message=recorded(why) or why)
     if "value" not in detail:
         return coded(finding.code)
     told: dict[str, object] = {

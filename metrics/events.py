@@ -38,6 +38,7 @@ from metrics.wire import (
     timely,
     units_of,
 )
+from metrics.wording import gettext as _
 
 __all__ = [
     "DERIVED",
@@ -323,9 +324,12 @@ def _as_sent(value: FieldValue) -> FieldValue | float:
 
 def _parse(raw: Any, *, now: datetime, limits: EventLimits, trusted: bool) -> Event:
     if isinstance(raw, MalformedLine):
-        raise RefusedError("", "malformed", f"no JSON ({raw.reason}); send one object per line")
+        said = _("no JSON ({error}); send one object per line", error=raw.reason)
+        raise RefusedError("", "malformed", said)
     if not isinstance(raw, dict):
-        raise RefusedError("", "wrong_type", f"expected an object, got {kind_of(raw)}")
+        raise RefusedError(
+            "", "wrong_type", _("expected an object, got {given}", given=kind_of(raw))
+        )
     record = cast("dict[str, Any]", raw)
     name = text_of(record, "name", limits.max_id)
     return Event(

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from metrics.events import Event
 from metrics.store import Appended, MetricStore, StoreError
+from metrics.wording import gettext as _
 
 _FIRST_RATE = 20_000.0
 """Events a second assumed before anything was measured."""
@@ -171,7 +172,7 @@ class Ingest:
             self._refusing = None
         elif self._refusing is None:
             since = f"{self._clock():%Y-%m-%d %H:%M} UTC"
-            self._refusing = f"events are refused since {since}: {answer}"
+            self._refusing = _("events are refused since {at}: {error}", at=since, error=answer)
         return answer
 
     def _try(self, events: Sequence[Event]) -> Appended | StoreError:

@@ -29,6 +29,7 @@ from metrics.events import (
 )
 from metrics.ingest import Ingest
 from metrics.store import Appended, MetricStore
+from metrics.wording import gettext as _
 
 CUT = "cut"
 """Code of a kept event whose text is not all that was sent: it cannot be sent again from here."""
@@ -284,12 +285,14 @@ class Intake:
         raw = decode_line(kept.event.encode())
         malformed = kept.code == "malformed"
         if altered(kept.event) if malformed else isinstance(raw, MalformedLine):
-            what = (
-                "what is kept of this line is not all that was sent (it is cut, or was no UTF-8)"
-                if malformed
-                else "only the beginning of this event was kept"
+            reason = _(
+                "only the beginning of this event was kept; send it again from where it came from"
             )
-            reason = f"{what}; send it again from where it came from"
+            if malformed:
+                reason = _(
+                    "what is kept of this line is not all that was sent (it is cut, or was no "
+                    "UTF-8); send it again from where it came from"
+                )
             return replace(kept, field="", code=CUT, reason=reason)
         found = self.sort([raw], trusted=kept.trusted)
         if found.events:

@@ -17,6 +17,8 @@ import msgspec
 
 from metrics.catalogue import FieldType, load_catalogue
 from metrics.cells import MICRO
+from metrics.wording import gettext as _
+from metrics.wording import marked
 
 INT64_MAX = 2**63 - 1
 _EXACT_FLOAT = 2**52
@@ -97,16 +99,30 @@ def text_of(record: Mapping[str, Any], key: str, longest: int, path: str = "") -
     value = record.get(key)
     path = path or key
     if value is None:
-        raise RefusedError(path, "missing", f"{path} is missing; every event needs one")
+        raise RefusedError(
+            path, "missing", _("{path} is missing; every event needs one", path=path)
+        )
     if not isinstance(value, str):
-        raise RefusedError(path, "wrong_type", f"{path}: expected text, got {kind_of(value)}")
+        said = _("{path}: expected text, got {given}", path=path, given=kind_of(value))
+        raise RefusedError(path, "wrong_type", said)
     if not 1 <= len(value) <= longest:
         raise RefusedError(
-            path, "bad_length", f"{path}: must have 1 to {longest} characters, got {len(value)}"
+            path,
+            "bad_length",
+            _(
+                "{path}: must have 1 to {longest} characters, got {number}",
+                path=path,
+                longest=longest,
+                number=len(value),
+            ),
         )
     if not encodable(value):
-        raise RefusedError(path, "bad_text", f"{path}: holds half a surrogate pair, no Unicode")
+        raise RefusedError(path, "bad_text", _half(path))
     return value
+
+
+def _half(path: str) -> str:
+    return _("{path}: holds half a surrogate pair, no Unicode", path=path)
 
 
 def instant_of(record: Mapping[str, Any], now: datetime, limits: EventLimits) -> datetime:
@@ -118,15 +134,18 @@ def instant_of(record: Mapping[str, Any], now: datetime, limits: EventLimits) ->
             raise RefusedError(
                 "happened_at",
                 "no_time_zone",
-                f"happened_at: {text!r} has no time zone; end it with Z or +00:00",
+                _("happened_at: {text} has no time zone; end it with Z or +00:00", text=repr(text)),
             )
         instant = instant.astimezone(UTC)
     except (msgspec.ValidationError, OverflowError, ValueError) as error:
         raise RefusedError(
             "happened_at",
             "bad_time",
-            f"happened_at: {text[:64]!r} is no RFC 3339 instant; "
-            "write it as 2026-01-31T12:00:00.000000Z",
+            _(
+                "happened_at: {text} is no RFC 3339 instant; write it as "
+                "2026-01-31T12:00:00.000000Z",
+                text=repr(text[:64]),
+            ),
         ) from error
     return timely(instant, now, limits, text)
 
@@ -144,14 +163,23 @@ def timely(instant: datetime, now: datetime, limits: EventLimits, text: str = ""
         raise RefusedError(
             "happened_at",
             "in_future",
-            f"happened_at: {text[:64]} is more than {limits.clock_skew} ahead of the server's "
-            f"clock ({now.isoformat()}); check the sender's clock",
+            _(
+                "happened_at: {text} is more than {length} ahead of the server's clock ({now}); "
+                "check the sender's clock",
+                text=text[:64],
+                length=limits.clock_skew,
+                now=now.isoformat(),
+            ),
         )
     if now - instant > limits.retention:
         raise RefusedError(
             "happened_at",
             "too_late",
-            f"happened_at: {text[:64]} is older than the retention of {limits.retention}",
+            _(
+                "happened_at: {text} is older than the retention of {length}",
+                text=text[:64],
+                length=limits.retention,
+            ),
         )
     return instant
 
@@ -163,11 +191,14 @@ def units_of(record: Mapping[str, Any], limits: EventLimits) -> dict[str, str]:
         given = {}
     if not isinstance(given, dict):
         raise RefusedError(
-            "units", "wrong_type", f"units: expected an object of ids, got {kind_of(given)}"
+            "units",
+            "wrong_type",
+            _("units: expected an object of ids, got {given}", given=kind_of(given)),
         )
     ids = cast("dict[str, Any]", given)
     if len(ids) > limits.max_fields:
-        raise RefusedError("units", "too_many", f"units: at most {limits.max_fields} unit types")
+        said = _("units: at most {number} unit types", number=limits.max_fields)
+        raise RefusedError("units", "too_many", said)
     units: dict[str, str] = {}
     longest = limits.max_id
     for key, value in ids.items():
@@ -189,11 +220,14 @@ def fields_of(
         return {}
     if not isinstance(given, dict):
         raise RefusedError(
-            "fields", "wrong_type", f"fields: expected an object, got {kind_of(given)}"
+            "fields",
+            "wrong_type",
+            _("fields: expected an object, got {given}", given=kind_of(given)),
         )
     items = cast("dict[str, Any]", given)
     if len(items) > limits.max_fields:
-        raise RefusedError("fields", "too_many", f"fields: at most {limits.max_fields}")
+        said = _("fields: at most {number}", number=limits.max_fields)
+        raise RefusedError("fields", "too_many", said)
     fields: dict[str, FieldValue] = {}
     longest = limits.max_id
     for key, value in items.items():
@@ -208,7 +242,13 @@ def fields_of(
 def _checked_key(key: str, path: str, limits: EventLimits) -> None:
     if not 1 <= len(key) <= limits.max_id or not encodable(key):
         raise RefusedError(
-            path, "bad_text", f"{path}: a name must have 1 to {limits.max_id} Unicode characters"
+            path,
+            "bad_text",
+            _(
+                "{path}: a name must have 1 to {number} Unicode characters",
+                path=path,
+                number=limits.max_id,
+            ),
         )
 
 
@@ -235,7 +275,12 @@ def _checked_field(
         raise RefusedError(
             f"fields.{key}",
             "wrong_type",
-            f"fields.{key}: expected {expected.value}, got {kind_of(value)}",
+            _(
+                "fields.{field}: expected {type}, got {given}",
+                field=key,
+                type=expected.value,
+                given=kind_of(value),
+            ),
         )
     if kind is bool:
         return value
@@ -247,7 +292,11 @@ def _checked_field(
             raise RefusedError(
                 f"fields.{key}",
                 "out_of_range",
-                f"fields.{key}: {value!r:.40} is no finite number of at most 9.2e12 with 6 digits",
+                _(
+                    "fields.{field}: {given} is no finite number of at most 9.2e12 with 6 digits",
+                    field=key,
+                    given=f"{value!r:.40}",
+                ),
             )
         return exact
     text: str = value if kind is str else _nested(f"fields.{key}", value)
@@ -255,12 +304,15 @@ def _checked_field(
         raise RefusedError(
             f"fields.{key}",
             "bad_length",
-            f"fields.{key}: at most {limits.max_text} characters, got {len(text)}",
+            _(
+                "fields.{field}: at most {longest} characters, got {number}",
+                field=key,
+                longest=limits.max_text,
+                number=len(text),
+            ),
         )
     if not encodable(text):
-        raise RefusedError(
-            f"fields.{key}", "bad_text", f"fields.{key}: holds half a surrogate pair, no Unicode"
-        )
+        raise RefusedError(f"fields.{key}", "bad_text", _half(f"fields.{key}"))
     return text
 
 
@@ -268,20 +320,27 @@ def _integer(key: str, value: float) -> int:
     """Return 1 for 1.0: JSON knows one kind of number, and some encoders write all with a point."""
     if not math.isfinite(value) or not value.is_integer():
         raise RefusedError(
-            f"fields.{key}", "wrong_type", f"fields.{key}: expected a whole number, got {value!r}"
+            f"fields.{key}",
+            "wrong_type",
+            _("fields.{field}: expected a whole number, got {given}", field=key, given=repr(value)),
         )
     if abs(value) > _EXACT_INTEGER:
         raise RefusedError(
             f"fields.{key}",
             "out_of_range",
-            f"fields.{key}: {value!r} is too large to be exact; send it without point or exponent",
+            _(
+                "fields.{field}: {given} is too large to be exact; send it without point or "
+                "exponent",
+                field=key,
+                given=repr(value),
+            ),
         )
     return int(value)
 
 
 def _whole(path: str, value: int) -> int:
     if not -INT64_MAX <= value <= INT64_MAX:
-        raise RefusedError(path, "out_of_range", f"{path}: must fit 64 bits")
+        raise RefusedError(path, "out_of_range", _("{path}: must fit 64 bits", path=path))
     return value
 
 
@@ -289,7 +348,8 @@ def _nested(path: str, value: Any) -> str:
     try:
         return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise RefusedError(path, "wrong_type", f"{path}: cannot be kept as JSON") from error
+        said = _("{path}: cannot be kept as JSON", path=path)
+        raise RefusedError(path, "wrong_type", said) from error
 
 
 def encodable(text: str) -> bool:
@@ -305,7 +365,16 @@ def encodable(text: str) -> bool:
 
 def kind_of(value: Any) -> str:
     """Return what a JSON value is, in words."""
-    names = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list"}
     if value is None:
         return "null"
-    return names.get(cast("type[Any]", type(value)), "an object")
+    return _(_KINDS.get(cast("type[Any]", type(value)), _AN_OBJECT))
+
+
+_AN_OBJECT = marked("an object")
+_KINDS: Mapping[type[Any], str] = {
+    bool: marked("a boolean"),
+    int: marked("a number"),
+    float: marked("a number"),
+    str: marked("text"),
+    list: marked("a list"),
+}

@@ -43,6 +43,10 @@ class Wording(Protocol):
         """Return a whole number as it is written: ``2,400``."""
         ...
 
+    def recorded(self, text: str) -> str | None:
+        """Return what was recorded in English; ``None`` where its message is not known."""
+        ...
+
 
 class English:
     """What messages are written in."""
@@ -60,6 +64,10 @@ class English:
     def grouped(self, number: int) -> str:
         """Return a whole number as ``2,400``."""
         return f"{number:,}"
+
+    def recorded(self, text: str) -> str | None:
+        """Return the text: it is English."""
+        return text
 
 
 ENGLISH: Wording = English()
@@ -91,7 +99,7 @@ def marked(message: str) -> str:
     return message
 
 
-def gettext(message: str, **values: object) -> str:
+def gettext(message: str, /, **values: object) -> str:
     """Return a message in the language of the context, its named places filled.
 
     Args:
@@ -102,7 +110,19 @@ def gettext(message: str, **values: object) -> str:
     return text.format(**values) if values else text
 
 
-def ngettext(one: str, many: str, number: int, **values: object) -> str:
+def recorded(text: str) -> str | None:
+    """Return a text that was recorded in English, in the language of the context.
+
+    Args:
+        text: As `gettext` or `ngettext` said it when it was recorded.
+
+    Returns:
+        ``None`` where no message of the language's catalogue says it.
+    """
+    return _WORDING.get().recorded(text)
+
+
+def ngettext(one: str, many: str, number: int, /, **values: object) -> str:
     """Return the form of a message for a number; ``{n}`` in it is the number, grouped.
 
     Args:

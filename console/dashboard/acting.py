@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from console.dashboard import words
+from console.quoted import said
 from experiments.errors import TurnbackError
 from guardrails.views import ExperimentView
 from metrics.wording import gettext as _
@@ -272,7 +273,7 @@ def _command(view: ExperimentView, action: str, variant: str) -> str:
 
 def refused(error: TurnbackError) -> Refused:
     """Return why something was not done, as a page shows it."""
-    return Refused(error.message, error.hint, error.path)
+    return Refused(said(error.message), said(error.hint), error.path)
 
 
 def until_of(text: str) -> datetime | None:

@@ -35,6 +35,7 @@ from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import Action, act
 from guardrails.clock import SystemClock
 from guardrails.views import TransitionView
+from metrics.wording import ENGLISH, speaking
 from metrics.wording import gettext as _
 
 LONGEST_NAME = 200
@@ -157,8 +158,11 @@ class _Actions(_Formed):
         engine = self._services.engine
         if variant == ALL and name == "roll_back":
             asked = _asked(name, "", typed)
-            return engine.roll_back_all(key, reason=asked.reason, actor=actor)
-        return (act(engine, key, _asked(name, variant, typed), actor),)
+            with speaking(ENGLISH):  # what is recorded and sent is English, whoever looks
+                return engine.roll_back_all(key, reason=asked.reason, actor=actor)
+        asked = _asked(name, variant, typed)
+        with speaking(ENGLISH):
+            return (act(engine, key, asked, actor),)
 
 
 def _typed(given: Mapping[str, str]) -> Typed:

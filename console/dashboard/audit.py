@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from console.dashboard import words
+from console.quoted import of_engine, reason
 from guardrails.audit_reading import Entry, Sort
 from metrics.wording import gettext as _
 from metrics.wording import marked, ngettext
@@ -24,7 +25,7 @@ _REFUSED = 400
 
 @dataclass(frozen=True, slots=True)
 class AuditRow:
-    """One entry; ``tone`` is ``warn`` for what was refused."""
+    """One entry; ``tone`` is ``warn`` for what was refused; ``ours``: the engine says why."""
 
     at: datetime
     at_words: str
@@ -34,6 +35,7 @@ class AuditRow:
     what: str
     experiment: str
     reason: str
+    ours: bool
     status: str
     id: str
     tone: str
@@ -92,7 +94,8 @@ def _row(entry: Entry) -> AuditRow:
         key=entry.key,
         what=_what(entry),
         experiment=entry.experiment,
-        reason=entry.reason,
+        reason=reason(entry.reason, entry.actor, entry.after),
+        ours=of_engine(entry.reason, entry.actor, entry.after),
         status="" if not entry.status else str(entry.status),
         id=entry.id,
         tone="warn" if refused else "quiet",

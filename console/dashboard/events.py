@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from console.quoted import said
 from experiments.lifecycle import OVER, State
 from guardrails.outcome import Outcome
 from guardrails.rules import WATCH_RULES
@@ -110,7 +111,7 @@ def events_page(
         headline=_headline(held, quality, refusing=bool(received.refusing)),
         tone="bad" if received.refusing else "warn" if held or quality else "good",
         facts=_facts(received),
-        attention=received.refusing,
+        attention=tuple(map(said, received.refusing)),
         codes=tuple(CodeRow(name, n, f"{n:,}", name == code) for name, n in codes.items()),
         code=code,
         samples=tuple(map(_sample, shown)),
@@ -161,7 +162,7 @@ def _sample(kept: Rejection) -> Sample:
         code=kept.code,
         id=kept.id or "",
         field=kept.field,
-        reason=kept.reason,
+        reason=said(kept.reason),
         event=text,
         trusted=kept.trusted,
     )

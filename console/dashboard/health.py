@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from console.dashboard import phrases, words
+from console.quoted import said
 from guardrails.channel_views import ChannelView
 from guardrails.health_reading import Blind, ExperimentSight, UntoldMessage
 from metrics.wording import gettext as _
@@ -149,7 +150,7 @@ def health_page(
         else ngettext("{n} thing needs a look.", "{n} things need a look.", amiss),
         tone=tone,
         lights=lights,
-        attention=(*vitals.config, *vitals.notices),
+        attention=tuple(map(said, (*vitals.config, *vitals.notices))),
         sights=rows,
         channels=tuple(map(_channel, channels)),
         untold=tuple(_untold(u, vitals.now) for u in untold),
@@ -247,11 +248,11 @@ def _channel(channel: ChannelView) -> ChannelRow:
     return ChannelRow(
         name=channel.name,
         type=channel.type,
-        where=channel.where,
+        where=said(channel.where),
         delivered=_("never") if delivered is None else words.instant(delivered),
         waiting=f"{channel.waiting:,}",
         given_up=f"{channel.given_up:,}",
-        error=channel.error or "",
+        error=said(channel.error or ""),
         tone="bad" if bad else "warn" if channel.failing else "quiet",
     )
 
@@ -269,10 +270,10 @@ def _untold(message: UntoldMessage, now: datetime) -> UntoldRow:
         at=message.created_at,
         at_words=words.instant(message.created_at),
         experiment=message.experiment,
-        title=message.title,
+        title=said(message.title),
         channel=message.channel,
         stands=stands,
-        error=message.error,
+        error=said(message.error),
         tone="bad" if message.given_up_at is not None else "warn",
     )
 

@@ -8,6 +8,7 @@ from console.charts import Point, Shown
 from console.dashboard import words
 from console.dashboard.bars import Bar, bar_of
 from console.dashboard.phrases import short_json
+from console.quoted import of_engine, reason
 from guardrails.outcome import Outcome, WindowFinding
 from guardrails.rules import WATCH_RULES, Alert, Catastrophe, Limit, PromQL
 from guardrails.views import (
@@ -101,7 +102,7 @@ class GuardrailLine:
 
 @dataclass(frozen=True, slots=True)
 class TransitionLine:
-    """A change of state in one sentence, and its reason.
+    """A change of state in one sentence, and its reason; ``ours`` where the engine wrote that.
 
     ``decision`` is what ``turnback replay`` takes, empty where a person decided; ``page`` is where
     the page of a rollback is, empty for what is none; not quoted.
@@ -115,6 +116,7 @@ class TransitionLine:
     tone: str
     actor: str
     reason: str
+    ours: bool
     decision: str = ""
     page: str = ""
 
@@ -321,7 +323,8 @@ def transition_line(view: TransitionView) -> TransitionLine:
         what=what,
         tone=tone,
         actor=view.actor,
-        reason=view.reason,
+        reason=reason(view.reason, view.actor, view.after),
+        ours=of_engine(view.reason, view.actor, view.after),
         decision=f"t{view.id}" if view.evaluation is not None else "",
         page=f"/experiments/{view.experiment}/rollbacks/t{view.id}"
         if view.after == "rolled_back" and view.variant

@@ -16,6 +16,7 @@ from console.dashboard.lines import (
     transition_line,
     variant_line,
 )
+from console.quoted import said
 from guardrails.views import ExperimentView, NeedKind
 from metrics.wording import gettext as _
 from metrics.wording import marked, ngettext
@@ -218,7 +219,7 @@ def _card(view: ExperimentView, now: datetime) -> Card:
         nearest=None if nearest is None else replace(nearest, history=()),
         guardrails=len(lines),
         blind=blind,
-        attention=tuple(n.words for n in view.needs if n.kind not in _EVERYBODY),
+        attention=tuple(said(n.words) for n in view.needs if n.kind not in _EVERYBODY),
     )
 
 
@@ -265,6 +266,7 @@ def _needs(views: Sequence[ExperimentView], attention: Sequence[str]) -> tuple[N
 
 def _need(kind: str, text: str, view: ExperimentView | None = None) -> Need:
     tone, name = _KINDS[kind]
+    text = said(text)
     return Need(
         kind=str(kind),
         kind_words=_(name),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from console.dashboard import words
 from console.dashboard.rollback import RollbackPage
+from console.quoted import said
 from guardrails.replay import Replayed, Verdict
 from metrics.wording import gettext as _
 from metrics.wording import ngettext
@@ -60,11 +61,11 @@ def replay_page(page: RollbackPage, done: Replayed) -> ReplayPage:
             (_("Decided by version"), done.engine),
             (_("Computed again by version"), done.replayed_with),
         ),
-        decision=done.decision,
-        recomputed=done.recomputed or _("cannot be computed"),
-        differences=tuple(DifferenceRow(d.where, d.kept, d.found) for d in done.differences),
-        gone=done.gone,
-        notes=done.notes,
+        decision=said(done.decision),
+        recomputed=said(done.recomputed) if done.recomputed else _("cannot be computed"),
+        differences=tuple(DifferenceRow(said(d.where), d.kept, d.found) for d in done.differences),
+        gone=tuple(map(said, done.gone)),
+        notes=tuple(map(said, done.notes)),
     )
 
 

@@ -17,6 +17,7 @@ from console.dashboard.lines import (
 )
 from console.dashboard.rollback_answers import Answer, ClientRow, answers, client_row, flow_of, who
 from console.dashboard.scale import Scale, scale_of
+from console.quoted import reason
 from guardrails.outcome import WindowFinding
 from guardrails.rollback_views import RollbackStory, Since
 from guardrails.rules import Regression
@@ -103,7 +104,7 @@ def rollback_page(
         margin_words=_margin_words(margin, view),
         scale=scale_of(window, margin, view) if window is not None and view is not None else None,
         answers=answers(story, window, line, titles, units),
-        reason=done.reason,
+        reason=reason(done.reason, done.actor),
         actor=done.actor,
         clients=tuple(map(client_row, story.clients or ())),
         next=_next(story),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from console.dashboard import phrases, words
 from console.dashboard.lines import GuardrailLine, is_proof
+from console.quoted import reason
 from guardrails.consequences import ENGINE
 from guardrails.outcome import WindowFinding
 from guardrails.rollback_views import ClientsSeen, RollbackStory, Since
@@ -67,11 +68,12 @@ def _happened(
     units: Mapping[str, str],
 ) -> tuple[str, ...]:
     view = story.guardrail
+    why = reason(story.transition.reason, story.transition.actor)
     if view is None:
         by = _("{actor} turned it back by hand and wrote:", actor=who(story))
-        return (by, story.transition.reason)
+        return (by, why)
     if window is None or not math.isfinite(window.treatment_value):
-        return (_("The guardrail: {limit}.", limit=view.limit), story.transition.reason)
+        return (_("The guardrail: {limit}.", limit=view.limit), why)
     unit = units.get(view.kpi or "", "")
     measured = _(
         "{what}, over {window}: {treated} in {variant}, {beside} in {control}.",

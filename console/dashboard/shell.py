@@ -23,6 +23,7 @@ from console.coded import coded
 from console.dashboard.briefs import Briefs
 from console.dashboard.words import signed
 from console.i18n import LANGUAGES, in_language, instant, wanted
+from console.quoted import quoted, said
 from console.templating import environment
 from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import UnknownParameterError, encoded
@@ -169,6 +170,8 @@ def templates() -> Environment:
         numbers=numbers,
         instant=instant,
         signed=signed,
+        quoted=quoted,
+        said=said,
     )
 
 

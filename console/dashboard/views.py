@@ -23,6 +23,7 @@ from console.dashboard.overview import by_urgency
 from console.dashboard.ramp import StepLine, step_lines
 from console.dashboard.revisions import File
 from console.dashboard.segments import SegmentsPart, segments_part
+from console.quoted import advised, said
 from experiments.lifecycle import State
 from guardrails.rules import WATCH_RULES
 from guardrails.views import ExperimentView
@@ -112,13 +113,13 @@ def experiment_page(
         kpis=kpi_rows(view, kpis),
         transitions=tuple(transition_line(t) for t in reversed(view.transitions)),
         rollbacks=tuple(rollback_line(r) for r in view.rollbacks),
-        attention=view.attention,
+        attention=tuple(_begun(view, said(each)) for each in view.attention),
         data=_data(view, quarantined or {}),
         segments=segments_part(view, kpis),
         checks=view.checks,
         ramp=step_lines(view),
         waiting=_sentence(view.waiting),
-        advice=view.advice,
+        advice=advised(view.advice),
         actions=action_links(view),
         file=file,
         turned=tuple(
@@ -127,6 +128,13 @@ def experiment_page(
             if v.state == "rolled_back" and (newest := rollback_of(view, v.name)) is not None
         ),
     )
+
+
+def _begun(view: ExperimentView, text: str) -> str:
+    """Return a text as the begin of a line; names of variants stay as they are written."""
+    if text.startswith(tuple(v.name for v in view.variants)):
+        return text
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _sentence(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 from console.dashboard.lines import KpiText
 from console.dashboard.views import experiment_page
 from console.i18n import instant
+from console.quoted import advised, reason
 from experiments.lifecycle import State
 from guardrails.advice import Recommended
 from guardrails.consequences import ENGINE
@@ -162,7 +163,7 @@ def _turned_back(view: ExperimentView, span: _Span) -> list[Entry]:
             _("{variant} was turned back by the engine", variant=t.variant)
             if t.actor == ENGINE
             else _("{variant} was turned back by {actor}", variant=t.variant, actor=t.actor),
-            (t.reason,),
+            (reason(t.reason, t.actor),),
         )
         for t in _within(view, span, after="rolled_back", of_a_treatment=True)
     ]
@@ -178,7 +179,7 @@ def _ends(view: ExperimentView, span: _Span) -> list[TransitionView]:
 
 def _shipped(view: ExperimentView, span: _Span) -> list[Entry]:
     """Return what was shipped by `auto_ship`, or is recommended to be, when it ended."""
-    ends, advice = _ends(view, span), view.advice or {}
+    ends, advice = _ends(view, span), advised(view.advice) or {}
     if not ends or view.state not in _OVER:
         return []
     if view.shipped is not None:
@@ -190,7 +191,7 @@ def _shipped(view: ExperimentView, span: _Span) -> list[Entry]:
 
 
 def _reasons(view: ExperimentView) -> tuple[str, ...]:
-    return tuple(map(str, (view.advice or {}).get("reasons") or ()))
+    return tuple(map(str, (advised(view.advice) or {}).get("reasons") or ()))
 
 
 def _learned(view: ExperimentView, texts: Mapping[str, KpiText], span: _Span) -> list[Entry]:
@@ -198,12 +199,12 @@ def _learned(view: ExperimentView, texts: Mapping[str, KpiText], span: _Span) ->
     ends = _ends(view, span)
     if not ends or view.state not in _OVER:
         return []
-    advice, page = view.advice or {}, experiment_page(view, texts)
+    advice, page = advised(view.advice) or {}, experiment_page(view, texts)
     because = _reasons(view) or tuple(
         g.words for g in page.guardrails if g.interval_words and g.words
     )
     what = str(advice.get("words") or page.headline)
-    return [_entry(view, ends[-1].at, what, because or (ends[-1].reason,))]
+    return [_entry(view, ends[-1].at, what, because or (reason(ends[-1].reason, ends[-1].actor),))]
 
 
 def _standing(view: ExperimentView, texts: Mapping[str, KpiText]) -> Entry:

@@ -21,6 +21,7 @@ from guardrails.channels import DeliveryError, Message
 from guardrails.channels.config import ChannelConfig, Patience, optional
 from guardrails.channels.texts import one_line, paragraphs, plain
 from metrics.access import LOOPBACK
+from metrics.wording import gettext as _
 
 _LONGEST_BODY: Final = 50_000
 _LONGEST_SUBJECT: Final = 180
@@ -92,24 +93,28 @@ class EmailChannel:
             raise _of_answer(where, error.smtp_code, error.smtp_error) from None
         except smtplib.SMTPNotSupportedError:
             raise DeliveryError(
-                f"{where} does not offer what the channel asks for (security or login)",
+                _(
+                    "{where} does not offer what the channel asks for (security or login)",
+                    where=where,
+                ),
                 retryable=False,
                 hint="look at the channel's security, user and password",
             ) from None
         except ssl.SSLCertVerificationError:
             raise DeliveryError(
-                f"the certificate of {where} is not trusted",
+                _("the certificate of {where} is not trusted", where=where),
                 retryable=True,
                 hint="give the certificate of its authority with ca_file",
             ) from None
         except (OSError, smtplib.SMTPException) as error:
-            took = f"did not answer within {self.timeout.total_seconds():g} s"
+            length = f"{self.timeout.total_seconds():g}"
             # smtplib tells a timeout while it reads as a lost connection
             slow = late.is_set() or TimeoutError in (type(error), type(error.__context__))
-            words = took if slow else f"cannot be reached ({type(error).__name__})"
-            raise DeliveryError(
-                f"{where} {words}", retryable=True, hint="is it up, on this port?"
-            ) from None
+            why = type(error).__name__
+            words = _("{where} cannot be reached ({error})", where=where, error=why)
+            if slow:
+                words = _("{where} did not answer within {length} s", where=where, length=length)
+            raise DeliveryError(words, retryable=True, hint="is it up, on this port?") from None
         later = {who: why for who, why in refused.items() if why[0] < _PERMANENT}
         if later:
             raise _of_recipients(where, later)
@@ -178,7 +183,7 @@ def _said(answer: bytes | str) -> str:
 def _of_answer(where: str, code: int, answer: bytes | str) -> DeliveryError:
     login = code in {530, 534, 535, 538}
     return DeliveryError(
-        f"{where} answered {code} {_said(answer)}".rstrip(),
+        _("{where} answered {status}", where=where, status=f"{code} {_said(answer)}".rstrip()),
         retryable=code < _PERMANENT,
         hint="look at the channel's user and password" if login else "ask whoever runs the server",
     )
@@ -188,7 +193,12 @@ def _of_recipients(where: str, refused: dict[str, tuple[int, bytes]]) -> Deliver
     who = ", ".join(sorted(refused))
     code, answer = max(refused.values(), key=lambda why: why[0])
     return DeliveryError(
-        f"{where} refused {one_line(who)}: {code} {_said(answer)}",
+        _(
+            "{where} refused {names}: {answer}",
+            where=where,
+            names=one_line(who),
+            answer=f"{code} {_said(answer)}",
+        ),
         retryable=any(why[0] < _PERMANENT for why in refused.values()),
         hint="look at the channel's recipients",
     )

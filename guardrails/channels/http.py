@@ -12,6 +12,7 @@ import httpx
 
 from guardrails.channels import DeliveryError
 from guardrails.channels.texts import one_line
+from metrics.wording import gettext as _
 
 LONGEST_ANSWER: Final = 4_096
 """Bytes of an answer that are read: enough to say why something was refused."""
@@ -67,20 +68,26 @@ def post(
     """
     where = host_of(url)
     if len(body) > LONGEST_BODY:
-        raise DeliveryError(f"the message has more than {LONGEST_BODY:,} bytes", retryable=False)
+        most = f"{LONGEST_BODY:,}"
+        said = _("the message has more than {number} bytes", number=most)
+        raise DeliveryError(said, retryable=False)
     try:
         status, said, wait = asyncio.run(_posted(url, body, headers, timeout.total_seconds()))
     except TimeoutError:
         raise DeliveryError(
-            f"{where} did not answer within {timeout.total_seconds():g} s",
+            _(
+                "{where} did not answer within {length} s",
+                where=where,
+                length=f"{timeout.total_seconds():g}",
+            ),
             retryable=True,
             hint="is it up, and can this machine reach it?",
         ) from None
     except (httpx.InvalidURL, UnicodeError):
-        raise DeliveryError(f"{where} is no address", retryable=False) from None
+        raise DeliveryError(_("{where} is no address", where=where), retryable=False) from None
     except httpx.HTTPError as error:
         raise DeliveryError(
-            f"{where} cannot be reached ({type(error).__name__})",
+            _("{where} cannot be reached ({error})", where=where, error=type(error).__name__),
             retryable=True,
             hint="is it up, and can this machine reach it?",
         ) from None
@@ -118,7 +125,8 @@ def _hidden(said: bytes, secrets: Sequence[str]) -> str:
 
 
 def _refused(where: str, status: int, said: str, wait: str) -> DeliveryError:
-    words = f"{where} answered {status}" + (f": {said}" if said else "")
+    words = _("{where} answered {status}", where=where, status=status)
+    words = _("{said}: {answer}", said=words, answer=said) if said else words
     if 300 <= status < 400:  # noqa: PLR2004 - any 3xx
         return DeliveryError(
             words,

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from guardrails.channels import Message
 from guardrails.channels.config import ChannelConfig
 from guardrails.channels.texts import one_line, plain
+from metrics.wording import marked
 
 logger = logging.getLogger("turnback.notify")
 
@@ -20,7 +21,7 @@ class LogChannel:
     """Writes each message as one warning with its experiment, variant and key."""
 
     type: str = "log"
-    where: str = "the service's log"
+    where: str = marked("the service's log")
 
     def send(self, message: Message) -> None:
         """Write the message in one line; never fails."""

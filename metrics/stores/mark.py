@@ -10,6 +10,8 @@ import os
 import re
 from pathlib import Path
 
+from metrics.wording import gettext as _
+
 logger = logging.getLogger("turnback.store")
 
 _LINE = re.compile(rb"([0-9a-f]{16}) ([0-9]{20})\n")
@@ -78,11 +80,14 @@ class Mark:
         if marked <= newest:
             return ""
         self._lost = marked
-        return (
-            f"{self._store}: events {newest + 1:,} to {marked:,} were acknowledged and are not in "
-            "it: its write-ahead log (.wal) was damaged or removed, or an older copy was put "
-            "back; let clients send again what they sent since then (what is known is "
-            "recognised), or put back the newest backup"
+        return _(
+            "{file}: events {first} to {last} were acknowledged and are not in it: its write-ahead "
+            "log (.wal) was damaged or removed, or an older copy was put back; let clients send "
+            "again what they sent since then (what is known is recognised), or put back the newest "
+            "backup",
+            file=self._store,
+            first=f"{newest + 1:,}",
+            last=f"{marked:,}",
         )
 
     def close(self) -> None:

@@ -170,7 +170,7 @@ def test_a_person_starts_a_draft_by_hand_or_ahead_of_time(world):
 
 def test_a_draft_that_waits_for_a_person_asks_for_one(world):
     w = world(MANUAL + SPEC)
-    ask = 'turnback start cancel-page --reason "..."'
+    ask = '`turnback start cancel-page --reason "..."`'
     assert w.view().attention == (f"it waits until a person starts it: {ask}",)
     assert (w.view().starts_at, w.view().ends_at, w.view().actions) == (
         None,

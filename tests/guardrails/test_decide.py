@@ -8,8 +8,8 @@ from guardrails.decide import (
     Step,
     decide,
     events_stopped,
-    verify_rollback,
 )
+from guardrails.effective import verify_rollback
 from guardrails.outcome import Code, Finding, Outcome
 from guardrails.schedule import Frozen
 
