@@ -158,8 +158,13 @@ def measure_checks(folder: Path, sizes: list[int], units: int, new: int, rounds:
         path = folder / f"{size}.duckdb"
         wrote = child("history", path, size, units)["seconds"]
         results.append(child("check", path, units, new, rounds))
+        disk = sum(each.stat().st_size for each in folder.glob(f"{path.name}*") if each.is_file())
         path.unlink()
         show_size(results[-1], new, wrote)
+        print(
+            f"(e) disk            {disk / 2**20:,.0f} MiB, {disk / size * 1e6 / 2**20:,.0f} for a "
+            "million events"
+        )
     least, most = results[0], results[-1]
     for kind, label in (("coming", "as they come"), ("late", "all late")):
         wall, processor = (most[kind][n] / least[kind][n] for n in (0, 1))

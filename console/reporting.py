@@ -107,7 +107,7 @@ def digest(
     output: Output = None,
     send: Annotated[
         str | None,
-        typer.Option(metavar="CHANNEL", help="Send it through a channel of TURNBACK_CHANNELS."),
+        typer.Option(metavar="CHANNEL", help="Send it through a channel of the service."),
     ] = None,
     lang: Lang = Language.EN,
     data: Data = None,
@@ -118,7 +118,8 @@ def digest(
     """Tell what all experiments did over some days, for a review or a newsletter.
 
     What was shipped, what was turned back, what was learned from what ended (effects with their
-    intervals), how the others stand, what waits for a person, and who contributed.
+    intervals), how the others stand, what waits for a person, and who contributed. With `--data`
+    no service is asked, and `--send` uses the TURNBACK_CHANNELS of this machine.
     """
     from console.commands import digest as digesting
     from console.commands import reporting

@@ -53,6 +53,7 @@ PAGES = {
     "events": "/events",
     "audit": "/audit",
     "health": "/health",
+    "runbooks": "/runbooks",
     "session": "/session",
     "api": "/docs",
     "missing": "/experiments/no-such",
@@ -213,6 +214,8 @@ def main() -> None:
                 page.screenshot(path=IMAGES / f"{name}.png")
             change_states(url, headers)
             told += picture(browser, url, STATES, themes=["light"])
+            again = {"suspended": False, "reason": "The release is out."}
+            httpx.post(f"{url}/api/v1/suspension", json=again, headers=headers, timeout=30)
             clock = {"to": "2026-01-16T00:00:00Z"}
             httpx.post(f"{url}/api/v1/demo/clock", json=clock, headers=headers, timeout=120)
             told += picture(browser, url, LATER, themes=["light"])

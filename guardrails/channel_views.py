@@ -1,5 +1,6 @@
 """Channels as they are shown: what each is, how its messages fare, and whether a test arrives."""
 
+import difflib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -8,8 +9,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from experiments.database import ControlPlane
-from experiments.errors import TurnbackError
-from guardrails.channels import Channel, DeliveryError, Message, type_of, where_of
+from experiments.errors import ConflictError, TurnbackError
+from guardrails.channels import (
+    Channel,
+    DeliveryError,
+    Message,
+    Repeating,
+    type_of,
+    where_of,
+)
 from guardrails.channels.texts import one_line
 from guardrails.outbox_rows import DAY, Tally, tallies
 from guardrails.words import instant
@@ -57,7 +65,7 @@ class ChannelView:
 
 @dataclass(frozen=True, slots=True)
 class ChannelTest:
-    """What became of one test message.
+    """What became of one message sent at once: a test, or a digest.
 
     Attributes:
         channel: Name of the channel.
@@ -112,13 +120,7 @@ def try_channel(channels: Mapping[str, Channel], name: str, *, now: datetime) ->
     Raises:
         UnknownChannelError: There is no such channel.
     """
-    channel = channels.get(name)
-    if channel is None:
-        raise UnknownChannelError(
-            f"there is no channel {one_line(name, 80)!r}",
-            hint=f"the channels are {', '.join(channels)}; TURNBACK_CHANNELS names them",
-            path="name",
-        )
+    channel = _known(channels, name)
     message = Message(
         key=f"test:{name}/{secrets.token_hex(6)}",
         kind="test",
@@ -129,6 +131,59 @@ def try_channel(channels: Mapping[str, Channel], name: str, *, now: datetime) ->
         text=f"Somebody tried the channel {name}. Nothing happened, and nothing has to be done.",
         evidence=None,
     )
+    return _sent(name, channel, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What a person wants to be read by all who read a channel.
+
+    Attributes:
+        key: The same for every delivery of one letter.
+        title: One line.
+        text: All of it.
+    """
+
+    key: str
+    title: str
+    text: str
+
+
+def send_letter(
+    channels: Mapping[str, Channel], name: str, letter: Letter, *, now: datetime
+) -> ChannelTest:
+    """Send a digest through a channel, at once and once.
+
+    Raises:
+        UnknownChannelError: There is no such channel.
+        ConflictError: It takes alerts alone.
+    """
+    channel = _known(channels, name)
+    if isinstance(channel, Repeating):
+        raise ConflictError(
+            f"{one_line(name, 80)} is an Alertmanager: a digest is no alert",
+            hint="send it through a webhook, Slack or mail",
+            path="name",
+        )
+    message = Message(letter.key, "digest", "", None, now, letter.title, letter.text, None)
+    return _sent(name, channel, message)
+
+
+def _known(channels: Mapping[str, Channel], name: str) -> Channel:
+    channel = channels.get(name)
+    if channel is None:
+        near = difflib.get_close_matches(name[:100], channels, n=1)
+        known = f"did you mean {near[0]}? " if near else ""
+        raise UnknownChannelError(
+            f"there is no channel {one_line(name, 80)!r}",
+            hint=f"{known}the channels are {', '.join(channels)}; TURNBACK_CHANNELS names them",
+            path="name",
+        )
+    return channel
+
+
+def _sent(name: str, channel: Channel, message: Message) -> ChannelTest:
+    """Send a message at once and once, and return what became of it."""
     begun = time.monotonic()
     words, hint = "", ""
     try:

@@ -14,7 +14,14 @@ from guardrails.alerts import Inbox
 from guardrails.apply import apply_file
 from guardrails.applying import Applying
 from guardrails.asked import Asked
-from guardrails.channel_views import ChannelTest, ChannelView, channel_views, try_channel
+from guardrails.channel_views import (
+    ChannelTest,
+    ChannelView,
+    Letter,
+    channel_views,
+    send_letter,
+    try_channel,
+)
 from guardrails.channels import Channel
 from guardrails.channels.log import LogChannel
 from guardrails.clock import Clock
@@ -120,6 +127,15 @@ class Engine(Acting):
             UnknownChannelError: There is no such channel.
         """
         return try_channel(self._channels, name, now=self._clock.now())
+
+    def send_letter(self, name: str, letter: Letter) -> ChannelTest:
+        """Send a digest through a channel, at once and once.
+
+        Raises:
+            UnknownChannelError: There is no such channel.
+            ConflictError: It takes alerts alone.
+        """
+        return send_letter(self._channels, name, letter, now=self._clock.now())
 
     def serving(self) -> ServedConfig:
         """Return what applications are answered from; never blocks."""

@@ -231,7 +231,7 @@ class Reading:
     def activity(self) -> str:
         """Return a token that is another one after every check and every change of state."""
         with self._control.reading() as session:
-            return f"{activity(session)} {self._desk.counted}"
+            return f"{activity(session)}.{self._desk.counted}"
 
     def activities(self) -> Mapping[str, str]:
         """Return such a token of every experiment by key, oldest first."""

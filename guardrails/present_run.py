@@ -127,7 +127,7 @@ def wanted(
     step = standing.steps[record.step]
     if not step.approval or record.approved == record.step:
         return ()
-    ask = {"step": record.step + 1, "command": command("approve", record.key)}
+    ask = {"step": record.step + 1, "command": _code("approve", record.key)}
     if now >= record.step_since + step.hold:
         return (_("step {step} of the ramp wants approval: {command}", **ask),)
     return (_("step {step} of the ramp wants approval: {command} (also ahead of time)", **ask),)
@@ -137,7 +137,7 @@ def _wanted_of_draft(record: ExperimentRecord, loaded: Loaded, now: datetime) ->
     if too_late(loaded.spec.experiment, now):
         return (_("its end passed before it started: apply the file with new dates"),)
     if record.starts_at is None:
-        ask = command("start", record.key)
+        ask = _code("start", record.key)
         return (_("it waits until a person starts it: {command}", command=ask),)
     return ()
 

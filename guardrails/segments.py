@@ -20,7 +20,7 @@ from metrics.catalogue import Kind, KpiDefinition
 from metrics.catalogue_words import title_of
 from metrics.cells import MICRO, Cell
 from metrics.segments import MOST_LEVELS, Asked, Dimension, Level, Part
-from metrics.stats.comparison import Estimate, compare
+from metrics.stats.comparison import Estimate, Pair, compare_all
 from metrics.stats.contrasts import Null
 from metrics.stats.segments import RATE, Finding, Segment, scan
 from metrics.stats.values import Sample
@@ -53,12 +53,14 @@ def asked_of(view: ExperimentView, loaded: Loaded) -> Asked:
     """Return the KPIs that are scanned, each over the window of the table of KPIs.
 
     They are those of the goal and of guardrails that compare arms; without any, the core ones.
+    What was last measured under an earlier revision is left out until the next check.
     """
+    measured = {(kpi.key, window) for kpi, windows in loaded.measured for window in windows}
     named = {c.kpi for c in loaded.comparisons}
     named |= {view.goal["kpi"]} if view.goal is not None else set()
     by_kpi: dict[str, dict[timedelta, dict[str, KpiView]]] = {}
     for kpi in view.kpis:
-        if kpi.kpi in named or not named:
+        if (kpi.kpi in named or not named) and (kpi.kpi, kpi.window) in measured:
             by_kpi.setdefault(kpi.kpi, {}).setdefault(kpi.window, {})[kpi.variant] = kpi
     names = [variant.name for variant in view.variants]
     chosen = {key: shown_window(windows, names) for key, windows in by_kpi.items()}
@@ -104,7 +106,7 @@ def segments_view(
         at: When it was counted.
     """
     places = _places(loaded, dimensions, asked, first_phases)
-    estimates = [_estimate(place) for place in places]
+    estimates = _estimates(places)
     scanned = [n for n, place in enumerate(places) if place.level.part is not Part.UNKNOWN]
     treatments, names = loaded.spec.experiment.treatments, loaded.spec.experiment.segments
     found = scan(
@@ -152,11 +154,15 @@ def _places(
     return places
 
 
-def _estimate(place: _Place) -> Estimate | None:
-    if not place.control or not place.treated:
-        return None
-    found = compare(place.control, place.treated, kind=place.kpi.kind, null=_NO_HARM, rows=1)
-    return found.estimate
+def _estimates(places: Sequence[_Place]) -> list[Estimate | None]:
+    asked = [
+        (n, Pair(place.control, place.treated, place.kpi.kind, _NO_HARM, 1))
+        for n, place in enumerate(places)
+        if place.control and place.treated
+    ]
+    compared = compare_all([pair for _, pair in asked])
+    found = {n: each.estimate for (n, _), each in zip(asked, compared, strict=True)}
+    return [found.get(n) for n in range(len(places))]
 
 
 def _units(cells: Sequence[Cell]) -> int:

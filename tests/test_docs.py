@@ -3,21 +3,31 @@
 ``TURNBACK_WRITE_DOCS=1 pytest tests/test_docs.py`` writes the blocks anew.
 """
 
+import contextlib
 import json
 import os
 import re
 import shlex
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
+import textwrap
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 from scipy.special import ndtr
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from console.cli import app
+from guardrails.channels import Message
+from guardrails.channels.texts import plain
+from guardrails.files import CONTROL
+from guardrails.links import leading
 from metrics.catalogue import load_catalogue
 from metrics.stats.group_sequential import Progress, exit_probabilities, look
 from metrics.stats.spending import reserve
@@ -29,6 +39,19 @@ WRITE = os.environ.get("TURNBACK_WRITE_DOCS") == "1"
 OUTPUT = re.compile(
     r"(<!-- output: turnback (?P<command>[^\n]+?) -->\n```text\n)(?P<body>.*?)(```)", re.DOTALL
 )
+AFTER = re.compile(
+    r"(<!-- after the demo: turnback (?P<command>[^\n,]+?), parts (?P<parts>\d to \d) -->\n"
+    r"```text\n)(?P<body>.*?)(```)",
+    re.DOTALL,
+)
+MESSAGE = re.compile(
+    r"(<!-- after the demo: the message -->\n```text\n)(?P<body>.*?)(```)", re.DOTALL
+)
+OTHERS = ("CONTRIBUTING.md", "SECURITY.md")
+DEMO, DATA = ("demo", "--no-view"), "turnback-data"
+END = datetime(2026, 1, 6, 12, tzinfo=UTC)
+SENDS = {"product": {"type": "log"}}
+NOT_RUN = re.compile(r"--watch|-completion")  # never ends; changes the shell of whoever tests
 FILE = re.compile(r"(<!-- file: (?P<path>[^\n]+?) -->\n```yaml\n)(?P<body>.*?)(```)", re.DOTALL)
 TABLE = re.compile(r"(<!-- table: peeking -->\n)(?P<body>(?:\|[^\n]*\n)*)")
 WALL = re.compile(r"\b\d+(\.\d+)? s(econds)?\b|127\.0\.0\.1:\d+|/[^\s]*turnback-data[^\s]*")
@@ -59,11 +82,8 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.mark.parametrize("command", [m["command"] for m in blocks(OUTPUT)])
-def test_the_readme_shows_what_a_command_prints(command, tmp_path):
-    arguments = shlex.split(command)
-    if arguments[0] == "demo":
-        arguments += ["--port", str(free_port()), "--data", str(tmp_path / "turnback-data")]
+def turnback(*arguments):
+    """Return what a command of its own process prints."""
     done = subprocess.run(
         [Path(sys.executable).with_name("turnback"), *arguments],
         cwd=ROOT,
@@ -74,7 +94,23 @@ def test_the_readme_shows_what_a_command_prints(command, tmp_path):
         env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
     )
     assert done.returncode in {0, 1}, done.stderr
-    shown = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8300", done.stdout + done.stderr)
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def demoed(tmp_path_factory):
+    """Return (what the demo of the README prints, where it left its folder ``turnback-data``)."""
+    folder = tmp_path_factory.mktemp("demo")
+    told = turnback(*DEMO, "--port", str(free_port()), "--data", str(folder / DATA))
+    assert "was turned back at" in told, told
+    return told, folder
+
+
+@pytest.mark.parametrize("command", [m["command"] for m in blocks(OUTPUT)])
+def test_the_readme_shows_what_a_command_prints(command, demoed):
+    arguments = tuple(shlex.split(command))
+    told = demoed[0] if arguments == DEMO else turnback(*arguments)
+    shown = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8300", told)
     printed = "\n".join(line.rstrip() for line in shown.splitlines()) + "\n"
     replace_or_compare(
         OUTPUT,
@@ -82,6 +118,77 @@ def test_the_readme_shows_what_a_command_prints(command, tmp_path):
         printed,
         like=lambda text: WALL.sub("…", text),
     )
+
+
+@pytest.fixture(scope="module")
+def executed(demoed):
+    """Return what became of every command of two pages, and of the README's beside a demo."""
+    folder, done = demoed[1], {}
+    lines = [line for page in ("command-line.md", "sharing-results.md") for line in commands(page)]
+    lines += [f"turnback {match['command']}" for match in blocks(AFTER)]
+    chosen = [line for line in lines if not NOT_RUN.search(line)]
+    with (
+        contextlib.chdir(folder),
+        running(data=folder / DATA, demo_start=END, channels=SENDS) as it,
+    ):
+        for line in chosen:
+            if "--data" not in line:
+                done[line] = invoked(line.replace("http://127.0.0.1:8300", it.url), it.url)
+    with contextlib.chdir(folder):  # the folder of a service that does not run
+        for line in chosen:
+            if "--data" in line:
+                done[line] = invoked(line, f"http://127.0.0.1:{free_port()}")
+    return done
+
+
+def commands(page):
+    """Return the command lines of a page's bash blocks."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    return [line for block in blocks for line in block.splitlines()]
+
+
+def invoked(line, url):
+    env = {"TURNBACK_URL": url, "COLUMNS": "100", "NO_COLOR": "1", "TURNBACK_DATA": DATA}
+    return CliRunner(env=env).invoke(app, shlex.split(line)[1:])
+
+
+def test_the_commands_of_the_pages_do_what_they_say_beside_a_demo(executed):
+    told = {line: result for line, result in executed.items() if result.exit_code != 0}
+    # the service of the demo is no installation: doctor may find something
+    wrong = {line: r.output for line, r in told.items() if not line.startswith("turnback doctor")}
+    assert wrong == {}
+    assert all(r.exit_code == 1 and "Traceback" not in r.output for r in told.values())
+    assert len(executed) > 20
+
+
+def test_the_files_that_the_pages_promise_are_written(executed, demoed):
+    assert executed
+    folder = demoed[1]
+    for name in ("report.html", "evidence.png", "digest.html"):
+        assert (folder / name).stat().st_size > 1_000
+    assert {path.stem for path in (folder / "results").iterdir()} >= {"kpis", "evidence"}
+    assert list((folder / "events").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize("shown", [(m["command"], m["parts"]) for m in blocks(AFTER)])
+def test_the_readme_shows_what_a_command_prints_after_the_demo(shown, executed):
+    command, parts = shown
+    first, last = map(int, parts.split(" to "))
+    told = executed[f"turnback {command}"].output.split("\n\n")[first - 1 : last]
+    text = "\n".join(line.rstrip() for line in "\n\n".join(told).strip("\n").splitlines())
+    replace_or_compare(AFTER, position(AFTER, "command", command), f"{text}\n")
+
+
+def test_the_readme_shows_the_message_of_the_rollback(demoed):
+    with contextlib.closing(sqlite3.connect(demoed[1] / DATA / CONTROL)) as control:
+        query = "SELECT body FROM outbox WHERE key LIKE 'rolled_back:%'"
+        body = json.loads(control.execute(query).fetchone()[0])
+    message = leading(msgspec.convert(body, Message), "http://127.0.0.1:8300")
+    lines = [message.title, "", *plain(message, 4_000).splitlines()]
+    text = "\n".join(textwrap.fill(each, 98, subsequent_indent="    ") for each in lines)
+    text = re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1:8300", text)
+    replace_or_compare(MESSAGE, blocks(MESSAGE)[0].start(), f"{text}\n")
 
 
 @pytest.mark.parametrize("path", [m["path"] for m in blocks(FILE)])
@@ -155,7 +262,7 @@ def test_links_of_the_docs_lead_somewhere():
         }
 
     broken = []
-    for page in [README, *sorted((ROOT / "docs").glob("*.md")), ROOT / "CONTRIBUTING.md"]:
+    for page in [README, *sorted((ROOT / "docs").glob("*.md")), *(ROOT / name for name in OTHERS)]:
         text = page.read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)]+)\)", text):
             if target.startswith("http"):

@@ -50,14 +50,27 @@ def image(kind: str, shown: Shown, *, theme: str = "system", size: str = "wide")
     return f"{drawn[:end]}<style>{styles[theme]}</style>{drawn[end:]}"
 
 
-def png(kind: str, shown: Shown, *, theme: str = "light", size: str = "wide") -> bytes:
-    """Return a chart as a picture on its own ground, at twice its size; empty without two looks."""
+def png(
+    kind: str, shown: Shown, *, title: str = "", theme: str = "light", size: str = "wide"
+) -> bytes:
+    """Return a chart as a picture on its own ground, at twice its size; empty without two looks.
+
+    Args:
+        kind: ``evidence`` or ``effect``.
+        shown: What to show.
+        title: Of what it is: a picture travels without the page around it.
+        theme: ``light`` or ``dark``.
+        size: One of `SIZES`.
+    """
     import vl_convert  # noqa: PLC0415 - as above
 
     spec = definition(kind, shown, Style(theme, size))
     if spec is None:
         return b""
     spec["background"] = PALETTES[theme]["panel"]
+    if title:
+        colour = PALETTES[theme]["muted"]
+        spec["title"] = {"text": title, "anchor": "start", "fontSize": 13, "color": colour}
     return vl_convert.vegalite_to_png(vl_spec=spec, vl_version=_version(), scale=2)
 
 

@@ -9,6 +9,9 @@ from console.charts.shown import FONT, PALETTES, SHOWN_EVIDENCE, SIZES, Shown, S
 from metrics.wording import gettext as _
 from metrics.wording import language
 
+_APART = 0.05
+"""Part of the axis on one side of no effect that the words of two lines need between them."""
+
 
 def definition(kind: str, shown: Shown, style: Style | None = None) -> dict[str, Any] | None:
     """Return a chart as Vega-Lite; ``None`` without two looks to draw a line between.
@@ -94,7 +97,7 @@ def _effect(shown: Shown, style: Style) -> list[Any] | None:
         ),
         *_boundary(0.0, "", colours["muted"], above=True),
         base.mark_line(color=colours["accent"], strokeWidth=2),
-        *_limits(shown, colours),
+        *_limits(shown, colours, reach),
         *_rollback(shown, style, low=(shown.margin or -1.0) > 0),
     ]
     if style.interactive:
@@ -108,14 +111,15 @@ def _effect(shown: Shown, style: Style) -> list[Any] | None:
     return layers
 
 
-def _limits(shown: Shown, colours: Mapping[str, str]) -> list[Any]:
-    """Return the margin, and what must be exceeded with proof where that is another line."""
+def _limits(shown: Shown, colours: Mapping[str, str], reach: float) -> list[Any]:
+    """Return the margin, and what harm must exceed with proof where both can be told apart."""
     layers: list[Any] = []
     if shown.margin:
         layers += _boundary(
             shown.margin, _("margin"), colours["bad"], above=shown.margin < 0, late=True
         )
-    if shown.past and shown.past != shown.margin:
+    apart = abs((shown.margin or 0.0) - (shown.past or 0.0))
+    if shown.past and apart > _APART * reach:
         said = _("proof must pass this")
         layers += _boundary(shown.past, said, colours["warn"], above=shown.past < 0, late=True)
     return layers

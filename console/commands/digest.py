@@ -4,6 +4,7 @@ import difflib
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -52,21 +53,21 @@ def run(
     """
     end = _instant(until)
     begin = end - _length(since)
-    channel = None if send is None else _channel(send)
+    # what is wrong with a channel here is said before anything is read
+    channel = None if send is None or client is not None else _channel(send)
     with (
         working("reading all experiments", as_json=as_json),
         source_of(client, data) as source,
         in_language(lang),
     ):
         digest = digest_of(source.experiments(), source.texts(), since=begin, until=end)
-        if channel is not None and send is not None:
-            _send(digest, send, channel, at=end)
+        via = "" if send is None else _send(digest, send, channel, client, at=end)
         if as_json:
             print_json({"digest": digest, "sent": send})
             return
-        made = None if channel is not None and output is None else _made(digest, written, output)
-    if channel is not None:
-        say(f"sent through {send} ({type_of(channel)})")
+        made = None if send is not None and output is None else _made(digest, written, output)
+    if via:
+        say(f"sent through {send} ({via}")
     if made is not None:
         deliver(made, output)
 
@@ -141,20 +142,38 @@ def _channel(name: str) -> Channel:
     return channel
 
 
-def _send(digest: Digest, name: str, channel: Channel, *, at: datetime) -> None:
-    message = Message(
-        key=f"digest:{digest.since:%Y%m%dT%H%M%S}:{digest.until:%Y%m%dT%H%M%S}:{name}",
-        kind="digest",
-        experiment="",
-        variant=None,
-        at=at,
-        title=heading(digest),
-        text=digest_text(digest),
-        evidence=None,
-    )
+def _send(
+    digest: Digest,
+    name: str,
+    channel: Channel | None,
+    client: ServiceClient | None,
+    *,
+    at: datetime,
+) -> str:
+    """Send it through the service's channel, or this machine's where no service was asked.
+
+    Returns:
+        The type of the channel, and whose it is.
+
+    Raises:
+        CommandError: It was not taken.
+    """
+    key = f"digest:{digest.since:%Y%m%dT%H%M%S}:{digest.until:%Y%m%dT%H%M%S}:{name}"
+    title, text = heading(digest), digest_text(digest)
+    if client is not None:
+        body = {"key": key, "title": title, "text": text}
+        done = client.post(f"/api/v1/channels/{quote(name, safe='')}/digests", json=body)
+        if not done["delivered"]:
+            raise _not_taken(name, done["words"], done["hint"])
+        return f"{done['type']}), a channel of the service at {client.url}"
+    if channel is None:  # pragma: no cover - there is one wherever no service is asked
+        raise _not_taken(name, "there is no such channel", "")
     try:
-        channel.send(message)
+        channel.send(Message(key, "digest", "", None, at, title, text, None))
     except DeliveryError as error:
-        raise CommandError(
-            f"{name} did not take it: {error}", hint=error.hint, code="not_delivered"
-        ) from error
+        raise _not_taken(name, str(error), error.hint) from error
+    return f"{type_of(channel)}), a channel of TURNBACK_CHANNELS here"
+
+
+def _not_taken(name: str, words: str, hint: str) -> CommandError:
+    return CommandError(f"{name} did not take it: {words}", hint=hint, code="not_delivered")

@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
-from console import charts
 from console.client import ServiceClient
 from console.i18n import in_language
 from console.output import CommandError, ExitCode, print_json, say
 from console.progress import working
-from console.reports.experiment import Report, report_of
+from console.reports.experiment import Report, evidence_picture, report_of
 from console.reports.html import html_of
 from console.reports.markdown import markdown_of
 from console.reports.sources import Source, from_files, from_service
@@ -91,7 +90,7 @@ def _made(report: Report, wanted: Format) -> bytes:
         return html_of("experiment.html", report=report, version=build_version()).encode()
     if wanted is Format.MD:
         return markdown_of(report, version=build_version()).encode()
-    drawn = charts.png("evidence", report.leading.shown) if report.leading is not None else b""
+    drawn = evidence_picture(report)
     if not drawn:
         raise CommandError(
             f"{report.key} has no evidence to draw yet",

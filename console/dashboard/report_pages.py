@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from console import charts
 from console.dashboard.experiments import kpi_texts
 from console.dashboard.shell import PAGE_HEADERS, Page, Shell, UnknownFileError
 from experiments.errors import UnknownExperimentError
@@ -70,6 +69,7 @@ class _Reports:
         return Response(made, headers=headers, media_type=_TYPES[suffix])
 
     def _made(self, request: Request, suffix: str) -> bytes:
+        from console.reports.experiment import evidence_picture
         from console.reports.markdown import markdown_of
 
         if suffix == "html":
@@ -77,7 +77,7 @@ class _Reports:
         report = self._report(request)
         if suffix == "md":
             return markdown_of(report, version=build_version()).encode()
-        drawn = charts.png("evidence", report.leading.shown) if report.leading is not None else b""
+        drawn = evidence_picture(report)
         if not drawn:
             raise UnknownFileError(
                 f"{report.key} has no evidence to draw yet",

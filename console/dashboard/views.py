@@ -113,7 +113,7 @@ def experiment_page(
         kpis=kpi_rows(view, kpis),
         transitions=tuple(transition_line(t) for t in reversed(view.transitions)),
         rollbacks=tuple(rollback_line(r) for r in view.rollbacks),
-        attention=tuple(map(said, view.attention)),
+        attention=tuple(_begun(view, said(each)) for each in view.attention),
         data=_data(view, quarantined or {}),
         segments=segments_part(view, kpis),
         checks=view.checks,
@@ -128,6 +128,13 @@ def experiment_page(
             if v.state == "rolled_back" and (newest := rollback_of(view, v.name)) is not None
         ),
     )
+
+
+def _begun(view: ExperimentView, text: str) -> str:
+    """Return a text as the begin of a line; names of variants stay as they are written."""
+    if text.startswith(tuple(v.name for v in view.variants)):
+        return text
+    return words.capital(text)
 
 
 def _data(view: ExperimentView, quarantined: Mapping[str, int]) -> tuple[Finding, ...]:

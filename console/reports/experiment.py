@@ -211,6 +211,20 @@ def report_of(
     )
 
 
+def evidence_picture(report: Report) -> bytes:
+    """Return the evidence of the leading guardrail as PNG; empty where there is none to draw."""
+    if report.leading is None:
+        return b""
+    line = report.leading.line
+    title = _(
+        "{experiment}: {title} of {treatment}",
+        experiment=report.title,
+        title=line.title,
+        treatment=line.treatment,
+    )
+    return charts.png("evidence", report.leading.shown, title=title)
+
+
 def _urgency(judged: Judged) -> tuple[bool, bool, float]:
     line = judged.line
     return (len(judged.shown.points) > 1, line.outcome == "breach" and line.proof, line.evidence)
@@ -226,6 +240,8 @@ def _judged(line: GuardrailLine) -> Judged:
     captions = {kind: charts.caption(kind, shown) for kind in charts.KINDS}
     if not any(evidence > 0 for _at, evidence, *_rest in shown.points):
         captions["evidence"] = ""  # a line along the bottom says less than the words above it
+    if all(low is None or high is None for _at, _evidence, _effect, low, high in shown.points):
+        captions["effect"] = ""  # without an interval there is nothing to hold against the margin
     return Judged(line, shown, {kind: said for kind, said in captions.items() if said})
 
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from guardrails.api import examples
 from guardrails.api.access import Guard
+from guardrails.api.acting import SOME, Text
 from guardrails.api.answers import described, refusals, to_json
-from guardrails.channel_views import ChannelTest, ChannelView
+from guardrails.channel_views import ChannelTest, ChannelView, Letter
 from guardrails.engine import Engine
 
 
@@ -18,6 +20,18 @@ class ChannelsAnswer:
     """Every channel."""
 
     channels: tuple[ChannelView, ...]
+
+
+class Digest(BaseModel):
+    """What is sent: text for people, as `turnback digest` writes it."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.DIGEST]})
+
+    key: Text = Field(
+        min_length=1, max_length=200, description="The same for every delivery of one digest."
+    )
+    title: Text = Field(max_length=300, description="One line.", json_schema_extra=SOME)
+    text: Text = Field(max_length=200_000, description="All of it.", json_schema_extra=SOME)
 
 
 def channels_router(engine: Callable[[], Engine], guard: Callable[[], Guard]) -> APIRouter:
@@ -40,6 +54,7 @@ def channels_router(engine: Callable[[], Engine], guard: Callable[[], Guard]) ->
         dependencies=[Depends(admit)],
     )
     listed = described(ChannelsAnswer, {"channels": [examples.CHANNEL]})
+    passed_on = described(ChannelTest, examples.DIGEST_SENT, what="What became of it")
     tried = described(ChannelTest, examples.CHANNEL_TEST, what="What became of it")
 
     @api.get("", summary="Where messages go, and how they fare", responses=listed)
@@ -52,5 +67,12 @@ def channels_router(engine: Callable[[], Engine], guard: Callable[[], Guard]) ->
     ) -> Response:
         return to_json(engine().try_channel(name))
 
-    _ = (channels, test)
+    @api.post("/{name}/digests", summary="Send a digest through a channel", responses=passed_on)
+    def digest(
+        name: Annotated[str, Path(min_length=1, max_length=200, description="The channel.")],
+        sent: Digest,
+    ) -> Response:
+        return to_json(engine().send_letter(name, Letter(sent.key, sent.title, sent.text)))
+
+    _ = (channels, test, digest)
     return api

@@ -234,6 +234,20 @@ CHANNEL_TEST: Final[dict[str, Any]] = {
     "key": "test:ops/0f3a9c1b2d4e",
 }
 
+DIGEST: Final[dict[str, Any]] = {
+    "key": "digest:20260105T000000:20260119T000000:product",
+    "title": "Experiments from 5 Jan 2026 to 19 Jan 2026",
+    "text": "One treatment was turned back.",
+}
+DIGEST_SENT: Final[dict[str, Any]] = {
+    "channel": "product",
+    "type": "slack",
+    "delivered": True,
+    "words": "delivered in 0.21 s",
+    "hint": "",
+    "key": DIGEST["key"],
+}
+
 KEY: Final[dict[str, Any]] = {
     "name": "shop-backend",
     "scope": "ingest",

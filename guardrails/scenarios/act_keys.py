@@ -20,6 +20,7 @@ from experiments.language.types import (
 from guardrails.scenarios.shared_types import (
     REASON,
     SHARE,
+    TIME,
     VARIANT,
     changes_type,
     made_type,
@@ -32,7 +33,7 @@ from guardrails.scenarios.types import (
     events_type,
     mapping_type,
 )
-from guardrails.scenarios.values import Lost, PostedAlert, Sent
+from guardrails.scenarios.values import Longer, Lost, PostedAlert, Sent
 
 
 def _sent_type() -> ValueType:
@@ -120,6 +121,18 @@ def _by_hand_type() -> ValueType:
     )
 
 
+def _longer_type() -> ValueType:
+    keys = (
+        Key("by", TIME, "How much later than so far the last unit enters.", "7d", required=True),
+        Key("because", REASON, "The reason; it is kept.", "a holiday", required=True),
+    )
+
+    return made_type(
+        record_type(keys, what="an extension"),
+        lambda record: Longer(record.get("by"), record.get("because")),
+    )
+
+
 _BY_HAND: Final = {"variant": "treatment", "because": "complaints by phone"}
 
 ACT_KEYS: Final = (
@@ -172,6 +185,12 @@ ACT_KEYS: Final = (
     Key("continue", REASON, "Somebody continues it.", "the sale is over"),
     Key("stop", REASON, "Somebody stops it for good.", "no longer needed"),
     Key("approve", REASON, "Somebody approves the step of the ramp.", "looks good"),
+    Key(
+        "extend",
+        _longer_type(),
+        "Somebody lets units come in for longer.",
+        {"by": "7d", "because": "a holiday fell into it"},
+    ),
     Key("roll_back", _by_hand_type(), "Somebody turns a treatment back.", _BY_HAND),
     Key("resume", _by_hand_type(), "Somebody begins another attempt of it.", _BY_HAND),
     Key("suspend", REASON, "Somebody suspends the engine.", "a big sale"),

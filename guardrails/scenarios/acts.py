@@ -8,7 +8,7 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from experiments.lifecycle import Move
-from guardrails.scenarios.values import Lost, PostedAlert, Sent
+from guardrails.scenarios.values import Longer, Lost, PostedAlert, Sent
 from guardrails.scenarios.world import World
 
 PERSON: Final = "a person"
@@ -127,6 +127,10 @@ def _approve(world: World, reason: str) -> None:
     world.engine.approve(world.scenario.key, reason=reason, actor=PERSON)
 
 
+def _extend(world: World, value: Longer) -> None:
+    world.engine.extend(world.scenario.key, by=value.by, reason=value.because, actor=PERSON)
+
+
 def _roll_back(world: World, value: Mapping[str, str]) -> None:
     world.engine.roll_back(
         world.scenario.key, value["variant"], reason=value["because"], actor=PERSON
@@ -168,6 +172,7 @@ ACTS: Final[Mapping[str, Callable[[World, Any], None]]] = {
     "continue": _mover(Move.CONTINUE),
     "stop": _mover(Move.STOP),
     "approve": _approve,
+    "extend": _extend,
     "roll_back": _roll_back,
     "resume": _resume,
     "suspend": _suspend,

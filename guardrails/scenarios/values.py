@@ -223,6 +223,14 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Longer:
+    """How much later than so far the last unit enters, and why."""
+
+    by: timedelta
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Something that is not as expected.
 

@@ -64,6 +64,11 @@ CHANGES = [
     ("POST", "/api/v1/backup", {"json": {"to": "/nowhere/to/be/found"}}),
     ("POST", "/api/v1/export", {"json": {"to": "/nowhere/to/be/found"}}),
     ("POST", "/api/v1/channels/log/test", {}),
+    (
+        "POST",
+        "/api/v1/channels/log/digests",
+        {"json": {"key": "k", "title": "read this", "text": "and that"}},
+    ),
     ("GET", "/api/v1/channels", {}),
     ("POST", "/api/v1/demo/clock", {"json": {"to": "2027-01-01T00:00:00Z"}}),
 ]

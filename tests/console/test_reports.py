@@ -183,7 +183,10 @@ def test_it_is_written_in_the_language_asked_for(told):
         (["report", KEY, "--format", "pdf"], "--format: 'pdf' is not one of 'html', 'md', 'png'"),
         (["digest", "--since", "often"], "--since: 'often' is no length of time"),
         (["digest", "--until", "tomorrow"], "--until: 'tomorrow' is no instant"),
-        (["digest", "--send", "pager"], "there is no channel 'pager' in the settings here"),
+        (
+            ["digest", "--send", "pager", "--data", "."],
+            "there is no channel 'pager' in the settings here",
+        ),
         (["export", "--to", "x", "--format", "csv"], "--format is of the results of an experiment"),
         (
             ["export", KEY, "--to", "x", "--since", "2026-01-01"],
@@ -231,6 +234,35 @@ def test_a_digest_tells_what_was_turned_back_and_by_whom_it_was_tried(told):
     }
 
 
+HERE = "sent through product (webhook), a channel of TURNBACK_CHANNELS here\n"
+
+
+def test_beside_a_service_a_digest_goes_through_its_channels_not_through_those_here():
+    with receiving() as receiver:
+        channels = {
+            "product": {"type": "webhook", "url": f"{receiver.url}/product"},
+            "am": {"type": "alertmanager", "url": receiver.url},
+        }
+        elsewhere = {"product": {"type": "webhook", "url": "http://127.0.0.1:9"}}
+        env = {"TURNBACK_CHANNELS": json.dumps(elsewhere)}
+        with running(channels=channels) as it:
+            asked = ("digest", "--until", "2026-01-06T00:00Z", "--url", it.url, "--send")
+            sent = turnback(*asked, "product", **env)
+            whose = f"sent through product (webhook), a channel of the service at {it.url}\n"
+            assert (sent.exit_code, sent.stdout) == (0, whose)
+            near = turnback(*asked, "produkt")
+            assert near.exit_code == 1
+            assert "did you mean product? the channels are log, product, am" in near.stderr
+            assert "a digest is no alert" in turnback(*asked, "am").stderr
+            receiver.statuses = [404]
+            refused = turnback(*asked, "product")
+            assert refused.exit_code == 1
+            assert "product did not take it" in refused.stderr
+    (first, _again) = (got.body for got in receiver.got)
+    assert first["kind"] == "digest"
+    assert first["key"] == "digest:20251223T000000:20260106T000000:product"
+
+
 def test_a_digest_is_written_as_markdown_and_html_and_sent_through_a_channel(told, tmp_path):
     span = ["--until", "2026-01-06T00:00Z", "--data", str(told["data"])]
     shown = turnback("digest", *span)
@@ -249,7 +281,7 @@ def test_a_digest_is_written_as_markdown_and_html_and_sent_through_a_channel(tol
         }
         env = {"TURNBACK_CHANNELS": json.dumps(channels)}
         sent = turnback("digest", *span, "--send", "product", **env)
-        assert (sent.exit_code, sent.stdout) == (0, "sent through product (webhook)\n")
+        assert (sent.exit_code, sent.stdout) == (0, HERE)
         near = turnback("digest", *span, "--send", "produkt", **env)
         assert "did you mean product?" in near.stderr
         assert "a digest is no alert" in turnback("digest", *span, "--send", "am", **env).stderr

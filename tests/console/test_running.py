@@ -59,7 +59,7 @@ def test_a_draft_is_started_approved_paused_resumed_and_stopped_by_hand(turnback
     assert f"{path}: life is new\n  life is a draft with revision 1\n" in applied.stdout
     shown = turnback("status", "life").stdout
     assert "draft, no traffic" in shown
-    assert "! it waits until a person starts it: turnback start life" in shown
+    assert "! it waits until a person starts it: `turnback start life" in shown
     assert "! life: it waits until a person starts it" in turnback("status").stdout
     started = turnback("start", "life", *WHY).stdout
     assert started.startswith("life: draft -> running, 2026-01-05 00:00:00 UTC\n  because (")

@@ -170,7 +170,7 @@ def test_a_person_starts_a_draft_by_hand_or_ahead_of_time(world):
 
 def test_a_draft_that_waits_for_a_person_asks_for_one(world):
     w = world(MANUAL + SPEC)
-    ask = 'turnback start cancel-page --reason "..."'
+    ask = '`turnback start cancel-page --reason "..."`'
     assert w.view().attention == (f"it waits until a person starts it: {ask}",)
     assert (w.view().starts_at, w.view().ends_at, w.view().actions) == (
         None,
@@ -299,6 +299,13 @@ REFUSED = [
     pytest.param(
         ("exposure: evaluate\n",), ("evaluate", "event"), ConflictError, "exposure", id="exposure"
     ),
+    pytest.param(
+        ("segments: [country]\n",),
+        ("[country]", "[country, platform]"),
+        ConflictError,
+        "segments: platform is new",
+        id="an attribute of which nothing is known so far",
+    ),
     pytest.param((RAMP,), ("10%, hold: 2h", "5%, hold: 2h"), ReshuffleError, "jump", id="ramp"),
 ]
 
@@ -379,6 +386,15 @@ def test_what_moves_nobody_may_change_at_any_time(world, change):
     before = arms(w)
     assert w.apply((SPEC + AUDIENCE).replace(*change)).result == "updated"
     assert arms(w) == before
+
+
+def test_segments_may_be_fewer_at_any_time_and_more_with_a_raised_seed_alone(world):
+    w = world(SPEC + "segments: [country, platform]\n")
+    w.apply(SPEC + "segments: [platform, country]\n")
+    w.apply(SPEC + "segments: [platform]\n")
+    assert w.engine.serving().experiments["cancel-page"].spec.segments == ("platform",)
+    with pytest.raises(ConflictError, match="country is new"):
+        w.apply(SPEC + "segments: [platform, country]\n")
 
 
 def test_the_flow_of_a_treatment_that_is_turned_back_may_be_mended(world):
