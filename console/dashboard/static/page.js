@@ -178,7 +178,7 @@
   };
 
   const soon = () => {
-    if (document.visibilityState !== "visible") return; // looked at again when it is seen
+    if (said.live === undefined || document.visibilityState !== "visible") return; // looked at again when it is seen
     clearTimeout(pending);
     pending = setTimeout(refresh, SETTLE);
   };
@@ -207,5 +207,6 @@
     });
     addEventListener("pagehide", () => stream.close());
   };
-  listen();
+  // the answer to a form says what became of it: fetched again it would be the empty form
+  if (said.live !== undefined) listen();
 })();
