@@ -115,7 +115,9 @@
     let at = here.firstChild;
     for (const wanted of [...next.childNodes]) {
       let found = at;
-      while (found && !same(found, wanted)) found = found.nextSibling;
+      // text between elements is taken where it stands: to look further would pass elements by
+      if (wanted.nodeType !== Node.ELEMENT_NODE) found = at && same(at, wanted) ? at : null;
+      else while (found && !same(found, wanted)) found = found.nextSibling;
       if (!found) {
         here.insertBefore(wanted, at);
         continue;
