@@ -15,6 +15,7 @@ from experiments.assignment import CompiledExperiment
 from experiments.hashing import BUCKETS, HOLDOUT_SEED, bucket_of, bucket_ranges
 from experiments.layers import layer_seed
 from experiments.segments import kept_fields, segment_fields
+from metrics.counting import Arrived
 from metrics.events import EXPOSURE, Event, Rejection, exposure
 from metrics.segments import PREFIX
 from metrics.store import Appended
@@ -87,6 +88,9 @@ class ExposureBuffer:
         interval: Seconds between two flushes.
         timeout: Seconds to wait for one write.
         stored_as: What stands for a unit in the store, and so in memory; itself by default.
+
+    Attributes:
+        latest: First exposures by experiment since the start, and when the newest was made.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class ExposureBuffer:
         self._writing = Lock()
         self._stop = Signal()
         self._thread: Thread | None = None
+        self.latest: dict[str, Arrived] = {}
         self.recorded = 0
         self.dropped = 0
         self.failures = 0
@@ -161,8 +166,10 @@ class ExposureBuffer:
             return False
         seen.add(name)
         said = segment_fields(segments, context) if segments else _NOTHING
-        first = _First(experiment, seed, unit_type, unit, variant, self._now(), said)
+        now, before = self._now(), self.latest.get(experiment)
+        first = _First(experiment, seed, unit_type, unit, variant, now, said)
         self._waiting.append(first)
+        self.latest[experiment] = Arrived(1 if before is None else before.count + 1, now)
         return True
 
     def flush(self) -> bool:

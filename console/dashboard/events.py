@@ -8,8 +8,8 @@ from experiments.lifecycle import OVER, State
 from guardrails.outcome import Outcome
 from guardrails.rules import WATCH_RULES
 from guardrails.views import ExperimentView
+from metrics.counting import EventCounts
 from metrics.events import Rejection
-from metrics.intake import EventCounts
 from metrics.wording import gettext as _
 from metrics.wording import ngettext
 
