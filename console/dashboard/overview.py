@@ -35,11 +35,13 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         NeedKind.BLIND: ("warn", marked("Blind")),
         NeedKind.DATA: ("warn", marked("Data")),
         NeedKind.SERVICE: ("warn", marked("Service")),
+        NeedKind.CHANNEL: ("warn", marked("Messages")),
         NeedKind.MEANING: ("warn", marked("KPI changed")),
         CONFIG: ("warn", marked("Configuration")),
         NeedKind.APPROVAL: ("ask", marked("Approval")),
         NeedKind.DRAFT: ("ask", marked("Draft")),
         NeedKind.ENDED: ("ask", marked("Decision")),
+        NeedKind.UNASKED: ("ask", marked("Not asked for")),
         UNVERIFIED: ("quiet", marked("Not verified yet")),
     }
 )
