@@ -169,6 +169,12 @@ class Intake:
             if (words := self.rules.words(d.problem, units))
         ]
 
+    def doubted(self) -> list[tuple[str, int]]:
+        """Return in words what accepted events feed nothing since the start, the most first."""
+        units, found = self.units(), self.counts.problems.copy()
+        ordered = sorted(found.items(), key=lambda pair: -pair[1].count)
+        return [(self.rules.words(problem, units), each.count) for problem, each in ordered]
+
     def sort(self, raw: Sequence[Any], *, trusted: bool) -> Sorted:
         """Read and screen raw events; nothing is kept yet.
 

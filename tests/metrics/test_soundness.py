@@ -1,9 +1,12 @@
 """Accepted events that feed nothing, or are not as documented: told at once, and never lost."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from typer.testing import CliRunner
 
+from console import cli
+from guardrails.ticks import first_seen_by
 from metrics.catalogue import load_catalogue
 from metrics.counting import MOST_PROBLEMS, EventCounts
 from metrics.events import Event, EventLimits, Rejection, parse_event
@@ -195,3 +198,29 @@ def test_what_came_is_told_by_name_key_and_experiment(it):
     assert it.http.get("/api/v1/received").json()["exposures"][0]["count"] == 2
     (warned,) = [w for w in told["warnings"] if w["event"] == "flow_failed"]
     assert (warned["code"], warned["count"]) == ("client_key", 1)
+
+
+def test_the_page_of_events_shows_what_came_by_name_and_what_feeds_nothing(it):
+    send(it, raw(300, name="cancel_finished", fields={"outcome": "canceled"}))
+    twin = it.http.get("/events.json").json()
+    (row,) = [each for each in twin["names"] if each["name"] == "cancel_finished"]
+    assert (row["server"], row["client"], row["refused"]) == (1, 0, 0)
+    assert any("did you mean `cancelled`?" in words for words in twin["doubts"])
+    assert "<code>cancel_finished</code>" in it.http.get("/events").text
+    chinese = it.http.get("/events?lang=zh").text
+    it.http.cookies.clear()
+    assert "您是指 `cancelled` 吗" in chinese.replace("<code>cancelled</code>", "`cancelled`")
+    assert "使用客户端密钥" in chinese
+
+
+def test_exposures_that_came_are_announced_until_a_check_counts_them(it):
+    arrived, last, every = START + timedelta(minutes=20), START, timedelta(hours=1)
+    assert first_seen_by(arrived, last, every) == START + every
+    assert first_seen_by(arrived, None, every) == START + every
+    assert first_seen_by(arrived, arrived, every) is None
+    assert first_seen_by(None, last, every) is None
+    it.evaluate("one-more")
+    said = f"counted at the next check, {START + every:%Y-%m-%d %H:%M} UTC"
+    assert said in it.http.get(f"/experiments/{KEY}").text
+    status = CliRunner().invoke(cli.app, ["status", KEY, "--url", it.url]).stdout
+    assert said in " ".join(status.split())
