@@ -9,6 +9,7 @@ from typing import Final
 
 from console import i18n
 from guardrails.extending import ends_at
+from guardrails.plain_words import points
 from metrics.wording import gettext as _
 from metrics.wording import language, marked, ngettext
 
@@ -159,6 +160,33 @@ def effect(size: float | None) -> str:
     if size < 0:
         return _("{size} lower", size=percent(size))
     return _("{size} higher", size=percent(size))
+
+
+def lift(effect_: float | None, apart: float | None, unit: str) -> str:
+    """Return a lift in percent, or in the KPI's unit where percent has no meaning; maybe empty."""
+    if effect_ is not None:
+        return effect(effect_)
+    return "" if apart is None else difference(apart, unit)
+
+
+def difference(apart: float, unit: str) -> str:
+    """Return a difference in a KPI's own unit: ``1.95 lower``, ``unchanged``."""
+    size = _apart(abs(apart), unit)
+    if size == _apart(0.0, unit):
+        return _("unchanged")
+    return _("{size} lower", size=size) if apart < 0 else _("{size} higher", size=size)
+
+
+def difference_interval(low: float, high: float, unit: str) -> str:
+    """Return a difference's interval: ``-4.20 to +0.30``; empty where it is unbounded."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    ends = [f"{'+' if end >= 0 else MINUS}{_apart(abs(end), unit)}" for end in (low, high)]
+    return _("{low} to {high}", low=ends[0], high=ends[1])
+
+
+def _apart(size: float, unit: str) -> str:
+    return points(size) if unit == "share" else value(size, unit)
 
 
 def signed(size: float) -> str:
