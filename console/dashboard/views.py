@@ -126,7 +126,7 @@ def experiment_page(
         segments=segments_part(view, kpis),
         checks=view.checks,
         ramp=step_lines(view),
-        waiting=_sentence(view.waiting),
+        waiting=words.sentence(view.waiting),
         advice=advised(view.advice),
         actions=action_links(view),
         file=file,
@@ -142,11 +142,7 @@ def _begun(view: ExperimentView, text: str) -> str:
     """Return a text as the begin of a line; names of variants stay as they are written."""
     if text.startswith(tuple(v.name for v in view.variants)):
         return text
-    return f"{text[:1].upper()}{text[1:]}"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+    return words.capital(text)
 
 
 def _counted(view: ExperimentView, arrived: datetime | None) -> str:
@@ -162,7 +158,7 @@ def _counted(view: ExperimentView, arrived: datetime | None) -> str:
 def _data(view: ExperimentView, quarantined: Mapping[str, int]) -> tuple[Finding, ...]:
     """Return what is known about the quality of an experiment's data."""
     exposed = sum(v.exposed for v in view.variants)
-    found = [Finding("warn", _sentence(each.words)) for each in view.denominators]
+    found = [Finding("warn", words.sentence(each.words)) for each in view.denominators]
     if view.conflicted:
         units = words.units(view.conflicted)
         said = _("{units} seen in two variants: dropped from both.", units=units)

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -144,7 +144,7 @@ def examine_channels(settings: Settings, tallies: Mapping[str, Tally] | None) ->
                     f"mend its address; then `turnback channels test {name}` sends a message",
                 )
             )
-    findings += _fared(tallies or {})
+    findings += _fared(tallies or {}, known=settings.all_channels())
     if addresses and not findings:
         findings.append(good("channels", f"{', '.join(addresses)}: take connections"))
     elif not findings:
@@ -164,13 +164,15 @@ def _silent(host: str, port: int) -> str:
     return ""
 
 
-def _fared(tallies: Mapping[str, Tally]) -> Iterable[Finding]:
+def _fared(tallies: Mapping[str, Tally], *, known: Collection[str]) -> Iterable[Finding]:
     for name, tally in tallies.items():
         if not tally.failing and not tally.given_up:
             continue
         error = f": {one_line(tally.error)}" if tally.error else ""
         fate = f"{tally.waiting:,} waiting, {tally.given_up:,} given up within a day"
         hint = f"`turnback channels test {name}` tries it"
+        if name not in known:
+            hint = "`turnback channels list` says whether the service has it: TURNBACK_CHANNELS"
         yield wrong("channels", "messages_failing", f"messages to {name}: {fate}{error}", hint)
 
 

@@ -95,6 +95,9 @@ def _kpis(report: Report) -> list[str]:
         for row in report.kpis
     ]
     blocks = [table([*head, _("Units")], (2, 3, 5, 6), rows)] if rows else []
+    blocks.append(
+        _bullets(f"{row.title}, {row.window}: {row.note}" for row in report.kpis if row.note)
+    )
     if report.missing:
         kpis = plain(", ".join(report.missing))
         blocks.append(_("Not enough yet, no value of every variant: {kpis}.", kpis=kpis))

@@ -15,6 +15,7 @@ from console import cli
 from console.dashboard import words
 from console.reports.digest import digest_of
 from console.reports.markdown import plain
+from metrics.catalogue import load_catalogue
 from tests.harm import KEY, SPEC, START, story
 from tests.receiver import receiving
 from tests.running import running
@@ -23,6 +24,7 @@ from tests.views import T, rolled_back, view
 EVIL = "<script>alert(1)</script>`|**x**| [a](http://evil.example) {{ 7 * 7 }}"
 NOT_THERE = "http://127.0.0.1:9"
 QUOTED = json.dumps(EVIL)
+KPI_UNITS = {key: kpi.unit for key, kpi in load_catalogue().kpis.items()}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,9 @@ def told(tmp_path_factory):
         assert digest.exit_code == 0, digest.stderr
         api = it.http.get(f"/api/v1/experiments/{KEY}").json()
         printed = turnback("report", KEY, "--url", it.url)
+        page = it.http.get(f"/experiments/{KEY}.json").json()
     return {
+        "page": page,
         "api": api,
         "json": json.loads(shown.stdout),
         "digest": json.loads(digest.stdout)["digest"],
@@ -114,7 +118,8 @@ def test_its_numbers_are_those_of_the_api(told):
         effect = found["effect"] if found else told_of["effect"]
         units = found["units"] if found else [base["units"], told_of["units"]]
         assert row["units"] == f"{units[0]:,} / {units[1]:,}"
-        assert row["effect"] == ("" if effect is None else words.effect(effect))
+        apart = None if found else told_of["difference"]
+        assert row["effect"] == words.lift(effect, apart, KPI_UNITS.get(kpi, ""))
         ends = found or told_of
         known = ends["effect_low"] is not None
         said = words.interval(ends["effect_low"], ends["effect_high"]) if known else ""
@@ -126,6 +131,25 @@ def test_its_numbers_are_those_of_the_api(told):
     assert line["line"]["evidence"] == guardrail["evidence"]
     assert [point[1] for point in line["shown"]["points"]] == [p[1] for p in guardrail["history"]]
     assert [t["id"] for t in report["transitions"]] == [t["id"] for t in api["transitions"]]
+
+
+def test_the_page_and_the_report_say_one_number(told):
+    report = {(r["kpi"], r["window"]): r for r in told["json"]["kpis"]}
+    seen = 0
+    for row in told["page"]["kpis"]:
+        if row["empty"] or not row["cells"][1]["effect"]:
+            continue
+        control, cell = row["cells"]
+        there = report[row["kpi"], row["window"]]
+        assert (control["value"], cell["value"]) == (there["control"], there["value"])
+        shown = (cell["effect"], cell["interval"], cell["tone"], cell["note"])
+        assert shown == tuple(there[name] for name in ("effect", "interval", "tone", "note"))
+        units = [each["units"].split()[0] for each in (control, cell)]
+        assert " / ".join(units) == there["units"]
+        seen += 1
+    assert seen > 3
+    decided = [row for row in told["page"]["kpis"] if row["decided"]]
+    assert [row["kpi"] for row in decided] == ["cancel_success_rate"]
 
 
 def test_it_says_the_same_from_the_files_of_a_service_that_ended(told):
