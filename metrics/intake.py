@@ -279,7 +279,7 @@ class Intake:
         self.store.release(
             [
                 each.number
-                for each in self.store.held_as(list(good))
+                for each in self.store.held(ids=list(good))
                 if each.id is not None and each.code != REUSED and good[each.id] >= each.trusted
             ]
         )

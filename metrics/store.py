@@ -135,12 +135,8 @@ class MetricStore(Protocol):
         """
         ...
 
-    def held(self, numbers: Sequence[int]) -> Sequence[Rejection]:
-        """Return the rejections of these numbers that are in quarantine, ascending."""
-        ...
-
-    def held_as(self, ids: Sequence[str]) -> Sequence[Rejection]:
-        """Return the rejections in quarantine whose events have these ids, ascending."""
+    def held(self, numbers: Sequence[int] = (), *, ids: Sequence[str] = ()) -> Sequence[Rejection]:
+        """Return the rejections in quarantine of these numbers or event ids, ascending."""
         ...
 
     def release(self, numbers: Sequence[int]) -> int:

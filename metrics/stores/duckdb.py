@@ -138,15 +138,10 @@ class DuckDBMetricStore:
         self._mend()
         return self._refused.newest(limit, code, before)
 
-    def held(self, numbers: Sequence[int]) -> Sequence[Rejection]:
-        """Return the rejections of these numbers that are in quarantine, ascending."""
+    def held(self, numbers: Sequence[int] = (), *, ids: Sequence[str] = ()) -> Sequence[Rejection]:
+        """Return the rejections in quarantine of these numbers or event ids, ascending."""
         self._mend()
-        return self._refused.held(numbers)
-
-    def held_as(self, ids: Sequence[str]) -> Sequence[Rejection]:
-        """Return the rejections in quarantine whose events have these ids, ascending."""
-        self._mend()
-        return self._refused.held_as(ids)
+        return self._refused.held(numbers, ids)
 
     def release(self, numbers: Sequence[int]) -> int:
         """Remove rejections from quarantine; returns how many there were."""

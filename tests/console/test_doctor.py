@@ -18,7 +18,9 @@ from typer.testing import CliRunner
 import service
 from console import cli
 from console.doctor import files
+from console.doctor.reach import _port
 from guardrails.files import CONTROL, STORE
+from guardrails.service_settings import Settings
 from metrics.counting import MOST_NAMES, EventCounts, Received
 from metrics.events import Event
 from metrics.stores import open_store
@@ -489,12 +491,14 @@ def test_where_something_else_answers_it_is_said():
     assert "answered, but not as Turnback does" in text
 
 
-def test_the_port_of_the_address_that_is_asked_is_tried_where_no_setting_says_another(data):
+def test_the_port_of_the_address_that_is_asked_is_tried_where_no_setting_says_another(monkeypatch):
+    monkeypatch.delenv("TURNBACK_PORT", raising=False)
+    free = free_port()
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        free = free_port()
-        asked = f"http://127.0.0.1:{free}"
-        found, text, _ = doctor(data, url=asked)
-        assert "port_taken" not in found
-        assert f"port {free} of 127.0.0.1 is free" in text
-        found, _, _ = doctor(data, url=asked, TURNBACK_PORT=str(taken.getsockname()[1]))
-        assert "port_taken" in found
+        port = taken.getsockname()[1]
+        (found,) = _port(Settings(), f"http://127.0.0.1:{free}")
+        assert (found.code, f"port {free} of 127.0.0.1 is free" in found.words) == ("ok", True)
+        (found,) = _port(Settings(port=port), f"http://127.0.0.1:{free}")
+        assert found.code == "port_taken"
+        (found,) = _port(Settings(port=free), "https://turnback.example:99999")
+        assert found.code == "ok"
