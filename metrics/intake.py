@@ -261,8 +261,8 @@ class Intake:
 
     def mends(self, found: Sorted) -> bool:
         """Return whether a good event may be one that was refused before."""
-        awaits = self.counts.awaits
-        return any(awaits(event.id) for _, event in found.events)
+        awaits, awaited = self.counts.awaits, self.counts.awaited
+        return awaited != {} and any(awaits(event.id) for _, event in found.events)
 
     def _mend(self, found: Sorted, done: Appended) -> None:
         """Let go what was refused and has now come as a good event with the same id.
