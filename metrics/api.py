@@ -188,7 +188,7 @@ class EventsEndpoint:
         intake = self.intake
         try:
             done = await self._submit([event for _, event in found.events])
-            if found.rejected:
+            if found.rejected or intake.mends(found):
                 rejected = await run_in_threadpool(intake.note, found, done)
             else:
                 rejected = intake.note(found, done)

@@ -18,6 +18,13 @@ MOST_PROBLEMS = 200
 """Problems that are counted apart."""
 
 
+MOST_AWAITED = 10_000
+"""Ids of refused events that are remembered."""
+
+REUSED = "id_reused"
+"""Code of events that can never count under their id: another event has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Received:
     """How many events of one name came, repeats included.
@@ -51,6 +58,8 @@ class EventCounts:
     ``refused`` counts requests, not events: nothing of them was read or kept. ``by_name`` counts
     the first `MOST_NAMES` names: whoever invents names fills no memory. ``exposed`` are the
     exposures that were sent, by experiment; ``problems`` the first `MOST_PROBLEMS` kinds of doubt.
+    ``awaited`` are ids in quarantine, the newest `MOST_AWAITED`, that may yet come as good events;
+    ``None`` before the store was asked.
     """
 
     accepted: int = 0
@@ -60,6 +69,7 @@ class EventCounts:
     by_name: dict[str, Received] = field(default_factory=dict[str, Received])
     exposed: dict[str, Arrived] = field(default_factory=dict[str, Arrived])
     problems: dict[Problem, Arrived] = field(default_factory=dict[Problem, Arrived])
+    awaited: dict[str, None] | None = None
 
     def came(self, events: Sequence[Event], at: datetime | None = None) -> None:
         """Count good events by name and by who vouches for them, and exposures by experiment."""
@@ -91,6 +101,21 @@ class EventCounts:
         for problem, count in Counter(each.problem for each in doubts).items():
             if problem in self.problems or len(self.problems) < MOST_PROBLEMS:
                 self.problems[problem] = _more(self.problems.get(problem), count, at)
+
+    def awaits(self, event_id: str) -> bool:
+        """Return whether an event of this id was refused, or nobody knows yet."""
+        return self.awaited is None or event_id in self.awaited
+
+    def wait_for(self, rejected: Iterable[Rejection]) -> None:
+        """Remember the ids of refused events, the oldest first."""
+        ids = {} if self.awaited is None else self.awaited
+        for each in rejected:
+            if each.id is not None and each.code != REUSED:
+                ids.pop(each.id, None)
+                ids[each.id] = None
+        while len(ids) > MOST_AWAITED:
+            del ids[next(iter(ids))]
+        self.awaited = ids
 
     def _known(self, name: str) -> Received | None:
         """Return what came of a name; ``None`` where no more names are counted."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from metrics.counting import EventCounts
+from metrics.counting import MOST_AWAITED, REUSED, EventCounts
 from metrics.events import (
     DERIVED,
     EXPOSURE,
@@ -93,6 +93,14 @@ class Resubmitted:
     accepted: int
     duplicates: int
     rejected: tuple[Rejection, ...]
+    missing: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissed:
+    """What became of refused events that nobody will send: how many went, and which were none."""
+
+    dismissed: int
     missing: tuple[int, ...]
 
 
@@ -235,6 +243,7 @@ class Intake:
         Raises:
             StoreError: They could not be kept.
         """
+        self._mend(found, done)
         if found.rejected:
             self.store.quarantine(found.rejected, received_at=self.now())
         everything = found.settled(done)
@@ -245,9 +254,45 @@ class Intake:
         self.counts.came([event for _, event in found.events], now)
         if everything:
             self.counts.turned_away(everything, now)
+            self.counts.wait_for(everything)
         if found.doubts:
             self.counts.doubted(found.doubts, now)
         return everything
+
+    def mends(self, found: Sorted) -> bool:
+        """Return whether a good event may be one that was refused before."""
+        awaits = self.counts.awaits
+        return any(awaits(event.id) for _, event in found.events)
+
+    def _mend(self, found: Sorted, done: Appended) -> None:
+        """Let go what was refused and has now come as a good event with the same id.
+
+        An event with a client key ends no refusal of one with a secret key.
+        """
+        if self.counts.awaited is None:
+            self.counts.wait_for(reversed(self.store.quarantined(limit=MOST_AWAITED)))
+        if not done.accepted or not self.mends(found):
+            return
+        out = {*done.repeated, *(each.index for each in done.rejected)}
+        kept = [event for n, (_, event) in enumerate(found.events) if n not in out]
+        good = {event.id: event.trusted for event in kept if self.counts.awaits(event.id)}
+        self.store.release(
+            [
+                each.number
+                for each in self.store.held_as(list(good))
+                if each.id is not None and each.code != REUSED and good[each.id] >= each.trusted
+            ]
+        )
+
+    def dismiss(self, numbers: Sequence[int]) -> Dismissed:
+        """Remove refused events for good: nobody will send them.
+
+        Raises:
+            StoreError: None was removed.
+        """
+        held = {each.number for each in self.store.held(numbers)}
+        gone = self.store.release(sorted(held))
+        return Dismissed(gone, tuple(n for n in dict.fromkeys(numbers) if n not in held))
 
     def resubmit(self, numbers: Sequence[int]) -> Resubmitted:
         """Send kept events again, under the limits and experiments of today.

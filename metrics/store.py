@@ -139,6 +139,10 @@ class MetricStore(Protocol):
         """Return the rejections of these numbers that are in quarantine, ascending."""
         ...
 
+    def held_as(self, ids: Sequence[str]) -> Sequence[Rejection]:
+        """Return the rejections in quarantine whose events have these ids, ascending."""
+        ...
+
     def release(self, numbers: Sequence[int]) -> int:
         """Remove rejections from quarantine; returns how many there were."""
         ...

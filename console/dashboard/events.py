@@ -233,9 +233,10 @@ def _commands(code: str) -> tuple[tuple[str, str], ...]:
     chosen = code or "CODE"
     return (
         (
-            _("All of one reason, once it is mended"),
+            _("All of one reason, once what refused them has changed here"),
             f"turnback quarantine --resubmit-code {chosen}",
         ),
         (_("One event by its number"), "turnback quarantine --resubmit NUMBER"),
+        (_("One that nobody will send: remove it"), "turnback quarantine --dismiss NUMBER"),
         (_("What applications send, field by field"), "turnback events"),
     )

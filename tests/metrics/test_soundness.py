@@ -6,7 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from console import cli
+from console.doctor.runs import examine_received
 from guardrails.ticks import first_seen_by
+from metrics.access import AccessError, Keys, Role
 from metrics.catalogue import load_catalogue
 from metrics.counting import MOST_PROBLEMS, EventCounts
 from metrics.events import Event, EventLimits, Rejection, parse_event
@@ -224,3 +226,45 @@ def test_exposures_that_came_are_announced_until_a_check_counts_them(it):
     assert said in it.http.get(f"/experiments/{KEY}").text
     status = CliRunner().invoke(cli.app, ["status", KEY, "--url", it.url]).stdout
     assert said in " ".join(status.split())
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"fields": {"score": "4"}}, "expected number, got text; send 4, without quotes"),
+        ({"fields": {"score": "good"}}, "send for instance 4.5"),
+        ({"happened_at": 17}, 'write the instant as "2026-01-31T12:00:00Z"'),
+        ({"name": "exposure", "fields": {}}, "`experiment` is missing under `fields`"),
+        (
+            {"name": "exposure", "fields": {"experiment": "cancel-pag", "variant": "control"}},
+            f"did you mean '{KEY}'?",
+        ),
+        (
+            {"name": "exposure", "fields": {"experiment": KEY, "variant": "blue"}},
+            "it has control, treatment",
+        ),
+    ],
+)
+def test_a_refusal_says_what_to_send_instead(it, parts, said):
+    (rejected,) = send(it, raw(400, **parts, units={"order_id": it.unit_of("control")}))["rejected"]
+    assert said in rejected["reason"]
+
+
+def test_a_wrapped_batch_is_told_to_be_a_bare_array(it):
+    told = it.http.post("/api/v1/events", json={"events": [raw(401)]}).json()
+    assert "send the bare array" in told["rejected"][0]["reason"]
+
+
+def test_a_backend_without_a_key_is_told_which_scope_to_take():
+    keys = Keys.of(host="0.0.0.0", client="c" * 20)  # noqa: S104 - nothing listens
+    with pytest.raises(AccessError) as refused:
+        keys.require(Role.CLIENT, None, None)
+    assert "'ingest' (servers) or 'client' (pages)" in refused.value.hint
+
+
+def test_the_doctor_tells_what_a_running_service_refused_and_took_in_vain(it):
+    told = it.http.get("/api/v1/received").json()
+    found = {each.code: each.words for each in examine_received(told)}
+    assert "events were refused since the service was started" in found["events_refused"]
+    assert "events_doubtful" in found
+    assert list(examine_received({"received": []})) == []
