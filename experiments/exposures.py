@@ -294,10 +294,6 @@ def _under_an_earlier_seed(event: Event, compiled: CompiledExperiment) -> Event 
     names = [arm.name for arm in compiled.spec.variants]
     if variant in names:
         return event
-    return _no_such_variant(event, compiled)
-
-
-def _no_such_variant(event: Event, compiled: CompiledExperiment) -> Rejection:
     return _refused(
         event,
         "fields.variant",
@@ -305,8 +301,8 @@ def _no_such_variant(event: Event, compiled: CompiledExperiment) -> Rejection:
         _(
             "'{key}' has no such variant, the exposure says {given}; it has {names}",
             key=compiled.key,
-            given=_said(event.fields.get("variant")),
-            names=", ".join(arm.name for arm in compiled.spec.variants),
+            given=_said(variant),
+            names=", ".join(names),
         ),
     )
 
@@ -343,23 +339,22 @@ def _as_the_hash_says(event: Event, compiled: CompiledExperiment) -> Event | Rej
             ),
         )
     assigned = assigned_variant(compiled, unit)
-    variant = event.fields.get("variant")
-    if variant not in [arm.name for arm in compiled.spec.variants]:
-        return _no_such_variant(event, compiled)
-    if variant != assigned:
-        none = _("none: it takes no part")
-        given = none if assigned is None else f"'{assigned}'"
-        return _refused(
-            event,
-            "fields.variant",
-            "variant_mismatch",
-            _(
-                "the exposure says {said}, the hash gives this unit {given}",
-                said=_said(variant),
-                given=given,
-            ),
-        )
+    if event.fields.get("variant") != assigned:
+        return _mismatch(event, compiled, assigned)
     return event
+
+
+def _mismatch(event: Event, compiled: CompiledExperiment, assigned: str | None) -> Rejection:
+    variant, names = event.fields.get("variant"), [arm.name for arm in compiled.spec.variants]
+    none = _("none: it takes no part")
+    said = _(
+        "the exposure says {said}, the hash gives this unit {given}",
+        said=_said(variant),
+        given=none if assigned is None else f"'{assigned}'",
+    )
+    if variant not in names:
+        said = _("{what}; the variants are {names}", what=said, names=", ".join(names))
+    return _refused(event, "fields.variant", "variant_mismatch", said)
 
 
 def assigned_variant(compiled: CompiledExperiment, unit: str) -> str | None:

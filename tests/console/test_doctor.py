@@ -487,3 +487,14 @@ def test_where_something_else_answers_it_is_said():
         thread.join(5)
     assert "not_turnback" in found
     assert "answered, but not as Turnback does" in text
+
+
+def test_the_port_of_the_address_that_is_asked_is_tried_where_no_setting_says_another(data):
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        free = free_port()
+        asked = f"http://127.0.0.1:{free}"
+        found, text, _ = doctor(data, url=asked)
+        assert "port_taken" not in found
+        assert f"port {free} of 127.0.0.1 is free" in text
+        found, _, _ = doctor(data, url=asked, TURNBACK_PORT=str(taken.getsockname()[1]))
+        assert "port_taken" in found

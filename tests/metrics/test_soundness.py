@@ -241,7 +241,7 @@ def test_exposures_that_came_are_announced_until_a_check_counts_them(it):
         ),
         (
             {"name": "exposure", "fields": {"experiment": KEY, "variant": "blue"}},
-            "it has control, treatment",
+            "the variants are control, treatment",
         ),
     ],
 )
