@@ -20,7 +20,7 @@ $(VENV)/.tested: pyproject.toml $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $@
 
-demo: $(VENV)/.installed ## run the main job: a harmful variant is turned back (DEMO="--keep" to look at it)
+demo: $(VENV)/.installed ## run the main job: a harmful variant is turned back; look at its page, Ctrl-C ends it
 	$(BIN)/turnback demo $(DEMO)
 
 test: $(VENV)/.tested ## everything a change must pass, at reduced size

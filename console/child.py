@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -21,7 +22,7 @@ MARKER = ".turnback-demo"
 """File that says a folder was made by a demo, and by which process it is used."""
 
 _LOG = "service.log"
-_READY_SECONDS = 30.0
+_READY_SECONDS = 120.0
 _END_SECONDS = 15.0
 
 
@@ -53,6 +54,11 @@ def fresh_folder(path: Path) -> None:
         )
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     marker.write_text("", encoding="ascii")
+
+
+def made_by_demo(path: Path) -> bool:
+    """Return whether a folder is a demo's: its clock stands at the end of a simulated story."""
+    return (path / MARKER).is_file()
 
 
 def _serves(pid: str) -> bool:
@@ -151,6 +157,10 @@ class ServiceProcess:
         except (httpx.HTTPError, ValueError, KeyError, TypeError):
             return False
 
+    def wait(self) -> None:
+        """Wait until the process ends by itself."""
+        self._process.wait()
+
     def end(self) -> None:
         """Ask the process to end, and make it if it does not; idempotent."""
         if self._process.poll() is None:
@@ -171,3 +181,25 @@ class ServiceProcess:
         hint = f"is port {port} taken? choose another with --port; the log is {self.log}"
         words = self.last_words()
         return CommandError(f"the service {what}\n{words}".strip(), hint=hint, code="not_ready")
+
+
+def hold(service: ServiceProcess, tell: Callable[[], None]) -> None:
+    """Let people look until they press Ctrl-C, which is no failure: the story has been told."""
+    with suppress(KeyboardInterrupt):
+        tell()
+        service.wait()
+
+
+def interrupt(_number: int, _frame: object) -> None:
+    """Treat a signal as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def terminated() -> Generator[None]:
+    """Let SIGTERM end the block as Ctrl-C does, so that the child is ended too."""
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

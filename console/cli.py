@@ -128,7 +128,10 @@ def demo(
     scenario: Annotated[
         DemoScenario, typer.Option(help="What is planted in the treatment.")
     ] = DemoScenario.SATISFACTION_DROP,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the service running.")] = False,
+    keep: Annotated[
+        bool | None,
+        typer.Option(help="Leave it running, or end at once; a terminal else waits for Ctrl-C."),
+    ] = None,
     no_view: Annotated[bool, typer.Option("--no-view", help="No live view.")] = False,
     as_json: Json = False,
 ) -> None:

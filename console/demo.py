@@ -5,8 +5,7 @@ import secrets
 import signal
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,14 @@ from typing import Any, Protocol
 import msgspec
 
 import console
-from console.child import ServiceProcess, fresh_folder, require_free_port
+from console.child import (
+    ServiceProcess,
+    fresh_folder,
+    hold,
+    interrupt,
+    require_free_port,
+    terminated,
+)
 from console.driver import Answer, Driver
 from console.output import CommandError
 from guardrails.spec_file import SpecFile, load_spec
@@ -222,8 +228,18 @@ def run(
     data: Path,
     keep: bool,
     watcher: Watcher,
+    held: Callable[[DemoResult, Kept], None] | None = None,
 ) -> tuple[DemoResult, str, Kept | None]:
     """Run a scenario to its end; the service is ended whatever happens, unless it is kept.
+
+    Args:
+        scenario: What is planted.
+        seed: Of the simulated shop.
+        port: Where the service listens.
+        data: Folder of the run.
+        keep: Whether the service goes on when this returns.
+        watcher: Whoever shows the run.
+        held: Called when the story is over; the service then answers until Ctrl-C.
 
     Returns:
         The result, why it is not as it should be (empty when it is), and the service if kept.
@@ -236,7 +252,7 @@ def run(
     fresh_folder(data)
     key = secrets.token_urlsafe(24)
     environment = _environment(key, port)
-    with _terminated():
+    with terminated():
         service = ServiceProcess(data=data, port=port, environment=environment)
         kept = False
         try:
@@ -246,14 +262,17 @@ def run(
             result = seen.result(time.monotonic() - begun)
             words = verdict(seen, result)
             watcher.end(seen, words)
+            page = f"{service.url}{_page_of(seen, spec.experiment.key)}"
+            shown = Kept(service.url, service.pid, key, page)
+            if held is not None:
+                hold(service, lambda: held(result, shown))
             kept = keep
         except CommandError as error:
             raise _with_log(error, service) from error
         finally:
             if not kept:
                 service.end()
-    page = f"{service.url}{_page_of(seen, spec.experiment.key)}"
-    return result, words, Kept(service.url, service.pid, key, page) if kept else None
+    return result, words, shown if kept else None
 
 
 def _page_of(seen: Run, key: str) -> str:
@@ -384,23 +403,9 @@ def _played(story: _Story, url: str, key: str, text: str) -> Run:
             return await story.play(url, key, text)
         finally:
             loop.remove_signal_handler(signal.SIGTERM)
-            signal.signal(signal.SIGTERM, _interrupt)
+            signal.signal(signal.SIGTERM, interrupt)
 
     try:
         return asyncio.run(play())
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
-@contextmanager
-def _terminated() -> Generator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that the child is ended too."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -13,8 +13,10 @@ from typing import Any
 
 from experiments.assignment import CompiledExperiment
 from experiments.hashing import BUCKETS, HOLDOUT_SEED, bucket_of, bucket_ranges
+from experiments.language.reading import near_matches
 from experiments.layers import layer_seed
 from experiments.segments import kept_fields, segment_fields
+from metrics.counting import Arrived
 from metrics.events import EXPOSURE, Event, Rejection, exposure
 from metrics.segments import PREFIX
 from metrics.store import Appended
@@ -87,6 +89,9 @@ class ExposureBuffer:
         interval: Seconds between two flushes.
         timeout: Seconds to wait for one write.
         stored_as: What stands for a unit in the store, and so in memory; itself by default.
+
+    Attributes:
+        latest: First exposures by experiment since the start, and when the newest was made.
     """
 
     def __init__(
@@ -113,6 +118,7 @@ class ExposureBuffer:
         self._writing = Lock()
         self._stop = Signal()
         self._thread: Thread | None = None
+        self.latest: dict[str, Arrived] = {}
         self.recorded = 0
         self.dropped = 0
         self.failures = 0
@@ -161,8 +167,10 @@ class ExposureBuffer:
             return False
         seen.add(name)
         said = segment_fields(segments, context) if segments else _NOTHING
-        first = _First(experiment, seed, unit_type, unit, variant, self._now(), said)
+        now, before = self._now(), self.latest.get(experiment)
+        first = _First(experiment, seed, unit_type, unit, variant, now, said)
         self._waiting.append(first)
+        self.latest[experiment] = Arrived(1 if before is None else before.count + 1, now)
         return True
 
     def flush(self) -> bool:
@@ -240,13 +248,8 @@ def screen_exposure(
     key = str(event.fields.get("experiment"))
     compiled = experiments.get(key)
     if compiled is None:
-        known = ", ".join(sorted(experiments)) or _("none")
-        return _refused(
-            event,
-            "fields.experiment",
-            "unknown_experiment",
-            _("no experiment '{key}' is served; served now: {known}", key=key, known=known),
-        )
+        said = _unknown(key if "experiment" in event.fields else None, experiments)
+        return _refused(event, "fields.experiment", "unknown_experiment", said)
     if any(name.startswith(PREFIX) for name in event.fields):
         event = replace(event, fields=kept_fields(compiled.spec.segments, event.fields))
     current = compiled.spec.seed
@@ -271,12 +274,30 @@ def screen_exposure(
     return _as_the_hash_says(event, compiled)
 
 
+def _unknown(key: str | None, experiments: Mapping[str, CompiledExperiment]) -> str:
+    """Return that no such experiment is served, or that an exposure names none."""
+    known = ", ".join(sorted(experiments)) or _("none")
+    if key is None:
+        return _("`experiment` is missing under `fields`; served now: {known}", known=known)
+    if near := near_matches(key, sorted(experiments)):
+        return _(
+            "no experiment '{key}' is served; did you mean '{near}'?",
+            key=key,
+            near=near[0],
+        )
+    return _("no experiment '{key}' is served; served now: {known}", key=key, known=known)
+
+
 def _under_an_earlier_seed(event: Event, compiled: CompiledExperiment) -> Event | Rejection:
     """Return the exposure as it is: its weights are not known here, only the variants."""
     variant = event.fields.get("variant")
     names = [arm.name for arm in compiled.spec.variants]
     if variant in names:
         return event
+    return _no_such_variant(event, compiled)
+
+
+def _no_such_variant(event: Event, compiled: CompiledExperiment) -> Rejection:
     return _refused(
         event,
         "fields.variant",
@@ -284,8 +305,8 @@ def _under_an_earlier_seed(event: Event, compiled: CompiledExperiment) -> Event 
         _(
             "'{key}' has no such variant, the exposure says {given}; it has {names}",
             key=compiled.key,
-            given=_said(variant),
-            names=", ".join(names),
+            given=_said(event.fields.get("variant")),
+            names=", ".join(arm.name for arm in compiled.spec.variants),
         ),
     )
 
@@ -323,6 +344,8 @@ def _as_the_hash_says(event: Event, compiled: CompiledExperiment) -> Event | Rej
         )
     assigned = assigned_variant(compiled, unit)
     variant = event.fields.get("variant")
+    if variant not in [arm.name for arm in compiled.spec.variants]:
+        return _no_such_variant(event, compiled)
     if variant != assigned:
         none = _("none: it takes no part")
         given = none if assigned is None else f"'{assigned}'"

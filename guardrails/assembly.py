@@ -39,6 +39,7 @@ class Assembly:
         prometheus: Answers named queries, ``None`` where no Prometheus is set up.
         specs: The folder that is followed, ``None`` for none.
         stopping: Set once the service stops: nobody is waited for any more.
+        untold: What could not be told to people.
         more: What else is done at intervals, by name.
     """
 
@@ -51,6 +52,7 @@ class Assembly:
     prometheus: PrometheusClient | None
     specs: SpecsFolder | None
     stopping: Event
+    untold: Untold
     more: dict[str, tuple[timedelta, Callable[[], object]]] = field(default_factory=dict)
     _bell: Bell | None = field(default=None, init=False)
     _following: Following | None = field(default=None, init=False)
@@ -82,6 +84,11 @@ class Assembly:
             jobs["checks"] = (timedelta(seconds=self.settings.ring_seconds), self._ring)
         self._bell = Bell(jobs | self.more)
         self._bell.start()
+
+    def notices(self) -> tuple[str, ...]:
+        """Return what a person should look at in the whole service, lost messages included."""
+        general = (words for each in self.engine.notices for words in each())
+        return (*general, *self.untold.nowhere())
 
     def _ring(self) -> None:
         self.engine.run_due()
@@ -168,7 +175,8 @@ def assemble(
         hooks=(measured, gaps),
         deliver_inline=settings.demo,  # else a slow webhook would hold up checks and answers
     )
-    untold = Untold(control, clock.now)
+    untold = Untold(control, clock.now, engine.channels)
+    engine.own_notices = untold.nowhere
     engine.notices = (store.attention, untold.attention)
     if not settings.demo:  # whose clock is moved by hand, as far as one likes
         engine.notices = (*engine.notices, gaps.attention)
@@ -183,6 +191,7 @@ def assemble(
         prometheus=prometheus,
         specs=specs,
         stopping=stopping,
+        untold=untold,
     )
 
 

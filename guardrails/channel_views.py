@@ -3,7 +3,7 @@
 import difflib
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -19,7 +19,7 @@ from guardrails.channels import (
     where_of,
 )
 from guardrails.channels.texts import one_line
-from guardrails.outbox_rows import DAY, Tally, tallies
+from guardrails.outbox_rows import DAY, Lost, Tally, lost_messages, tallies
 from guardrails.words import instant
 from metrics.wording import gettext as _
 from metrics.wording import ngettext, recorded
@@ -43,8 +43,8 @@ class ChannelView:
 
     Attributes:
         name: As spec files name it in ``notify``.
-        type: ``webhook``, ``slack`` and so on; ``missing`` where messages name a channel that the
-            settings have not.
+        type: ``webhook``, ``slack`` and so on; ``missing`` where files or messages name a channel
+            that the settings have not.
         where: Where it leads, without what is secret of it.
         waiting: Messages that are neither delivered nor given up.
         failing: Of these, those that failed at least once.
@@ -85,11 +85,16 @@ class ChannelTest:
 
 
 def channel_views(
-    control: ControlPlane, channels: Mapping[str, Channel], *, now: datetime
+    control: ControlPlane,
+    channels: Mapping[str, Channel],
+    *,
+    now: datetime,
+    named: Iterable[str] = (),
 ) -> tuple[ChannelView, ...]:
-    """Return every channel, those that only messages name last."""
+    """Return every channel, those that only messages or files (``named``) name last."""
     found = counted(control, now=now, known=channels)
-    gone = [n for n, t in found.items() if n not in channels and (t.waiting or t.given_up)]
+    told = [n for n, t in found.items() if t.waiting or t.given_up]
+    gone = [name for name in dict.fromkeys((*told, *named)) if name not in channels]
     return tuple(
         _view(name, channels.get(name), found.get(name, Tally())) for name in (*channels, *gone)
     )
@@ -209,22 +214,58 @@ class Untold:
     Args:
         control: The control plane.
         now: The clock.
+        channels: The channels there are; what was for others concerns one experiment alone.
     """
 
-    def __init__(self, control: ControlPlane, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, control: ControlPlane, now: Callable[[], datetime], channels: Collection[str]
+    ) -> None:
         self._control = control
         self._now = now
+        self._channels = channels
         self._asked: float | None = None
         self._found: Mapping[str, Tally] = {}
+        self._lost: Sequence[Lost] = ()
 
     def attention(self) -> tuple[str, ...]:
         """Return it in words; all experiments shown at once ask the database once."""
-        asked = time.monotonic()
-        if self._asked is None or asked - self._asked >= _REMEMBERED:
-            self._found = counted(self._control, now=self._now())
-            self._asked = asked
+        self._look()
         now, found = self._now(), self._found.items()
-        return tuple(words for name, each in found for words in _words(name, each, now))
+        return tuple(
+            words
+            for name, each in found
+            if name in self._channels
+            for words in _words(name, each, now)
+        )
+
+    def nowhere(self, key: str | None = None) -> tuple[str, ...]:
+        """Return what was for channels that are not there: of one experiment, or of all."""
+        self._look()
+        mine = [each for each in self._lost if key is None or each.experiment == key]
+        names = dict.fromkeys(each.channel for each in mine)
+        return tuple(_nowhere(name, [e for e in mine if e.channel == name]) for name in names)
+
+    def _look(self) -> None:
+        asked = time.monotonic()
+        if self._asked is not None and asked - self._asked < _REMEMBERED:
+            return
+        self._found = counted(self._control, now=self._now())
+        with self._control.reading() as session:
+            since = self._now() - DAY
+            self._lost = lost_messages(session, since=since, known=self._channels)
+        self._asked = asked
+
+
+def _nowhere(name: str, lost: Sequence[Lost]) -> str:
+    return ngettext(
+        "{name}: this service has no such channel: {n} message was not told (the newest at "
+        "{at}); name it in TURNBACK_CHANNELS (docs/operations.md)",
+        "{name}: this service has no such channel: {n} messages were not told (the newest at "
+        "{at}); name it in TURNBACK_CHANNELS (docs/operations.md)",
+        sum(each.count for each in lost),
+        name=name,
+        at=instant(max(each.newest_at for each in lost)),
+    )
 
 
 def _words(name: str, tally: Tally, now: datetime) -> list[str]:

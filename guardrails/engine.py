@@ -26,6 +26,7 @@ from guardrails.channels import Channel
 from guardrails.channels.log import LogChannel
 from guardrails.clock import Clock
 from guardrails.engine_acting import Acting
+from guardrails.engine_reading import nothing_own
 from guardrails.meanings import adopt_meanings
 from guardrails.meanwhile import compare_and_set
 from guardrails.outbox import deliver_due
@@ -86,6 +87,7 @@ class Engine(Acting):
         self._hooks = tuple(hooks)
         self._channels: Mapping[str, Channel] = {"log": LogChannel(), **self.settings.channels}
         self.notices = ()
+        self.own_notices = nothing_own
         self._lock = RLock()
         self._delivering = RLock()
         self._deliver_inline = deliver_inline
@@ -118,7 +120,10 @@ class Engine(Acting):
 
     def channel_list(self) -> tuple[ChannelView, ...]:
         """Return every channel, and how its messages fare."""
-        return channel_views(self._control, self._channels, now=self._clock.now())
+        with self._control.reading() as session:
+            files = [loaded.spec.experiment for loaded in self._shelf.not_over(session)]
+        named = dict.fromkeys(name for each in files for name in each.notify)
+        return channel_views(self._control, self._channels, now=self._clock.now(), named=named)
 
     def try_channel(self, name: str) -> ChannelTest:
         """Send one test message through a channel, at once and once.

@@ -47,6 +47,11 @@ from metrics.catalogue import Catalogue, load_catalogue
 from metrics.store import Frame, MetricStore
 
 
+def nothing_own(_key: str) -> tuple[str, ...]:
+    """Return nothing: no experiment has anything of its own to look at."""
+    return ()
+
+
 class Reading:
     """The reading half of the engine: changes nothing, waits for no lock. Safe from any thread.
 
@@ -54,10 +59,12 @@ class Reading:
         settings: What may be told from outside.
         notices: Each returns what a person should look at in the whole service; it is told of
             every experiment that is not over.
+        own_notices: Returns the same of one experiment, by its key.
     """
 
     settings: EngineSettings
     notices: tuple[Callable[[], tuple[str, ...]], ...]
+    own_notices: Callable[[str], tuple[str, ...]]
     _control: ControlPlane
     _store: MetricStore
     _clock: Clock
@@ -256,7 +263,7 @@ class Reading:
                 notices=notices,
                 now=self._clock.now(),
             )
-            return {each.record.key: experiment_view(each) for each in known}
+            return {each.record.key: experiment_view(self._with_own(each)) for each in known}
 
     def missed(self, key: str) -> int:
         """Return how many checks of an experiment nobody ran: its blind time in ticks."""
@@ -302,10 +309,14 @@ class Reading:
             return guarding(self._shelf.not_over(session))
 
     def _all_of(self, key: str) -> Known:
-        return self._shelf.everything(
+        known = self._shelf.everything(
             key,
             by_setting=self.settings.suspended,
             trouble=self._ring.trouble.get(key),
             notices=tuple(words for each in self.notices for words in each()),
             now=self._clock.now(),
         )
+        return self._with_own(known)
+
+    def _with_own(self, known: Known) -> Known:
+        return replace(known, own_notices=self.own_notices(known.record.key))

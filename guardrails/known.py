@@ -27,6 +27,7 @@ class Known:
     now: datetime
     meanings: Sequence[str] = ()
     notices: Sequence[str] = ()
+    own_notices: Sequence[str] = ()
     kept: Mapping[tuple[str, str, int], int] = field(
         default_factory=dict[tuple[str, str, int], int]
     )

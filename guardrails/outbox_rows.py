@@ -1,6 +1,6 @@
 """What waits to be told, what was given up, and what still stands: rows of the outbox."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -186,6 +186,35 @@ def tallies(session: Session, *, given_up_since: datetime) -> dict[str, Tally]:
     for row in rows:
         found[row.channel] = _with(found[row.channel], row)
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Messages of one experiment that one channel was to have and never will."""
+
+    channel: str
+    experiment: str
+    count: int
+    newest_at: datetime
+
+
+def lost_messages(session: Session, *, since: datetime, known: Collection[str]) -> list[Lost]:
+    """Return what was given up since then for channels that are not ``known``."""
+    rows = session.exec(
+        select(
+            OutboxRow.channel,
+            OutboxRow.experiment,
+            func.count(),
+            func.max(OutboxRow.given_up_at),
+        )
+        .where(
+            col(OutboxRow.given_up_at) >= since,
+            col(OutboxRow.channel).not_in(list(known)),
+        )
+        .group_by(OutboxRow.channel, OutboxRow.experiment)
+        .order_by(OutboxRow.channel, OutboxRow.experiment)
+    )
+    return [Lost(*row) for row in rows]
 
 
 def _with(tally: Tally, row: OutboxRow) -> Tally:

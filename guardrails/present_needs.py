@@ -19,6 +19,8 @@ from metrics.wording import gettext as _
 ASKED_FOR: Final = timedelta(days=7)
 """How long people are asked whether a run that proved nothing is tried for longer."""
 
+ASKED_SOON: Final = timedelta(minutes=10)
+"""How long after the start nobody need have asked for the flag; two checks at least."""
 
 _LOOKED_AT: Final = {*WATCH_RULES, Alert.rule}
 """Rules whose breach a person should look at, though it proves no harm."""
@@ -46,6 +48,7 @@ def needs(
         *_of_treatments(known),
         *(NeedView(NeedKind.DATA, each.words) for each in shifted),
         *_of_data(known, guardrails),
+        *_of_asking(known),
         *_of_end(known, newest),
         *(
             NeedView(asked, words)
@@ -63,6 +66,7 @@ def _of_service(known: Known) -> list[NeedView]:
     found += [NeedView(NeedKind.TROUBLE, words) for words in _clock_words(known)]
     if State(known.record.state) not in OVER:
         found += [NeedView(NeedKind.SERVICE, words) for words in known.notices]
+        found += [NeedView(NeedKind.CHANNEL, words) for words in known.own_notices]
         found += [NeedView(NeedKind.MEANING, words) for words in known.meanings]
     return found
 
@@ -116,6 +120,23 @@ def _of_data(known: Known, guardrails: Sequence[GuardrailView]) -> list[NeedView
         for g in guardrails
         if g.rule in _LOOKED_AT and g.outcome is Outcome.BREACH and g.treatment in live
     ]
+
+
+def _of_asking(known: Known) -> list[NeedView]:
+    """Return that nobody takes part yet, long enough after the start to be told of."""
+    record, every = known.record, known.loaded.spec.experiment.check_every
+    live = any(t.state == "live" for t in known.treatments.values())
+    waited = known.now - record.started_at >= max(ASKED_SOON, 2 * every)
+    if record.state != State.RUNNING or not live or not waited or known.snapshot is None:
+        return []
+    if any(known.snapshot[1].get("exposed", {}).values()):
+        return []
+    words = _(
+        "no application has asked for this flag yet, or nobody takes part: no unit since {at}. "
+        "Give this to a developer: docs/clients.md",
+        at=instant(record.started_at),
+    )
+    return [NeedView(NeedKind.UNASKED, words)]
 
 
 def _of_end(known: Known, newest: Sequence[Finding]) -> list[NeedView]:

@@ -148,6 +148,7 @@ class NeedKind(StrEnum):
     SUSPENDED = "suspended"  # the engine acts on nothing
     TROUBLE = "trouble"  # its checks fail or are not due
     SERVICE = "service"  # about the whole service, the same for every experiment
+    CHANNEL = "channel"  # its file names a channel that the service lacks
     MEANING = "meaning"  # a KPI means something else in the catalogue by now
     INEFFECTIVE = "ineffective"  # turned back and still being shown
     BLIND = "blind"  # a guardrail sees nothing
@@ -155,6 +156,7 @@ class NeedKind(StrEnum):
     ENDED = "ended"  # over, and nothing was proven
     APPROVAL = "approval"  # a step of the ramp waits for a person
     DRAFT = "draft"  # it waits to be started
+    UNASKED = "unasked"  # no application has asked for its flag yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,10 @@ class MetricStore(Protocol):
         """Return the rejections of these numbers that are in quarantine, ascending."""
         ...
 
+    def held_as(self, ids: Sequence[str]) -> Sequence[Rejection]:
+        """Return the rejections in quarantine whose events have these ids, ascending."""
+        ...
+
     def release(self, numbers: Sequence[int]) -> int:
         """Remove rejections from quarantine; returns how many there were."""
         ...
@@ -168,7 +172,7 @@ class MetricStore(Protocol):
     ) -> tuple[Dimension, ...]:
         """Return all units of an experiment by what their first exposures say of them.
 
-        Counted when asked, which takes a second or so per million units; checks and events
+        Counted when asked, which takes a second or two per million units; checks and events
         wait for no more than a part of it. Where several exposures of a unit are the first at
         the same instant, the least of their values counts. Units whose first exposure has left
         the log are unknown. The same integers whatever the engine and the order of arrival,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from console.child import made_by_demo
 from console.client import ServiceClient
 from console.output import CommandError, ExitCode, Tone, print_json, say
 from console.tables import folded
@@ -85,6 +86,15 @@ def _without_service(url: str, error: CommandError, data: Path) -> Guidance:
     if error.exit_code != ExitCode.UNREACHABLE or error.code == "not_turnback":
         steps = (NextStep(error.hint, "turnback doctor", urgent=True),)
         return Guidance(url, error.code != "not_turnback", error.message, steps)
+    if made_by_demo(data):
+        again = f"the demo's story in {data} is over: play it again, and look at its page"
+        own = "start a service of your own, in its own folder"
+        steps = (
+            NextStep(again, f"turnback demo --data {data}"),
+            NextStep(own, "turnback serve --data my-data"),
+            NextStep("then start an experiment of your own", "turnback apply SPEC"),
+        )
+        return Guidance(url, False, f"no service answers at {url}", steps)
     if (data / CONTROL).is_file():
         steps = (
             NextStep(f"start the service on what is in {data}", f"turnback serve --data {data}"),

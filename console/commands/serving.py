@@ -9,6 +9,7 @@ from pydantic_settings.exceptions import SettingsError as UnreadableSettingError
 
 import service
 from console import dashboard
+from console.child import made_by_demo
 from console.output import CommandError, ExitCode, warn
 from console.store_errors import store_told
 from guardrails.logs import set_up
@@ -43,6 +44,7 @@ def serve(
     try:
         settings = service.Settings(**options)
         set_up(settings.log_format)
+        _refuse_a_demos(settings)
         with store_told():
             service.serve(settings, pages=[dashboard.attach], ready=_say_ready)
     except ValidationError as error:
@@ -63,6 +65,25 @@ def serve(
             code="settings",
             exit_code=ExitCode.USAGE,
         ) from None
+
+
+def _refuse_a_demos(settings: service.Settings) -> None:
+    """Keep the machine's clock away from a simulated story: it would age by months at once.
+
+    Raises:
+        CommandError: The folder was made by a demo, and this service is not its own.
+    """
+    if settings.demo or not made_by_demo(settings.data):
+        return
+    folder = name_of(settings.data)
+    raise CommandError(
+        f"{folder} was made by `turnback demo`: its story is simulated and ended in the past",
+        hint=(
+            f"`turnback demo --data {folder}` plays it again, to look at its page; "
+            "a service of your own wants a folder of its own: `turnback serve --data my-data`"
+        ),
+        code="made_by_demo",
+    )
 
 
 def _say_ready(ready: service.Ready) -> None:

@@ -33,7 +33,10 @@ class Briefs:
             self._engine.suspension().words,
             *(words for each in self._engine.notices for words in each()),
         )
-        tokens = {key: (token, general) for key, token in self._engine.activities().items()}
+        tokens = {
+            key: (token, general, self._engine.own_notices(key))
+            for key, token in self._engine.activities().items()
+        }
         stale = {key for key in tokens if key not in held or held[key][0] != tokens[key]}
         if stale:
             for key, view in self._engine.briefs(stale).items():

@@ -14,7 +14,15 @@ from metrics.wording import gettext as _
 from metrics.wording import language, marked, ngettext, wording
 
 _ASKED: Final = frozenset(
-    {NeedKind.APPROVAL, NeedKind.DRAFT, NeedKind.ENDED, NeedKind.SERVICE, NeedKind.MEANING}
+    {
+        NeedKind.APPROVAL,
+        NeedKind.CHANNEL,
+        NeedKind.DRAFT,
+        NeedKind.ENDED,
+        NeedKind.MEANING,
+        NeedKind.SERVICE,
+        NeedKind.UNASKED,
+    }
 )
 """What a person is asked or told, though nothing is wrong with the experiment."""
 

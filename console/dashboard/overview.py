@@ -35,11 +35,13 @@ _KINDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         NeedKind.BLIND: ("warn", marked("Blind")),
         NeedKind.DATA: ("warn", marked("Data")),
         NeedKind.SERVICE: ("warn", marked("Service")),
+        NeedKind.CHANNEL: ("warn", marked("Messages")),
         NeedKind.MEANING: ("warn", marked("KPI changed")),
         CONFIG: ("warn", marked("Configuration")),
         NeedKind.APPROVAL: ("ask", marked("Approval")),
         NeedKind.DRAFT: ("ask", marked("Draft")),
         NeedKind.ENDED: ("ask", marked("Decision")),
+        NeedKind.UNASKED: ("ask", marked("Not asked for")),
         UNVERIFIED: ("quiet", marked("Not verified yet")),
     }
 )
@@ -273,5 +275,5 @@ def _need(kind: str, text: str, view: ExperimentView | None = None) -> Need:
         tone=tone,
         experiment="" if view is None else view.key,
         title="" if view is None else view.title,
-        words=f"{text[:1].upper()}{text[1:]}",
+        words=words.capital(text),
     )

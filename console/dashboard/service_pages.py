@@ -94,6 +94,8 @@ class _ServicePages:
                 waiting=services.ingest.queued,
                 room=services.settings.queue_events,
                 exposures_waiting=services.exposures.waiting,
+                evaluated=sum(each.count for each in dict(services.exposures.latest).values()),
+                doubts=services.events.doubted(),
                 refusing=services.ingest.attention(),
             ),
             store.quarantine_counts(),
@@ -141,7 +143,7 @@ class _ServicePages:
             waiting=services.ingest.queued,
             room=settings.queue_events,
             versions=_versions(),
-            notices=tuple(words for each in engine.notices for words in each()),
+            notices=services.guarding.notices(),
             retain=settings.retain,
         )
         return health_page(vitals, engine.sights(), engine.channel_list(), engine.untold())

@@ -11,7 +11,7 @@ from console import i18n
 from guardrails.extending import ends_at
 from guardrails.plain_words import points
 from metrics.wording import gettext as _
-from metrics.wording import marked, ngettext
+from metrics.wording import language, marked, ngettext
 
 UNKNOWN: Final = marked("not known yet")
 SMALLEST_EFFECT = 0.0005
@@ -205,6 +205,16 @@ def interval(low: float, high: float) -> str:
     return _("{low} to {high}", low=signed(low), high=signed(high))
 
 
+def capital(text: str) -> str:
+    """Return a text as a sentence begins, in languages that write it so: names keep their own."""
+    return f"{text[:1].upper()}{text[1:]}" if language() == "en" else text
+
+
+def sentence(text: str) -> str:
+    """Return a text as a sentence of its own, empty for an empty one."""
+    return _("{said}.", said=capital(text)) if text else ""
+
+
 def joined(words: Sequence[str]) -> str:
     """Return ``a``, ``a and b``, ``a, b and c``."""
     if len(words) < 2:  # noqa: PLR2004 - nothing to join
@@ -230,7 +240,10 @@ def happened(variant: str | None, before: str, after: str) -> str:
         return _(_HAPPENED[after])
     if planned := _planned(before, after):
         return planned
-    ends = {"before": before.replace("_", " ") or _("new"), "after": after.replace("_", " ")}
+    ends = {
+        "before": _(before.replace("_", " ")) if before else _("new"),
+        "after": _(after.replace("_", " ")),
+    }
     if variant is None:
         return _("The experiment went from {before} to {after}", **ends)
     return _("{variant} went from {before} to {after}", variant=variant, **ends)

@@ -143,6 +143,11 @@ class DuckDBMetricStore:
         self._mend()
         return self._refused.held(numbers)
 
+    def held_as(self, ids: Sequence[str]) -> Sequence[Rejection]:
+        """Return the rejections in quarantine whose events have these ids, ascending."""
+        self._mend()
+        return self._refused.held_as(ids)
+
     def release(self, numbers: Sequence[int]) -> int:
         """Remove rejections from quarantine; returns how many there were."""
         self._mend()

@@ -135,6 +135,12 @@ class MemoryMetricStore:
         with self._lock:
             return [each for each in self._quarantine if each.number in wanted]
 
+    def held_as(self, ids: Sequence[str]) -> Sequence[Rejection]:
+        """Return the rejections in quarantine whose events have these ids, ascending."""
+        wanted = set(ids)
+        with self._lock:
+            return [each for each in self._quarantine if each.id in wanted]
+
     def release(self, numbers: Sequence[int]) -> int:
         """Remove rejections from quarantine; returns how many there were."""
         wanted = set(numbers)

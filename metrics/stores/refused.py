@@ -39,6 +39,12 @@ class Refused:
             return []
         return self._found("number IN (SELECT unnest($1)) ORDER BY number", [list(numbers)])
 
+    def held_as(self, ids: Sequence[str]) -> list[Rejection]:
+        """Return the rejections of these event ids, ascending."""
+        if not ids:
+            return []
+        return self._found("id IN (SELECT unnest($1)) ORDER BY number", [list(ids)])
+
     def release(self, numbers: Sequence[int]) -> int:
         """Remove rejections; returns how many there were.
 

@@ -1,7 +1,9 @@
 """The demo as real processes: it ends as its scenario should, the same way every time."""
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -141,6 +143,55 @@ def test_a_kept_service_goes_on_and_can_be_asked_and_told(runs):
     assert "TURNBACK_ADMIN_KEY" in refused.stderr
 
 
+def on_a_terminal(folder, *arguments):
+    """Start the demo with a terminal for its output; return (process, the terminal's end)."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "console.cli", "demo", "--no-view", *arguments]
+    process = subprocess.Popen(
+        [*command, "--port", str(free_port()), "--data", str(folder)],
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "100"},
+        preexec_fn=heeds_interrupts,  # noqa: PLW1509 - nothing runs beside it that could be held
+    )
+    os.close(theirs)
+    return process, ours
+
+
+def read_until(terminal, words):
+    told = b""
+    with contextlib.suppress(OSError):  # the other end was closed
+        while words not in told and (more := os.read(terminal, 65536)):
+            told += more
+    return told.decode()
+
+
+def test_on_a_terminal_the_page_can_be_looked_at_until_ctrl_c(tmp_path):
+    process, terminal = on_a_terminal(tmp_path / "data")
+    told = read_until(terminal, b"Ctrl-C ends it\r\n")
+    last = told.splitlines()[-1]
+    assert last.startswith("Look at it: http://127.0.0.1:"), told
+    page = last.split()[3]
+    assert "/experiments/three-step-cancel/rollbacks/t" in page
+    assert "turned back" in httpx.get(page).text
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0, "looking on to the end is no failure"
+    os.close(terminal)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "data" / MARKER).read_text()), 0)
+
+
+def test_on_a_terminal_no_keep_ends_at_once(tmp_path):
+    process, terminal = on_a_terminal(tmp_path / "data", "--no-keep", "--scenario", "outage")
+    told = read_until(terminal, b"never said")
+    os.close(terminal)
+    assert process.wait(60) == 0
+    assert "this is how it should end" in told
+    assert "Look at it" not in told
+
+
 def test_a_folder_in_use_is_not_replaced(runs, tmp_path):
     pid = int(runs["first"].stderr.split("`kill ")[1].split("`")[0])
     (tmp_path / MARKER).write_text(str(pid))
@@ -210,7 +261,9 @@ def test_another_service_on_the_port_is_not_taken_for_the_runs_own(tmp_path):
     fresh_folder(tmp_path / "data")
     with running(admin_key="somebody's", instance="theirs") as other:
         child = ServiceProcess(
-            data=tmp_path / "data", port=int(other.url.rpartition(":")[2]), environment={}
+            data=tmp_path / "data",
+            port=int(other.url.rpartition(":")[2]),
+            environment={"TURNBACK_DEMO": "true"},
         )
         try:
             assert other.http.get("/readyz").json()["instance"] == "theirs"
@@ -228,6 +281,19 @@ def test_a_folder_that_no_demo_made_is_not_touched(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(CommandError, match="is no folder"):
         fresh_folder(tmp_path / "link")
+
+
+def test_a_demos_folder_is_not_served_by_the_clock_of_the_machine(tmp_path):
+    # its experiment would be overdue by months, and finish at once
+    folder = tmp_path / "data"
+    fresh_folder(folder)
+    ran = CliRunner().invoke(cli.app, ["serve", "--data", str(folder)])
+    told = " ".join(ran.stderr.split())
+    assert ran.exit_code == 1
+    assert f"{folder} was made by `turnback demo`" in told
+    assert f"`turnback demo --data {folder}` plays it again" in told
+    assert "`turnback serve --data my-data`" in told
+    assert [path.name for path in folder.iterdir()] == [MARKER], "nothing is written there"
 
 
 def test_a_folder_of_an_earlier_demo_is_replaced(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from console import cli, client, completion
+from console.child import MARKER
 from console.commands import live
 from console.commands.next_steps import MOST, steps_of
 from console.output import CommandError, ExitCode
@@ -61,6 +62,16 @@ def test_alone_beside_a_stopped_service_it_says_how_to_start_it(tmp_path):
     shown = turnback(TURNBACK_DATA=str(tmp_path))
     assert f"turnback serve --data {tmp_path}" in shown.stdout
     assert f"turnback doctor --data {tmp_path}" in shown.stdout
+
+
+def test_alone_beside_the_folder_of_a_demo_it_plays_it_again_and_never_ages_it(tmp_path):
+    (tmp_path / "control.db").touch()
+    (tmp_path / MARKER).touch()
+    told = json.loads(turnback("--json", TURNBACK_DATA=str(tmp_path)).stdout)
+    assert [step["command"] for step in told["steps"]] == [
+        f"turnback demo --data {tmp_path}",
+        *("turnback serve --data my-data", "turnback apply SPEC"),
+    ]
 
 
 def test_alone_beside_a_running_service_it_says_what_needs_a_person(service):

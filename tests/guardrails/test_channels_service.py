@@ -260,6 +260,55 @@ def test_what_could_not_be_told_is_in_status_page_and_series():
     assert "given up within a day" in page
 
 
+def test_a_channel_the_service_lacks_is_told_at_its_experiment_and_never_to_be_tried(monkeypatch):
+    other = SPEC.replace(f"experiment: {KEY}", "experiment: other")
+    with running() as it:
+        it.apply(SPEC + "notify: [ops]\n")
+        it.apply(other)
+        monkeypatch.setenv("TURNBACK_URL", it.url)
+        listed = CliRunner().invoke(app, ["channels", "list"]).stdout
+        assert "ops (missing)" in listed, "before the first message is lost"
+        it.act("roll_back", variant="treatment")
+        time.sleep(1.1)  # what is shown is remembered for a second
+        mine = it.http.get(f"/api/v1/experiments/{KEY}").json()["attention"]
+        others = it.http.get("/api/v1/experiments/other").json()["attention"]
+        overview, health = it.http.get("/").text, it.http.get("/health").text
+    said = (
+        "ops: this service has no such channel: 1 message was not told (the newest at 2026-01-05 "
+        "00:00 UTC); name it in TURNBACK_CHANNELS (docs/operations.md)"
+    )
+    assert said in mine
+    assert not [words for words in others if "ops" in words]
+    assert overview.count("this service has no such channel") == 1
+    assert "this service has no such channel" in health
+    assert not [page for page in (*mine, overview, health) if "channels test ops" in page]
+
+
+def after_an_hour(it):
+    it.services.clock.move_to(it.services.clock.now() + timedelta(hours=1))
+    it.services.engine.run_due()
+
+
+def test_a_flag_nobody_asks_for_is_told_of_and_pages_nobody():
+    with running() as it:
+        it.apply()
+        asked = ("application has asked for this flag yet", "docs/clients.md")
+        seen = {}
+        for hours in (1, 2):
+            after_an_hour(it)
+            seen[hours] = it.http.get(f"/api/v1/experiments/{KEY}").json()["attention"]
+        assert not seen[1], "an application may take its time"
+        assert all(words in seen[2][0] for words in asked)
+        overview, chinese = (
+            it.http.get("/", headers={"Accept-Language": code}).text for code in ("en", "zh")
+        )
+        assert asked[0] in overview
+        assert "还没有应用请求过这个开关" in chinese
+        assert it.evaluate("u").is_success
+        after_an_hour(it)
+        assert not it.http.get(f"/api/v1/experiments/{KEY}").json()["attention"]
+
+
 def test_a_kill_between_delivery_and_mark_tells_again_with_the_same_key(tmp_path):
     program = tmp_path / "dying.py"
     program.write_text(
