@@ -1,7 +1,7 @@
 """What the report of one experiment says: the verdict first, then everything it rests on. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
@@ -19,6 +19,8 @@ from console.dashboard.lines import (
 from console.dashboard.segments import SegmentsPart
 from console.dashboard.views import experiment_page
 from console.i18n import instant
+from console.reports.opening import Answered, effect_words, opening, turned_back_effects
+from guardrails.outcome import Outcome
 from guardrails.views import ExperimentView
 from metrics.wording import gettext as _
 from metrics.wording import marked, ngettext
@@ -66,6 +68,7 @@ class Report:
     ``verdict`` is what a reader must know; ``advice`` what was recommended at the end, with
     reasons; ``quality`` what is known of the data, ``segments`` where the effect
     differs; ``method`` and ``reading`` explain numbers.
+    ``opening`` answers what happened, how sure it is, who was affected and what to do next.
     ``at`` is the instant of the newest check: everything in it is as of then.
     """
 
@@ -93,6 +96,7 @@ class Report:
     method: tuple[str, ...]
     reading: tuple[tuple[str, str], ...]
     leading: Judged | None
+    opening: tuple[Answered, ...]
 
 
 METHODS: Final[Mapping[str, str]] = MappingProxyType(
@@ -176,7 +180,16 @@ def report_of(
         quarantined: Refused events of the whole service by reason; ``None`` not told.
     """
     page = experiment_page(view, texts)
-    judged = tuple(map(_judged, page.guardrails))
+    told = {
+        (each.guardrail.guardrail, key[2]): effect_words(key, each, texts)
+        for key, each in comparisons(view).items()
+        if each.guardrail is not None
+        and each.finding is not None
+        and each.finding.outcome is Outcome.BREACH
+    }
+    judged = tuple(
+        _judged(line, told.get((line.guardrail, line.treatment), "")) for line in page.guardrails
+    )
     kpis = _kpis(view, texts)
     advice = page.advice or {}
     return Report(
@@ -192,7 +205,10 @@ def report_of(
         else instant(view.last_check_at),
         facts=_facts(view, page.facts),
         advice=str(advice.get("words") or ""),
-        reasons=tuple(map(str, advice.get("reasons") or ())),
+        reasons=(
+            *(turned_back_effects(view, texts) if advice else ()),
+            *map(str, advice.get("reasons") or ()),
+        ),
         variants=page.variants,
         kpis=kpis,
         missing=_missing(view, texts, kpis),
@@ -203,9 +219,10 @@ def report_of(
         quality=_quality(view, page.watches, quarantined),
         segments=page.segments,
         transitions=tuple(reversed(page.transitions)),
-        method=_method(view),
+        method=(*_method(view), *_proofs(page.guardrails)),
         reading=tuple((_(term), _(means)) for term, means in READING),
         leading=max(judged, key=_urgency, default=None),
+        opening=opening(view, texts, lead=page.lead, waiting=page.waiting),
     )
 
 
@@ -220,7 +237,10 @@ def evidence_picture(report: Report) -> bytes:
         title=line.title,
         treatment=line.treatment,
     )
-    return charts.png("evidence", report.leading.shown, title=title)
+    points = report.leading.shown.points
+    ends = {"since": instant(points[0][0]), "until": instant(points[-1][0])} if points else {}
+    about = _("{key}; {since} to {until}", key=report.key, **ends) if ends else report.key
+    return charts.png("evidence", report.leading.shown, title=title, about=about)
 
 
 def _urgency(judged: Judged) -> tuple[bool, bool, float]:
@@ -233,8 +253,20 @@ def _facts(view: ExperimentView, facts: Sequence[tuple[str, str]]) -> tuple[tupl
     return (*said, *facts)
 
 
-def _judged(line: GuardrailLine) -> Judged:
+def _proofs(lines: Sequence[GuardrailLine]) -> tuple[str, ...]:
+    """Return what was recorded of each proof of harm, its look, statistic and level."""
+    return tuple(
+        _("Recorded of {limit}: {words}", limit=line.limit, words=line.words)
+        for line in lines
+        if line.outcome == "breach" and line.proof and line.words
+    )
+
+
+def _judged(line: GuardrailLine, told: str) -> Judged:
+    """Return a guardrail for the report; ``told`` is its proof without the statistics of it."""
     shown = line.shown
+    if told:
+        line = replace(line, words=f"{told}.")
     captions = {kind: charts.caption(kind, shown) for kind in charts.KINDS}
     if not any(evidence > 0 for _at, evidence, *_rest in shown.points):
         captions["evidence"] = ""  # a line along the bottom says less than the words above it

@@ -39,7 +39,8 @@ def markdown_of(report: Report, *, version: str) -> str:
         plain(_("{state}; as of {at}", state=report.state, at=report.at_words))
         + f" · `{report.key}`",
         f"**{plain(report.verdict)}**",
-        *map(plain, filter(None, (report.lead, report.advice, *report.rollbacks))),
+        *map(plain, filter(None, (report.advice, *report.rollbacks))),
+        *(f"**{plain(question)}**\n\n{_bullets(said)}" for question, said in report.opening),
         _bullets(report.attention),
         *_section(_("Why this is advised"), _bullets(report.reasons)),
         *_section(_("KPIs"), *_kpis(report)),

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from console.dashboard import words
 from console.reports.digest import digest_of
 from console.reports.markdown import plain
 from metrics.catalogue import load_catalogue
+from tests.console.test_comparisons import turned_back
 from tests.harm import KEY, SPEC, START, story
 from tests.receiver import receiving
 from tests.running import running
@@ -131,6 +133,22 @@ def test_its_numbers_are_those_of_the_api(told):
     assert line["line"]["evidence"] == guardrail["evidence"]
     assert [point[1] for point in line["shown"]["points"]] == [p[1] for p in guardrail["history"]]
     assert [t["id"] for t in report["transitions"]] == [t["id"] for t in api["transitions"]]
+
+
+def test_it_begins_like_the_page_of_a_rollback(told):
+    asked = [question for question, _said in told["json"]["opening"]]
+    assert asked == [
+        *("What happened?", "How sure is it?", "Who was affected?"),
+        "What to do next?",
+    ]
+    happened, sure, affected, after = (said for _question, said in told["json"]["opening"])
+    assert any("100.0% lower" in said and "units" in said for said in happened)
+    assert sure[0].endswith("harm is proven.")
+    assert len(affected) == 2
+    assert any("resume treatment" in said for said in after)
+    start = told["md"].partition("## Method")[0].partition("## What happened")[0]
+    assert "boundary" not in start
+    assert "Recorded of" in told["md"].partition("## Method")[2]
 
 
 def test_the_page_and_the_report_say_one_number(told):
@@ -323,6 +341,25 @@ def over(**changes):
     moved = {"variant": None, "before": "observing", "after": "finished"}
     kept = {name: getattr(ended, name) for name in ended.__dataclass_fields__} | moved
     return base, type(ended)(**kept)
+
+
+def test_what_was_turned_back_is_learned_with_its_effects():
+    now, ended = over(guardrails=turned_back().guardrails, kpis=turned_back().kpis)
+    turned = tuple(replace(v, state="rolled_back") if v.name == "b" else v for v in now.variants)
+    now = replace(now, variants=turned, transitions=(rolled_back(), ended))
+    digest = digest_of([now], {}, since=T - timedelta(days=1), until=T + timedelta(days=1))
+    (entry,) = digest.learned
+    assert "Satisfaction of b, over 1 hour: 5.0% lower" in entry.because[0]
+
+
+def test_an_end_that_was_moved_is_told_with_who_and_why():
+    moved = {"variant": None, "before": f"ends {T.isoformat()}", "actor": "ann", "reason": "more."}
+    later = replace(rolled_back(), **moved, after=f"ends {(T + timedelta(days=7)).isoformat()}")
+    digest = digest_of([view(transitions=(later,))], {}, since=T, until=T + timedelta(days=1))
+    (entry,) = digest.running
+    (said,) = entry.because
+    assert said.startswith("It takes units in until 2026-03-08 12:00 UTC, moved from 2026-03-01")
+    assert said.endswith(" by ann: more.")
 
 
 @pytest.mark.parametrize(

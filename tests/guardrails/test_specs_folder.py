@@ -42,7 +42,7 @@ def folder(tmp_path):
 @pytest.fixture
 def followed(folder):
     """A service whose folder is looked at when a test says so."""
-    with running(specs=folder) as it:
+    with running(specs=folder, specs_seconds=3600) as it:
         yield it
 
 
