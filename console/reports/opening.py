@@ -100,11 +100,12 @@ def _sure(view: ExperimentView) -> tuple[str, ...]:
 
 
 def _affected(view: ExperimentView) -> tuple[str, ...]:
-    if view.started_at is None:
+    if view.started_at is None or view.last_check_at is None:
         return ()
     return tuple(
         _(
-            "{units} ({unit}) had met {variant} since {began}.",
+            "{units} ({unit}) had met {variant} since {began}, counted by the check of {at}.",
+            at=words.instant(view.last_check_at),
             units=ngettext("{n} unit", "{n} units", variant.exposed),
             unit=view.unit,
             variant=variant.name,
