@@ -38,12 +38,13 @@ from guardrails.specs_view import SpecsView
 from guardrails.telemetry import Intake, StateCollector, exposition
 from guardrails.telemetry_doors import DoorCollector
 from metrics.catalogue import Catalogue
+from metrics.counting import EventCounts
 from metrics.ingest import Ingest, settle
-from metrics.intake import EventCounts
 from metrics.intake import Intake as EventIntake
 from metrics.kpis_api import kpis_router
 from metrics.quarantine_api import quarantine_router
 from metrics.received_api import received_router
+from metrics.soundness import Rules
 from metrics.store import MetricStore
 from metrics.store_api import store_router
 from metrics.stores import Units, Wanted, open_store
@@ -123,6 +124,8 @@ class Services:
             limits=self.settings.event_limits(self.catalogue.events),
             screen=lambda e: screen_exposure(e, self.engine.serving().experiments),
             counts=self.counts,
+            rules=Rules.of(self.catalogue),
+            units=lambda: self.engine.serving().units,
         )
 
     def intake(self) -> Intake:
@@ -332,15 +335,12 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
     def now() -> datetime:
         return running().clock.now()
 
-    def stepped() -> SteppedClock:
-        return cast("SteppedClock", running().clock)
-
     routers = [
         admin.router(engine, note_valid),
         admin.decisions_router(engine),
         admin.suspension_router(engine),
         quarantine_router(lambda: running().events),
-        received_router(lambda: dict(running().counts.by_name)),
+        received_router(lambda: running().events, lambda: running().exposures.latest),
         kpis_router(lambda: [kpi.to_json() for kpi in engine().kpis()]),
         store_router(lambda: running().store, lambda: engine().frames(), now),
         admin.specs_router(lambda: running().specs_view()),
@@ -349,7 +349,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         admin.scrape_router(lambda accept: exposition(running().registry, accept)),
     ]
     if settings.demo:
-        routers.append(admin.demo_router(engine, stepped))
+        routers.append(admin.demo_router(engine, lambda: cast("SteppedClock", running().clock)))
 
     def guard(request: Request) -> None:
         running().guard.admit(request)

@@ -22,7 +22,7 @@ MARKER = ".turnback-demo"
 """File that says a folder was made by a demo, and by which process it is used."""
 
 _LOG = "service.log"
-_READY_SECONDS = 30.0
+_READY_SECONDS = 120.0
 _END_SECONDS = 15.0
 
 

@@ -23,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
                 "turnback quarantine",
                 "turnback quarantine --resubmit 17 --resubmit 18",
                 "turnback quarantine --resubmit-code in_future",
+                "turnback quarantine --dismiss 17",
             ),
         ),
     )
@@ -85,28 +86,36 @@ def quarantine(
     resubmit_code: Annotated[
         str | None, typer.Option(metavar="CODE", help="Send all of one reason again, up to 1,000.")
     ] = None,
+    dismiss: Annotated[
+        list[int] | None,
+        typer.Option(min=1, metavar="NUMBER", help="Remove this one for good; repeatable."),
+    ] = None,
     url: Url = DEFAULT_URL,
     key: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Show which events were refused and why, or send them again.
+    """Show which events were refused and why, send them again, or dismiss them.
 
-    An event that counts after all leaves the quarantine; one that is still refused stays.
+    An event that counts after all leaves the quarantine, as does one that comes later with the
+    same id; one that is still refused stays.
     """
+    from console.commands.quarantine import dismiss as let_go
     from console.commands.quarantine import listed
     from console.commands.quarantine import resubmit as again
 
     good = True
     with reported(as_json=as_json), client_of(url, key) as client:
-        if resubmit and resubmit_code is not None:
+        if sum((bool(resubmit), resubmit_code is not None, bool(dismiss))) > 1:
             raise CommandError(
-                "--resubmit and --resubmit-code exclude each other",
+                "--resubmit, --resubmit-code and --dismiss exclude each other",
                 hint="give numbers, or one code",
                 code="usage",
                 exit_code=ExitCode.USAGE,
             )
         if resubmit or resubmit_code is not None:
             good = again(client, resubmit or (), resubmit_code, as_json=as_json)
+        elif dismiss:
+            good = let_go(client, dismiss, as_json=as_json)
         else:
             listed(client, limit=limit, code=code, as_json=as_json)
     if not good:

@@ -11,7 +11,28 @@ from markupsafe import Markup
 
 from console.coded import coded
 from guardrails.consequences import ENGINE
-from metrics.wording import language, recorded
+from metrics.wording import language, marked, recorded
+
+CODES: Final = (
+    marked("draft"),
+    marked("running"),
+    marked("paused"),
+    marked("observing"),
+    marked("finished"),
+    marked("stopped"),
+    marked("breach"),
+    marked("no_data"),
+    marked("error"),
+    marked("start"),
+    marked("approve"),
+    marked("pause"),
+    marked("continue"),
+    marked("resume"),
+    marked("roll back"),
+    marked("extend"),
+    marked("stop"),
+)
+"""States, outcomes and actions by the names that recorded texts have for them."""
 
 _OF_A_FILE: Final = re.compile(r"revision [0-9]+ applied( from .*)?", re.DOTALL)
 _REVISION: Final = re.compile(r"revision [0-9]+")

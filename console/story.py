@@ -231,9 +231,19 @@ def _kpi_row(
                 duration(window.length),
                 _value(definition.unit, control["value"]),
                 _value(definition.unit, treatment["value"]),
-                "" if treatment["effect"] is None else f"{treatment['effect']:+.1%}",
+                _lift(definition.unit, treatment),
             )
     return (duration(definition.windows[0].length), "", "", "later")
+
+
+def _lift(unit: str, treatment: Mapping[str, Any]) -> str:
+    """Return the lift as a percentage; in the KPI's unit where control is not positive."""
+    if treatment["effect"] is not None:
+        return f"{treatment['effect']:+.1%}"
+    apart = treatment.get("difference")
+    if apart is None:
+        return ""
+    return f"{'+' if apart >= 0 else '-'}{_value(unit, abs(apart))}"
 
 
 def _value(unit: str, value: float) -> str:

@@ -61,7 +61,7 @@ PAGES = {
 STATES = {
     "many": "/",
     "state-ramp": "/experiments/concrete-loss",
-    "state-approve": "/experiments/concrete-loss/actions/approve",
+    "state-turn-back": "/experiments/concrete-loss/actions/roll_back/map",
     "state-paused": "/experiments/discover-unused",
     "state-draft": "/experiments/personal-offers",
     "state-stopped": "/experiments/another-one",
@@ -74,7 +74,7 @@ LATER = {"late": "/", "state-finished": EXPERIMENT, "state-blind": "/experiments
 
 SIZES = {"360": (360, 780), "1440": (1440, 900)}
 THEMES = ("light", "dark")
-README = {"rollback": (1100, 1010)}
+README = {"rollback": (1100, 932)}
 """Pictures of the README, by page, and the size of the window they are taken in."""
 
 REFUSED = [
@@ -173,7 +173,9 @@ def picture(
         for size in sizes:
             width, height = SIZES[size]
             context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=theme, locale=language
+                viewport={"width": width, "height": height},
+                color_scheme="dark" if theme == "dark" else "light",
+                locale=language,
             )
             page = context.new_page()
             errors: list[str] = []

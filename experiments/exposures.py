@@ -13,8 +13,10 @@ from typing import Any
 
 from experiments.assignment import CompiledExperiment
 from experiments.hashing import BUCKETS, HOLDOUT_SEED, bucket_of, bucket_ranges
+from experiments.language.reading import near_matches
 from experiments.layers import layer_seed
 from experiments.segments import kept_fields, segment_fields
+from metrics.counting import Arrived
 from metrics.events import EXPOSURE, Event, Rejection, exposure
 from metrics.segments import PREFIX
 from metrics.store import Appended
@@ -87,6 +89,9 @@ class ExposureBuffer:
         interval: Seconds between two flushes.
         timeout: Seconds to wait for one write.
         stored_as: What stands for a unit in the store, and so in memory; itself by default.
+
+    Attributes:
+        latest: First exposures by experiment since the start, and when the newest was made.
     """
 
     def __init__(
@@ -113,6 +118,7 @@ class ExposureBuffer:
         self._writing = Lock()
         self._stop = Signal()
         self._thread: Thread | None = None
+        self.latest: dict[str, Arrived] = {}
         self.recorded = 0
         self.dropped = 0
         self.failures = 0
@@ -161,8 +167,10 @@ class ExposureBuffer:
             return False
         seen.add(name)
         said = segment_fields(segments, context) if segments else _NOTHING
-        first = _First(experiment, seed, unit_type, unit, variant, self._now(), said)
+        now, before = self._now(), self.latest.get(experiment)
+        first = _First(experiment, seed, unit_type, unit, variant, now, said)
         self._waiting.append(first)
+        self.latest[experiment] = Arrived(1 if before is None else before.count + 1, now)
         return True
 
     def flush(self) -> bool:
@@ -240,13 +248,8 @@ def screen_exposure(
     key = str(event.fields.get("experiment"))
     compiled = experiments.get(key)
     if compiled is None:
-        known = ", ".join(sorted(experiments)) or _("none")
-        return _refused(
-            event,
-            "fields.experiment",
-            "unknown_experiment",
-            _("no experiment '{key}' is served; served now: {known}", key=key, known=known),
-        )
+        said = _unknown(key if "experiment" in event.fields else None, experiments)
+        return _refused(event, "fields.experiment", "unknown_experiment", said)
     if any(name.startswith(PREFIX) for name in event.fields):
         event = replace(event, fields=kept_fields(compiled.spec.segments, event.fields))
     current = compiled.spec.seed
@@ -269,6 +272,20 @@ def screen_exposure(
     if "seed" not in event.fields:
         event = replace(event, fields={**event.fields, "seed": current})
     return _as_the_hash_says(event, compiled)
+
+
+def _unknown(key: str | None, experiments: Mapping[str, CompiledExperiment]) -> str:
+    """Return that no such experiment is served, or that an exposure names none."""
+    known = ", ".join(sorted(experiments)) or _("none")
+    if key is None:
+        return _("`experiment` is missing under `fields`; served now: {known}", known=known)
+    if near := near_matches(key, sorted(experiments)):
+        return _(
+            "no experiment '{key}' is served; did you mean '{near}'?",
+            key=key,
+            near=near[0],
+        )
+    return _("no experiment '{key}' is served; served now: {known}", key=key, known=known)
 
 
 def _under_an_earlier_seed(event: Event, compiled: CompiledExperiment) -> Event | Rejection:
@@ -322,21 +339,22 @@ def _as_the_hash_says(event: Event, compiled: CompiledExperiment) -> Event | Rej
             ),
         )
     assigned = assigned_variant(compiled, unit)
-    variant = event.fields.get("variant")
-    if variant != assigned:
-        none = _("none: it takes no part")
-        given = none if assigned is None else f"'{assigned}'"
-        return _refused(
-            event,
-            "fields.variant",
-            "variant_mismatch",
-            _(
-                "the exposure says {said}, the hash gives this unit {given}",
-                said=_said(variant),
-                given=given,
-            ),
-        )
+    if event.fields.get("variant") != assigned:
+        return _mismatch(event, compiled, assigned)
     return event
+
+
+def _mismatch(event: Event, compiled: CompiledExperiment, assigned: str | None) -> Rejection:
+    variant, names = event.fields.get("variant"), [arm.name for arm in compiled.spec.variants]
+    none = _("none: it takes no part")
+    said = _(
+        "the exposure says {said}, the hash gives this unit {given}",
+        said=_said(variant),
+        given=none if assigned is None else f"'{assigned}'",
+    )
+    if variant not in names:
+        said = _("{what}; the variants are {names}", what=said, names=", ".join(names))
+    return _refused(event, "fields.variant", "variant_mismatch", said)
 
 
 def assigned_variant(compiled: CompiledExperiment, unit: str) -> str | None:

@@ -84,6 +84,7 @@ class MetricRead:
         gain: Effect in the good direction.
         more: How many times as many weeks would prove what is missing; ``inf`` where the
             estimate is on the wrong side, ``None`` where nobody can say.
+        difference: In the KPI's unit, where control is not positive and ``effect`` unknown.
     """
 
     name: str
@@ -99,6 +100,7 @@ class MetricRead:
     within_margin: float = _NAN
     gain: float = _NAN
     more: float | None = None
+    difference: float = _NAN
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON; what is no finite number is ``None``."""
@@ -249,6 +251,7 @@ def _weighed(
         within,
         -asked.harm * difference.effect.estimate,
         more,
+        _NAN if math.isfinite(relative.effect) else difference.effect.estimate,
     )
 
 

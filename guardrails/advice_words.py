@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from guardrails.advice_reading import MetricRead
 from guardrails.loaded import Loaded
-from guardrails.plain_words import duration, percent
+from guardrails.plain_words import difference_words, duration, percent
 from metrics.stats.ship import Role, ShipAdvice
 from metrics.wording import gettext as _
 from metrics.wording import ngettext
@@ -14,10 +14,11 @@ from metrics.wording import ngettext
 def metric_words(loaded: Loaded, read: MetricRead, found: ShipAdvice) -> str:
     """Return what one metric says: its effect, over which window, and what that proves."""
     title, window = loaded.title(read.kpi), duration(read.window)
-    if not math.isfinite(read.effect):
+    if not (math.isfinite(read.effect) or math.isfinite(read.difference)):
         return _("{title} over {window}: too few units to say anything", title=title, window=window)
     control, treatment = read.units
-    effect = _signed(read.effect)
+    known = math.isfinite(read.effect)
+    effect = _signed(read.effect) if known else difference_words(read.difference)
     if math.isfinite(read.low) and math.isfinite(read.high):
         low, high = _signed(read.low), _signed(read.high)
         effect = _("{effect} (between {low} and {high})", effect=effect, low=low, high=high)

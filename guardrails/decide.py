@@ -224,7 +224,7 @@ def waiting(findings: Sequence[Finding], standing: Standing, *, now: datetime) -
 def _stands_still(standing: Standing) -> str | None:
     """Return why no step would be left whatever the findings and the step say."""
     if standing.state != "running":
-        return _("the experiment is {state}", state=standing.state)
+        return _("the experiment is {state}", state=_(standing.state))
     if standing.step + 1 >= len(standing.steps):
         return _("the ramp is at its last step")
     if not standing.live:
@@ -273,13 +273,13 @@ def _objection(findings: Sequence[Finding], standing: Standing, now: datetime) -
         if spell is not None and is_blind(finding) and spell.freezes(now):
             return _(
                 "{guardrail} of {variant} is {outcome} since {at}: the ramp is frozen",
-                outcome=finding.outcome.value,
+                outcome=_(finding.outcome.value),
                 at=instant(spell.since),
                 **named,
             )
         if finding.outcome in {Outcome.BREACH, Outcome.ERROR, Outcome.NO_DATA}:
             return _(
-                "{guardrail} of {variant} is {outcome}", outcome=finding.outcome.value, **named
+                "{guardrail} of {variant} is {outcome}", outcome=_(finding.outcome.value), **named
             )
         if any(state.crossed for state in finding.states.values()):
             return _("{guardrail} of {variant} was breached before", **named)

@@ -48,6 +48,27 @@ def ends_at(end: str) -> datetime | None:
         return None
 
 
+def extension_words(before: str, after: str, actor: str, reason: str) -> str:
+    """Return until when units come in and who moved that; empty for no such transition.
+
+    Args:
+        before: State before, as a transition says it.
+        after: State after, likewise.
+        actor: Who moved the end.
+        reason: Why, in their words.
+    """
+    old, new = ends_at(before), ends_at(after)
+    if old is None or new is None:
+        return ""
+    return _(
+        "It takes units in until {until}, moved from {before} by {actor}: {reason}.",
+        until=instant(new),
+        before=instant(old),
+        actor=actor,
+        reason=reason.rstrip("."),
+    )
+
+
 def extend(
     session: Session,
     record: ExperimentRecord,

@@ -8,13 +8,14 @@ some may miss the truth, so none of them proves anything.
 import math
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from guardrails.arms import arm_cells
+from guardrails.lifts import has_percent
 from guardrails.loaded import Loaded
 from metrics.catalogue import Kind
 from metrics.cells import Snapshot
-from metrics.stats.comparison import Compared, Pair, compare_all
+from metrics.stats.comparison import Compared, Estimate, Pair, compare_all
 from metrics.stats.confidence import radius
 from metrics.stats.contrasts import Null
 from metrics.stats.mixtures import tuned_rho
@@ -29,8 +30,17 @@ TUNED_FOR: Final = 2_000.0
 _RHO: Final = tuned_rho(TUNED_FOR, LEVEL, one_sided=False)
 _NOTHING: Final = Null(1.0, 0.0, 1.0)
 
-Ends = tuple[float, float, float]
-"""A relative effect, phases weighed alike, and the two ends of its interval."""
+
+class Ends(NamedTuple):
+    """An effect, phases weighed alike, and the two ends of its interval.
+
+    Relative to control; in the KPI's own unit where control is not positive (``absolute``).
+    """
+
+    effect: float
+    low: float
+    high: float
+    absolute: bool = False
 
 
 def kpi_intervals(loaded: Loaded, snapshot: Snapshot) -> Mapping[tuple[str, timedelta, str], Ends]:
@@ -75,7 +85,8 @@ def add_intervals(
     for row in body["kpis"]:
         key = row["kpi"], timedelta(seconds=row["window"]), row["variant"]
         if key in intervals:
-            row["interval"] = list(intervals[key])
+            *ends, absolute = intervals[key]
+            row["difference" if absolute else "interval"] = ends
 
 
 def ends_of(found: Compared, *, share: bool) -> Ends | None:
@@ -89,7 +100,17 @@ def ends_of(found: Compared, *, share: bool) -> Ends | None:
     if e is None or not found.gate[0] or not e.var_control + e.var_treatment > 0.0:
         return None
     z = radius(float(found.statistic.information[0]), alpha=LEVEL, rho=_RHO)
+    if not has_percent(e.control):
+        return _difference(e, z)
     effect = fieller(e.control, e.treatment, e.var_control, e.var_treatment, z)
     low = max(effect.low, -1.0) if share else effect.low
     ends = (effect.effect, low, effect.high)
-    return ends if all(map(math.isfinite, ends)) else None
+    return Ends(*ends) if all(map(math.isfinite, ends)) else None
+
+
+def _difference(e: Estimate, z: float) -> Ends | None:
+    """Return the difference of both values, where a percentage of control has no meaning."""
+    between = e.treatment - e.control
+    reach = z * math.sqrt(e.var_control + e.var_treatment)
+    ends = (between, between - reach, between + reach)
+    return Ends(*ends, absolute=True) if all(map(math.isfinite, ends)) else None

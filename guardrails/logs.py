@@ -37,13 +37,22 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
+class TextFormatter(logging.Formatter):
+    """One line for people: when (UTC), how serious, and the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line, and the traceback under it where there is one."""
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="seconds")
+        return f"{at.removesuffix('+00:00')}Z {record.levelname}: {super().format(record)}"
+
+
 def set_up(form: Format) -> None:
     """Write the service's log to standard error, as JSON where that is asked for."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
     if form == "json":
-        handler = logging.StreamHandler()
-        handler.setFormatter(JsonFormatter())
-        root = logging.getLogger()
-        root.handlers[:] = [handler]
         root.setLevel(logging.INFO)
         for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
             logging.getLogger(name).handlers.clear()

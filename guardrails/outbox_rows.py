@@ -214,7 +214,11 @@ def lost_messages(session: Session, *, since: datetime, known: Collection[str]) 
         .group_by(OutboxRow.channel, OutboxRow.experiment)
         .order_by(OutboxRow.channel, OutboxRow.experiment)
     )
-    return [Lost(*row) for row in rows]
+    return [
+        Lost(channel, experiment, count, newest)
+        for channel, experiment, count, newest in rows
+        if newest is not None
+    ]
 
 
 def _with(tally: Tally, row: OutboxRow) -> Tally:

@@ -4,6 +4,7 @@ import math
 from datetime import datetime, timedelta
 from typing import Final
 
+from guardrails.lifts import lift_of
 from guardrails.outcome import WindowFinding
 from metrics.wording import gettext as _
 from metrics.wording import marked
@@ -81,7 +82,8 @@ def odds(e_value: float) -> str:
 def effect_words(window: WindowFinding) -> str:
     """Return the measured effect: ``5.1% lower (between 2.9% and 7.3% lower)``."""
     if not math.isfinite(window.effect):
-        return _("not measured")
+        apart = lift_of(window.control_value, window.treatment_value).difference
+        return _("not measured") if apart is None else difference_words(apart)
     text = _signed(window.effect)
     low, high = window.effect_low, window.effect_high
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -89,6 +91,14 @@ def effect_words(window: WindowFinding) -> str:
     return _(
         "{effect} (between {low} and {high})", effect=text, low=_signed(low), high=_signed(high)
     )
+
+
+def difference_words(apart: float) -> str:
+    """Return a difference in a KPI's own unit: ``1.95 lower``, ``unchanged``."""
+    size = amount(abs(apart))
+    if not apart:
+        return _("unchanged")
+    return _("{size} lower", size=size) if apart < 0 else _("{size} higher", size=size)
 
 
 def _signed(effect: float) -> str:

@@ -16,6 +16,7 @@ from experiments.repository import (
 from guardrails.decide import frozen_words
 from guardrails.denominators import shifts
 from guardrails.known import Known
+from guardrails.lifts import lift_of
 from guardrails.loaded import Loaded
 from guardrails.outcome import Finding
 from guardrails.present_guardrails import guardrail_views
@@ -244,10 +245,7 @@ def _kpis(known: Known, body: Mapping[str, Any]) -> tuple[KpiView, ...]:
             continue
         value = values[row["kpi"], row["window"], row["variant"]]
         base = values.get((row["kpi"], row["window"], control))
-        effect = low = high = None
-        if row["variant"] != control and value is not None and base:
-            # phases weigh alike where there is an interval; checks of before kept none
-            effect, low, high = row.get("interval") or (value / base - 1, None, None)
+        lift = _lifted(row, base, value) if row["variant"] != control else {}
         views.append(
             KpiView(
                 kpi=row["kpi"],
@@ -258,12 +256,33 @@ def _kpis(known: Known, body: Mapping[str, Any]) -> tuple[KpiView, ...]:
                 value=value,
                 units=row["n"],
                 entered=row["entered"],
-                effect=effect,
-                effect_low=low,
-                effect_high=high,
+                effect=lift.get("effect"),
+                effect_low=lift.get("effect_low"),
+                effect_high=lift.get("effect_high"),
+                difference=lift.get("difference"),
+                difference_low=lift.get("difference_low"),
+                difference_high=lift.get("difference_high"),
             )
         )
     return tuple(views)
+
+
+def _lifted(
+    row: Mapping[str, Any], control: float | None, value: float | None
+) -> Mapping[str, float | None]:
+    """Return the lift of a treatment with its ends, by the names of `KpiView`.
+
+    Phases weigh alike where there is an interval; checks of before kept none.
+    """
+    plain = lift_of(control, value)
+    for name, kept, of_totals in (
+        ("effect", "interval", plain.effect),
+        ("difference", "difference", plain.difference),
+    ):
+        if of_totals is not None:
+            middle, low, high = row.get(kept) or (of_totals, None, None)
+            return {name: middle, f"{name}_low": low, f"{name}_high": high}
+    return {}
 
 
 def _value(row: Mapping[str, Any]) -> float | None:

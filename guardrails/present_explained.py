@@ -8,6 +8,7 @@ from typing import Any
 from experiments.lifecycle import State
 from experiments.repository import TransitionRecord
 from experiments.spec import Mode
+from guardrails.extending import extension_words
 from guardrails.known import Known
 from guardrails.outcome import Outcome
 from guardrails.past import notes_words
@@ -42,6 +43,7 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
         evidence = newest.evidence
     elif rolled:
         paragraphs.append(_earlier(rolled[-1]))
+    paragraphs.extend(_extended(known))
     paragraphs.extend(_advised(view))
     paragraphs.extend(_meant(view))
     paragraphs.extend(f"{g.limit}: {_standing(g)}." for g in view.guardrails)
@@ -60,6 +62,12 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
         paragraphs=tuple(paragraphs),
         evidence=evidence,
     )
+
+
+def _extended(known: Known) -> list[str]:
+    """Return until when units come in, where a person moved that; the newest alone."""
+    told = [extension_words(t.before, t.after, t.actor, t.reason) for t in known.transitions]
+    return [words for words in told if words][-1:]
 
 
 def _advised(view: ExperimentView) -> list[str]:

@@ -40,6 +40,7 @@ def record_rollback(
     guardrail: str | None = None,
     facts: Mapping[str, str] | None = None,
     public_url: str = "",
+    by_hand: bool = False,
 ) -> TransitionRecord:
     """Close the latch of a live treatment inside the caller's transaction.
 
@@ -78,11 +79,11 @@ def record_rollback(
             experiment=record.key,
             variant=treatment.variant,
         ),
-        text=reason,
+        text=f"By hand, by {actor}: {reason}" if by_hand else reason,
         evidence=evidence,
         channels=channels,
         guardrail=guardrail,
-        facts=dict(facts or {}) | after_rollback(record.key, treatment.variant),
+        facts=dict(facts or {}) | after_rollback(record.key, treatment.variant, transition.id),
         link=rollback_link(public_url, record.key, transition.id),
     )
     reached(Point.MESSAGE)

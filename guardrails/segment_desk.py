@@ -16,7 +16,7 @@ FRESH: Final = timedelta(hours=1)
 """What was counted less than this long ago is not counted again."""
 
 AGAIN: Final = timedelta(minutes=1)
-"""What could not be counted is tried again after this long."""
+"""What could not be counted, or had nothing to count yet, is tried again after this long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class SegmentDesk:
         if view.at is None:
             return True
         age = self._now() - view.at
-        return age >= (AGAIN if view.failure else FRESH) or age < timedelta(0)
+        return age >= (FRESH if view.found else AGAIN) or age < timedelta(0)
 
     def _serve(self, wanted: Wanted) -> None:
         try:

@@ -14,7 +14,9 @@ from datetime import datetime, timedelta
 
 from experiments.lifecycle import State
 from guardrails.extending import ends_at
+from guardrails.lifts import has_percent
 from guardrails.loaded import Loaded
+from guardrails.outcome import Outcome
 from guardrails.views import AttributeView, ExperimentView, KpiView, SegmentsView, SegmentView
 from metrics.catalogue import Kind, KpiDefinition
 from metrics.catalogue_words import title_of
@@ -31,22 +33,42 @@ _NOBODY = Sample(0.0, math.nan, math.nan)
 
 
 def shown_window(
-    windows: Mapping[timedelta, Mapping[str, KpiView]], variants: Sequence[str]
+    windows: Mapping[timedelta, Mapping[str, KpiView]],
+    variants: Sequence[str],
+    *,
+    decided: timedelta | None = None,
 ) -> timedelta | None:
     """Return the window over which a KPI is shown, ``None`` without any.
 
-    The longest for which every variant has a value; where no window has, the shortest.
+    That over which harm was proven, if any; else the longest for which every variant has a value;
+    where no window has, the shortest.
 
     Args:
         windows: The KPI by window and variant.
         variants: All arms.
+        decided: The window over which a guardrail proved harm (`deciding_window`).
     """
+    if decided in windows:
+        return decided
     full = [
         window
         for window, cells in windows.items()
         if all(name in cells and cells[name].value is not None for name in variants)
     ]
     return max(full) if full else min(windows, default=None)
+
+
+def deciding_window(view: ExperimentView, kpi: str) -> timedelta | None:
+    """Return the window over which a guardrail proved harm of a KPI, ``None`` where none did."""
+    proven = [
+        window
+        for guardrail in view.guardrails
+        if guardrail.kpi == kpi and guardrail.outcome is Outcome.BREACH
+        for window in guardrail.windows
+        if window.outcome is Outcome.BREACH
+    ]
+    found = max(proven, key=lambda w: w.evidence, default=None)
+    return None if found is None else found.window
 
 
 def asked_of(view: ExperimentView, loaded: Loaded) -> Asked:
@@ -63,7 +85,10 @@ def asked_of(view: ExperimentView, loaded: Loaded) -> Asked:
         if (kpi.kpi in named or not named) and (kpi.kpi, kpi.window) in measured:
             by_kpi.setdefault(kpi.kpi, {}).setdefault(kpi.window, {})[kpi.variant] = kpi
     names = [variant.name for variant in view.variants]
-    chosen = {key: shown_window(windows, names) for key, windows in by_kpi.items()}
+    chosen = {
+        key: shown_window(windows, names, decided=deciding_window(view, key))
+        for key, windows in by_kpi.items()
+    }
     return [(key, window) for key, window in chosen.items() if window is not None]
 
 
@@ -184,7 +209,7 @@ def _segment(place: _Place, e: Estimate | None) -> Segment:
 
 
 def _view(place: _Place, e: Estimate | None, found: Finding | None) -> SegmentView:
-    base = math.nan if e is None or e.control <= 0.0 else e.control
+    base = math.nan if e is None or not has_percent(e.control) else e.control
     return SegmentView(
         kpi=place.kpi.key,
         title=title_of(place.kpi),

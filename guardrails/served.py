@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from experiments.assignment import CompiledExperiment, Serving, compile_experiment
+from experiments.lifecycle import OVER, State
 from experiments.repository import ExperimentRecord
 from guardrails.loaded import Loaded
 from guardrails.present import traffic_of
@@ -17,10 +18,12 @@ class ServedConfig:
     Attributes:
         version: Changes whenever an answer may change.
         experiments: Compiled experiments by key.
+        units: Unit types that experiments count which are not over.
     """
 
     version: str
     experiments: Mapping[str, CompiledExperiment]
+    units: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +67,5 @@ def compile_all(
             f"{sorted(standing.rolled_back)} {serving.layer} {serving.holdout} {serving.winner}"
         )
     version = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-    return ServedConfig(version, compiled)
+    units = {c.spec.unit for c in compiled.values() if State(c.serving.state) not in OVER}
+    return ServedConfig(version, compiled, frozenset(units))

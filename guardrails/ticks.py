@@ -53,3 +53,18 @@ def due_tick(
         return None
     previous = floor_to(last if last is not None else started, interval)
     return Tick(at, missed=max(0, (floor_to(at, interval) - previous) // interval - 1))
+
+
+def first_seen_by(
+    arrived: datetime | None, last: datetime | None, interval: timedelta
+) -> datetime | None:
+    """Return the check that will be the first to see what arrived, ``None`` once one has.
+
+    Args:
+        arrived: When the newest came, ``None`` where nothing did.
+        last: The newest check, ``None`` before the first.
+        interval: Time between checks, positive.
+    """
+    if arrived is None or (last is not None and last >= arrived):
+        return None
+    return floor_to(arrived, interval) + interval

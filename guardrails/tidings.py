@@ -142,11 +142,13 @@ def _margin(judged: AnyComparison) -> str:
     return f"{margin_words(judged)} ({judged.side})"
 
 
-def after_rollback(key: str, variant: str) -> dict[str, str]:
+def after_rollback(key: str, variant: str, transition: int | None) -> dict[str, str]:
     """Return what clients get after a rollback, and what to do next."""
+    resume = command("resume", f"{key} {variant}")
     return {
         "now": f"whoever had {variant} gets control, from now on and until a person resumes it",
-        "next": f"{explain_command(key)}; {command('resume', f'{key} {variant}')}",
+        "next": f"{explain_command(key)}; turnback replay t{transition}; "
+        f"once the cause is mended: {resume}",
     }
 
 

@@ -118,4 +118,5 @@ def _turned_back(
         evaluation=None,
         channels=loaded.channels,
         public_url=settings.public_url,
+        by_hand=True,
     )

@@ -34,7 +34,9 @@ class KpiView:
     """A KPI of one variant over one window: ``value`` is ``None`` without data.
 
     ``effect_low`` and ``effect_high`` are for information, one level for each KPI by itself, valid
-    at every look; ``None`` where there are too few units or events for an interval.
+    at every look; ``None`` where there are too few units or events for an interval. Where control
+    is not positive a percentage has no meaning: ``difference`` and its ends, in the KPI's own
+    unit, stand in place of ``effect`` and its own.
     """
 
     kpi: str
@@ -48,6 +50,9 @@ class KpiView:
     effect: float | None
     effect_low: float | None = None
     effect_high: float | None = None
+    difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,9 +250,8 @@ class Keys:
         if held is not None and held >= role:
             return held
         name = role.name.lower()
-        hint = (
-            f"send a key of the scope '{name}' as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
-        )
+        scope = f"'{name}'" if role is not Role.CLIENT else "'ingest' (servers) or 'client' (pages)"
+        hint = f"send a key of the scope {scope} as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
         if held is None:
             raise AccessError(401, "unauthorized", "the key is not known here", hint)
         if _key_of(authorization) or api_key:

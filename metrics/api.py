@@ -33,13 +33,16 @@ from metrics.asgi import (
 )
 from metrics.events import Event, MalformedBodyError, Rejection
 from metrics.ingest import QueueFullError
-from metrics.intake import Intake, Sorted, TooManyEventsError
+from metrics.intake import Intake, Sorted, TooManyEventsError, Warned
 from metrics.store import Appended, StoreError
 
 logger = logging.getLogger("turnback.events")
 
 PATH = "/api/v1/events"
 NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+MOST_WARNINGS = 20
+"""Warnings of one answer; the others are counted."""
+
 LARGE = 262_144
 """Bodies from here on are parsed in a thread, so that evaluations do not wait for them."""
 
@@ -185,7 +188,7 @@ class EventsEndpoint:
         intake = self.intake
         try:
             done = await self._submit([event for _, event in found.events])
-            if found.rejected:
+            if found.rejected or intake.mends(found):
                 rejected = await run_in_threadpool(intake.note, found, done)
             else:
                 rejected = intake.note(found, done)
@@ -201,7 +204,8 @@ class EventsEndpoint:
                 "send them again: what was already kept is not counted twice",
                 retry_after=1,
             ) from error
-        return _answer(done, rejected, watermark)
+        warnings = [] if not found.doubts else intake.warned(found.doubts)
+        return _answer(done, rejected, watermark, warnings)
 
     async def _submit(self, events: Sequence[Event]) -> Appended:
         try:
@@ -218,18 +222,22 @@ class EventsEndpoint:
         return await asyncio.shield(asyncio.wrap_future(future))
 
 
-def _answer(done: Appended, rejected: Sequence[Rejection], watermark: int) -> bytes:
-    return msgspec.json.encode(
-        {
-            "accepted": done.accepted,
-            "duplicates": done.duplicates,
-            "rejected": [
-                {"index": r.index, "id": r.id, "field": r.field, "code": r.code, "reason": r.reason}
-                for r in rejected
-            ],
-            "watermark": watermark,
-        }
-    )
+def _answer(
+    done: Appended, rejected: Sequence[Rejection], watermark: int, warnings: Sequence[Warned]
+) -> bytes:
+    told: dict[str, object] = {
+        "accepted": done.accepted,
+        "duplicates": done.duplicates,
+        "rejected": [
+            {"index": r.index, "id": r.id, "field": r.field, "code": r.code, "reason": r.reason}
+            for r in rejected
+        ],
+        "watermark": watermark,
+    }
+    if warnings:
+        told["warnings"] = warnings[:MOST_WARNINGS]
+        told["more_warnings"] = max(0, len(warnings) - MOST_WARNINGS)
+    return msgspec.json.encode(told)
 
 
 def _extra(error: RequestError | AccessError) -> Headers:

@@ -331,6 +331,12 @@ def _parse(raw: Any, *, now: datetime, limits: EventLimits, trusted: bool) -> Ev
             "", "wrong_type", _("expected an object, got {given}", given=kind_of(raw))
         )
     record = cast("dict[str, Any]", raw)
+    if "name" not in record and isinstance(record.get("events"), list):
+        said = _(
+            "an object that holds a list `events` is no event; send the bare array: {example}",
+            example='[{"id": ..., "name": ...}]',
+        )
+        raise RefusedError("events", "wrapped", said)
     name = text_of(record, "name", limits.max_id)
     return Event(
         id=text_of(record, "id", limits.max_id),

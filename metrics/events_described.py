@@ -94,6 +94,28 @@ ANSWER: Final[Part] = {
             },
         },
         "watermark": {"type": "integer", "minimum": 0},
+        "warnings": {
+            "type": "array",
+            "maxItems": 20,
+            "description": "Of accepted events: what will feed nothing, or is not as the tracking "
+            "plan documents. Left out where nothing is; the first 100 events are looked at.",
+            "items": {
+                "type": "object",
+                "required": ["index", "id", "field", "code", "words"],
+                "properties": {
+                    "index": {"type": "integer", "minimum": 0},
+                    "id": {"type": "string"},
+                    "field": {"type": "string"},
+                    "code": {"type": "string"},
+                    "words": {"type": "string"},
+                },
+            },
+        },
+        "more_warnings": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Warnings beyond those.",
+        },
     },
 }
 TAKEN: Final[Part] = answer(
@@ -108,8 +130,9 @@ DESCRIBED: dict[str, Any] = {
             "operationId": "send_events",
             "summary": "Send events: a JSON array or NDJSON, gzip allowed",
             "description": "Acknowledged means durable and counted once. Bad events are kept in "
-            "quarantine and named in the answer; the others count. What a `client` key sends "
-            "feeds only KPIs with trust `any`.",
+            "quarantine and named in the answer; the others count. `warnings` name "
+            "accepted events that will feed nothing as they are. What a `client` key sends feeds "
+            "only KPIs with trust `any`.",
             "security": keyed("client"),
             "parameters": [
                 parameter(

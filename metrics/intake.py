@@ -4,13 +4,13 @@ The HTTP route, the bulk loader and re-submission from quarantine differ only in
 events come from and in who vouches for them.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from metrics.counting import MOST_AWAITED, REUSED, EventCounts
 from metrics.events import (
     DERIVED,
     EXPOSURE,
@@ -28,14 +28,12 @@ from metrics.events import (
     read_events,
 )
 from metrics.ingest import Ingest
+from metrics.soundness import LOOKED_AT, Doubt, Rules, keys_of, top_keys
 from metrics.store import Appended, MetricStore
 from metrics.wording import gettext as _
 
 CUT = "cut"
 """Code of a kept event whose text is not all that was sent: it cannot be sent again from here."""
-
-MOST_NAMES = 500
-"""Names of events that are counted apart."""
 
 NO_EVENTS = Appended(0, 0, (), 0)
 
@@ -51,61 +49,34 @@ class TooManyEventsError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
-    """How many good events of one name came, repeats included.
-
-    Attributes:
-        server: With a secret key: they feed every KPI.
-        client: With a client key, which anybody holds: they feed KPIs with ``trust: any`` alone.
-    """
-
-    server: int = 0
-    client: int = 0
-
-
-@dataclass(slots=True)
-class EventCounts:
-    """What became of events sent so far, for Prometheus and for people.
-
-    ``refused`` counts requests, not events: nothing of them was read or kept. ``by_name`` counts
-    the first `MOST_NAMES` names: whoever invents names fills no memory.
-    """
-
-    accepted: int = 0
-    duplicate: int = 0
-    quarantined: int = 0
-    refused: int = 0
-    by_name: dict[str, Received] = field(default_factory=dict[str, Received])
-
-    def came(self, events: Iterable[Event]) -> None:
-        """Count good events by name and by who vouches for them."""
-        for (name, trusted), count in Counter((e.name, e.trusted) for e in events).items():
-            if name not in self.by_name and len(self.by_name) >= MOST_NAMES:
-                continue
-            before = self.by_name.get(name, Received())
-            self.by_name[name] = (
-                replace(before, server=before.server + count)
-                if trusted
-                else replace(before, client=before.client + count)
-            )
-
-
-@dataclass(frozen=True, slots=True)
 class Sorted:
     """Raw events, sorted out; positions are those of the raw events.
 
     Attributes:
         events: Good ones with their positions.
         rejected: Why the others are none.
+        doubts: What of the good ones will feed nothing, or is not as documented.
     """
 
     events: tuple[tuple[int, Event], ...]
     rejected: tuple[Rejection, ...]
+    doubts: tuple[Doubt, ...] = ()
 
     def settled(self, done: Appended) -> tuple[Rejection, ...]:
         """Return every rejection after the good events were appended, by position."""
         late = (replace(each, index=self.events[each.index][0]) for each in done.rejected)
         return tuple(sorted((*self.rejected, *late), key=lambda each: each.index))
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What of an accepted event will feed nothing, as its sender is told."""
+
+    index: int
+    id: str
+    field: str
+    code: str
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +97,14 @@ class Resubmitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Dismissed:
+    """What became of refused events that nobody will send: how many went, and which were none."""
+
+    dismissed: int
+    missing: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Intake:
     """What every way in works with.
 
@@ -136,6 +115,8 @@ class Intake:
         limits: What an event may look like.
         screen: Checks exposures against experiments; other events are not shown to it.
         counts: What became of events, for Prometheus.
+        rules: What the tracking plan documents of events.
+        units: Returns the unit types that experiments count.
     """
 
     ingest: Ingest
@@ -144,6 +125,8 @@ class Intake:
     limits: EventLimits
     screen: Screen
     counts: EventCounts = field(default_factory=EventCounts)
+    rules: Rules = field(default_factory=Rules)
+    units: Callable[[], frozenset[str]] = frozenset
 
     def read(self, body: bytes, *, ndjson: bool, trusted: bool, most: int) -> Sorted:
         """Read and screen the events of a request body; nothing is kept yet.
@@ -176,7 +159,29 @@ class Intake:
             else:
                 sent = as_json(event, limits.schema)
                 rejected.append(replace(read, index=index, event=sent, trusted=trusted))
-        return Sorted(tuple(events), tuple(rejected))
+        few = len(good) <= LOOKED_AT and self.rules.plan
+        doubts = self._doubts(events, top_keys(body, ndjson=ndjson) if few else {})
+        return Sorted(tuple(events), tuple(rejected), doubts)
+
+    def _doubts(
+        self, events: Sequence[tuple[int, Event]], keys: Mapping[int, Collection[str]]
+    ) -> tuple[Doubt, ...]:
+        return self.rules.doubts(events, self.units(), keys)
+
+    def warned(self, doubts: Sequence[Doubt]) -> list[Warned]:
+        """Return doubts in words, for whoever sent the events."""
+        units = self.units()
+        return [
+            Warned(d.index, d.id, d.problem.field, d.problem.code, words)
+            for d in doubts
+            if (words := self.rules.words(d.problem, units))
+        ]
+
+    def doubted(self) -> list[tuple[str, int]]:
+        """Return in words what accepted events feed nothing since the start, the most first."""
+        units, found = self.units(), self.counts.problems.copy()
+        ordered = sorted(found.items(), key=lambda pair: -pair[1].count)
+        return [(self.rules.words(problem, units), each.count) for problem, each in ordered]
 
     def sort(self, raw: Sequence[Any], *, trusted: bool) -> Sorted:
         """Read and screen raw events; nothing is kept yet.
@@ -198,7 +203,7 @@ class Intake:
                 events.append((index, read))
             else:
                 rejected.append(read)
-        return Sorted(tuple(events), tuple(rejected))
+        return Sorted(tuple(events), tuple(rejected), self._doubts(events, keys_of(raw)))
 
     def _screened(self, event: Event) -> Event | Rejection:
         if event.id.startswith(DERIVED) and (reason := borrowed(event)):
@@ -238,14 +243,56 @@ class Intake:
         Raises:
             StoreError: They could not be kept.
         """
+        self._mend(found, done)
         if found.rejected:
             self.store.quarantine(found.rejected, received_at=self.now())
         everything = found.settled(done)
+        now = self.now()
         self.counts.accepted += done.accepted
         self.counts.duplicate += done.duplicates
         self.counts.quarantined += len(everything)
-        self.counts.came(event for _, event in found.events)
+        self.counts.came([event for _, event in found.events], now)
+        if everything:
+            self.counts.turned_away(everything, now)
+            self.counts.wait_for(everything)
+        if found.doubts:
+            self.counts.doubted(found.doubts, now)
         return everything
+
+    def mends(self, found: Sorted) -> bool:
+        """Return whether a good event may be one that was refused before."""
+        awaits, awaited = self.counts.awaits, self.counts.awaited
+        return awaited != {} and any(awaits(event.id) for _, event in found.events)
+
+    def _mend(self, found: Sorted, done: Appended) -> None:
+        """Let go what was refused and has now come as a good event with the same id.
+
+        An event with a client key ends no refusal of one with a secret key.
+        """
+        if self.counts.awaited is None:
+            self.counts.wait_for(reversed(self.store.quarantined(limit=MOST_AWAITED)))
+        if not done.accepted or not self.mends(found):
+            return
+        out = {*done.repeated, *(each.index for each in done.rejected)}
+        kept = [event for n, (_, event) in enumerate(found.events) if n not in out]
+        good = {event.id: event.trusted for event in kept if self.counts.awaits(event.id)}
+        self.store.release(
+            [
+                each.number
+                for each in self.store.held(ids=list(good))
+                if each.id is not None and each.code != REUSED and good[each.id] >= each.trusted
+            ]
+        )
+
+    def dismiss(self, numbers: Sequence[int]) -> Dismissed:
+        """Remove refused events for good: nobody will send them.
+
+        Raises:
+            StoreError: None was removed.
+        """
+        held = {each.number for each in self.store.held(numbers)}
+        gone = self.store.release(sorted(held))
+        return Dismissed(gone, tuple(n for n in dict.fromkeys(numbers) if n not in held))
 
     def resubmit(self, numbers: Sequence[int]) -> Resubmitted:
         """Send kept events again, under the limits and experiments of today.
@@ -273,7 +320,7 @@ class Intake:
         rejected += [replace(r, number=good[r.index][0]) for r in done.rejected]
         self.counts.accepted += done.accepted
         self.counts.duplicate += done.duplicates
-        self.counts.came(event for _, event in good)
+        self.counts.came([event for _, event in good], self.now())
         return Resubmitted(
             accepted=done.accepted,
             duplicates=done.duplicates,

@@ -1,6 +1,7 @@
 """The quarantine over HTTP: what was refused and why, and sending it again once it is mended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import msgspec
@@ -71,7 +72,7 @@ _AGAIN = {
 
 
 class Again(BaseModel):
-    """Which kept events to send again: these numbers, or the newest ones of a code."""
+    """Which kept events are meant: these numbers, or the newest ones of a code."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -96,6 +97,16 @@ class Again(BaseModel):
     code: str | None = Field(None, max_length=64, description="All of one reason, up to 1,000.")
 
 
+_DISMISSED = {
+    "type": "object",
+    "required": ["dismissed", "missing"],
+    "properties": {
+        "dismissed": {"type": "integer", "minimum": 0},
+        "missing": {"type": "array", "items": _NUMBER},
+    },
+}
+
+
 def quarantine_router(intake: Callable[[], Intake]) -> APIRouter:
     """Return the routes about events that were refused."""
     api = APIRouter(prefix="/api/v1", tags=["events"])
@@ -107,6 +118,11 @@ def quarantine_router(intake: Callable[[], Intake]) -> APIRouter:
     sent = answer(
         "What became of them",
         content(_AGAIN, {"accepted": 2, "duplicates": 0, "rejected": [], "missing": []}),
+    )
+
+    gone = answer(
+        "How many went, and which were not there",
+        content(_DISMISSED, {"dismissed": 1, "missing": []}),
     )
 
     @api.get(
@@ -136,27 +152,43 @@ def quarantine_router(intake: Callable[[], Intake]) -> APIRouter:
         responses={200: sent},
     )
     def resubmit(again: Again) -> Response:
-        if (again.numbers is None) == (again.code is None):
-            body = error_body(
-                "invalid",
-                "say which events: either numbers or a code",
-                'send {"numbers": [17]} or {"code": "too_late"}',
-            )
-            return Response(body, 422, media_type="application/json")
-        here = intake()
-        numbers = again.numbers
-        if numbers is None:
-            found = here.store.quarantined(limit=MOST, code=again.code)
-            numbers = sorted(each.number for each in found)
-        try:
-            return _json(as_told(here.resubmit(numbers)))
-        except QueueFullError as error:
-            return _later("too many events wait to be written", max(1, int(error.retry_after)))
-        except StoreError as error:
-            return _later(str(error), 1)
+        return _chosen(intake(), again, lambda here, numbers: as_told(here.resubmit(numbers)))
 
-    _ = (listed, resubmit)
+    @api.post(
+        "/quarantine/dismiss",
+        summary="Remove refused events that nobody will send again",
+        description="An event that comes later with the same id and is accepted ends its refusal "
+        "by itself. What is dismissed is gone; the call is recorded.",
+        responses={200: gone},
+    )
+    def dismiss(again: Again) -> Response:
+        return _chosen(intake(), again, lambda here, numbers: asdict(here.dismiss(numbers)))
+
+    _ = (listed, resubmit, dismiss)
     return api
+
+
+def _chosen(
+    here: Intake, again: Again, work: Callable[[Intake, Sequence[int]], dict[str, Any]]
+) -> Response:
+    """Answer with what became of the events that were named, by number or by code."""
+    if (again.numbers is None) == (again.code is None):
+        body = error_body(
+            "invalid",
+            "say which events: either numbers or a code",
+            'send {"numbers": [17]} or {"code": "too_late"}',
+        )
+        return Response(body, 422, media_type="application/json")
+    numbers = again.numbers
+    if numbers is None:
+        found = here.store.quarantined(limit=MOST, code=again.code)
+        numbers = sorted(each.number for each in found)
+    try:
+        return _json(work(here, numbers))
+    except QueueFullError as error:
+        return _later("too many events wait to be written", max(1, int(error.retry_after)))
+    except StoreError as error:
+        return _later(str(error), 1)
 
 
 def as_told(done: Resubmitted) -> dict[str, Any]:

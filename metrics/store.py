@@ -135,8 +135,8 @@ class MetricStore(Protocol):
         """
         ...
 
-    def held(self, numbers: Sequence[int]) -> Sequence[Rejection]:
-        """Return the rejections of these numbers that are in quarantine, ascending."""
+    def held(self, numbers: Sequence[int] = (), *, ids: Sequence[str] = ()) -> Sequence[Rejection]:
+        """Return the rejections in quarantine of these numbers or event ids, ascending."""
         ...
 
     def release(self, numbers: Sequence[int]) -> int:
@@ -168,7 +168,7 @@ class MetricStore(Protocol):
     ) -> tuple[Dimension, ...]:
         """Return all units of an experiment by what their first exposures say of them.
 
-        Counted when asked, which takes a second or so per million units; checks and events
+        Counted when asked, which takes a second or two per million units; checks and events
         wait for no more than a part of it. Where several exposures of a unit are the first at
         the same instant, the least of their values counts. Units whose first exposure has left
         the log are unknown. The same integers whatever the engine and the order of arrival,

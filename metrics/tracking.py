@@ -33,11 +33,17 @@ class FieldPlan:
         name: As it is sent.
         type: In words: ``text``, ``number``, ``true or false`` or ``whole number``.
         words: What it says; empty for events people added without words.
+        values: The only values that KPIs know; empty for any.
+        range: Smallest and largest number that makes sense; ``None`` for any.
+        needed: Whether the event feeds less than it should without it.
     """
 
     name: str
     type: str
     words: str
+    values: tuple[str, ...] = ()
+    range: tuple[float, float] | None = None
+    needed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class EventPlan:
         example: One whole event, as sent; ``None`` where nobody wrote one.
         feeds: KPIs that read it, in the order of the catalogue.
         key: Which key may send it so that it counts, in words.
+        secret: KPIs read it, and none of them counts what came with a client key.
     """
 
     name: str
@@ -61,6 +68,7 @@ class EventPlan:
     example: Mapping[str, Any] | None
     feeds: tuple[str, ...]
     key: str
+    secret: bool = False
 
 
 def tracking_plan(catalogue: Catalogue) -> tuple[EventPlan, ...]:
@@ -90,10 +98,8 @@ def markdown(plan: tuple[EventPlan, ...]) -> str:
 
 def _event(name: str, catalogue: Catalogue, kpis: list[KpiDefinition]) -> EventPlan:
     words = _words().get(name, {})
-    told: Mapping[str, str] = words.get("fields", {})
     fields = tuple(
-        FieldPlan(key, _TYPES[kind], told.get(key, ""))
-        for key, kind in catalogue.events.get(name, {}).items()
+        _field(key, _TYPES[kind], words) for key, kind in catalogue.events.get(name, {}).items()
     )
     example = words.get("example")
     return EventPlan(
@@ -104,6 +110,21 @@ def _event(name: str, catalogue: Catalogue, kpis: list[KpiDefinition]) -> EventP
         example=None if example is None else wire_example(name, example),
         feeds=tuple(kpi.key for kpi in kpis),
         key=_key(name, kpis),
+        secret=name != "exposure"
+        and bool(kpis)
+        and all(kpi.trust is not Trust.ANY for kpi in kpis),
+    )
+
+
+def _field(name: str, kind: str, words: Mapping[str, Any]) -> FieldPlan:
+    span = words.get("range", {}).get(name)
+    return FieldPlan(
+        name,
+        kind,
+        words.get("fields", {}).get(name, ""),
+        values=tuple(words.get("values", {}).get(name, ())),
+        range=None if span is None else (float(span[0]), float(span[1])),
+        needed=name in words.get("needs", ()),
     )
 
 

@@ -17,6 +17,7 @@ import msgspec
 
 from metrics.catalogue import FieldType, load_catalogue
 from metrics.cells import MICRO
+from metrics.mistyped import mistyped
 from metrics.wording import gettext as _
 from metrics.wording import marked
 
@@ -127,6 +128,17 @@ def _half(path: str) -> str:
 
 def instant_of(record: Mapping[str, Any], now: datetime, limits: EventLimits) -> datetime:
     """Return ``happened_at`` in UTC, neither ahead of the clock nor beyond the retention."""
+    given = record.get("happened_at")
+    if given is not None and not isinstance(given, str):
+        raise RefusedError(
+            "happened_at",
+            "wrong_type",
+            _(
+                "happened_at: expected text, got {given}; write the instant as "
+                '"2026-01-31T12:00:00Z"',
+                given=kind_of(given),
+            ),
+        )
     text = text_of(record, "happened_at", sys.maxsize)
     try:
         instant = msgspec.convert(text, datetime)
@@ -275,12 +287,7 @@ def _checked_field(
         raise RefusedError(
             f"fields.{key}",
             "wrong_type",
-            _(
-                "fields.{field}: expected {type}, got {given}",
-                field=key,
-                type=expected.value,
-                given=kind_of(value),
-            ),
+            mistyped(key, value, kind_of(value), expected),
         )
     if kind is bool:
         return value

@@ -20,7 +20,7 @@ def test_the_small_form_prints_every_row_and_counts_what_it_sent():
     )
     assert done.stderr == ""
     rows = re.findall(r"^\((.)\)", done.stdout, re.MULTILINE)
-    assert rows == ["a", "b", "c", "d", "b", "c", "d"]
+    assert rows == ["a", "b", "c", "d", "e", "b", "c", "d", "e"]
     batches = re.search(r"; (\d+) batches of 500", done.stdout)
     kept = re.search(r"all of them kept ([\d,]+) \(with ([\d,]+) exposures", done.stdout)
     total, exposures = (int(each.replace(",", "")) for each in kept.groups())

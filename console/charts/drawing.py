@@ -51,7 +51,13 @@ def image(kind: str, shown: Shown, *, theme: str = "system", size: str = "wide")
 
 
 def png(
-    kind: str, shown: Shown, *, title: str = "", theme: str = "light", size: str = "wide"
+    kind: str,
+    shown: Shown,
+    *,
+    title: str = "",
+    about: str = "",
+    theme: str = "light",
+    size: str = "wide",
 ) -> bytes:
     """Return a chart as a picture on its own ground, at twice its size; empty without two looks.
 
@@ -59,6 +65,7 @@ def png(
         kind: ``evidence`` or ``effect``.
         shown: What to show.
         title: Of what it is: a picture travels without the page around it.
+        about: The line below it: of which experiment and of which days, with the year.
         theme: ``light`` or ``dark``.
         size: One of `SIZES`.
     """
@@ -71,6 +78,7 @@ def png(
     if title:
         colour = PALETTES[theme]["muted"]
         spec["title"] = {"text": title, "anchor": "start", "fontSize": 13, "color": colour}
+        spec["title"] |= {"subtitle": about, "subtitleColor": colour} if about else {}
     return vl_convert.vegalite_to_png(vl_spec=spec, vl_version=_version(), scale=2)
 
 

@@ -1,6 +1,7 @@
 """``digest``: all experiments over some days, as a file or through a channel."""
 
 import difflib
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -83,6 +84,9 @@ def _made(digest: Digest, written: Format | None, output: Path | None) -> bytes:
             owner_headings=owner_headings(),
             version=build_version(),
         ).encode()
+    if output is None and written is None and sys.stdout.isatty():
+        # for eyes, not for a wiki: nothing is escaped
+        return f"{heading(digest)}\n\n{digest_text(digest)}\n".encode()
     return digest_markdown(digest, version=build_version()).encode()
 
 

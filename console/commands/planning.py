@@ -1,8 +1,9 @@
 """``plan``: before a run, what its guardrails and its goal can find."""
 
+import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -11,10 +12,12 @@ from rich.text import Text
 
 from console.client import ServiceClient, experiment_path
 from console.commands.specs import catalogue_and_warnings, read_text
+from console.i18n import instant
 from console.output import CommandError, ExitCode, print_json, say, warn
 from console.plan_chart import write_chart
 from console.tables import add, show, table
 from experiments.errors import Problem
+from guardrails.clock import SystemClock
 from guardrails.planning.baselines import Baselines, Number, Source, parse_baselines
 from guardrails.planning.calendar import Traffic
 from guardrails.planning.measured import read_measured
@@ -138,6 +141,7 @@ def _show(done: Plan, spec: SpecFile) -> None:
         f"{done.experiment}: {rate} units a day, {duration(done.ends)} and "
         f"{duration(done.observed - done.ends)} of observation: {done.units:,} units ({arms})"
     )
+    say(_advice_words(done, spec, SystemClock().now() if sys.stdout.isatty() else None))
     _show_ramp(done)
     _show_guardrails(done)
     _show_windows(done, spec)
@@ -150,6 +154,37 @@ def _show(done: Plan, spec: SpecFile) -> None:
         say()
     for warned in done.warnings:
         warn(f"{warned.about}: {warned.words} (warning)")
+
+
+def _advice_words(done: Plan, spec: SpecFile, now: datetime | None) -> str:
+    """Return when advice comes, and what the observation waits for.
+
+    Args:
+        done: The plan.
+        spec: Its file.
+        now: The start, where the file says none; ``None`` leaves the date out: what is written
+            to a file says the same tomorrow.
+    """
+    starts = spec.experiment.starts
+    said = f"advice comes {span_words(done.observed)} after its start"
+    if isinstance(starts, datetime):
+        said += f", on {instant(starts + done.observed)}"
+    elif now is not None:
+        said += f"; started today, on {instant(now + done.observed)}"
+    return f"{said}; {_waits(done, spec)}"
+
+
+def _waits(done: Plan, spec: SpecFile) -> str:
+    watched = [(g.kpi or g.id, w.length) for g in spec.guardrails for w in g.windows]
+    if spec.experiment.goal is not None:
+        goal = spec.kpis[spec.experiment.goal.kpi]
+        watched += [(goal.key, w.length) for w in goal.windows]
+    longest = max((length for _name, length in watched), default=timedelta(0))
+    if not longest or done.observed - done.ends != longest + spec.experiment.lag:
+        return "how long units are watched after the last came is what `ends` says"
+    names = list(dict.fromkeys(name for name, length in watched if length == longest))
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"it waits for the window of {duration(longest)} of {names[0]}{more}"
 
 
 def number_words(number: Number, text: str) -> str:
@@ -187,7 +222,7 @@ def _show_guardrails(done: Plan) -> None:
             unknown.append(f"{g.guardrail} ({g.treatment}): {g.unknown}")
             continue
         smallest = "none" if g.smallest is None else harm_words(g, g.smallest)
-        found = [f for f in (g.at_margin, g.at_twice) if f is not None]
+        found = [f for f in (g.at_margin, g.at_twice, g.at_smallest) if f is not None]
         if not found:
             add(rows, name, "", "", "", "", "", "", smallest)
         for index, one in enumerate(found):
@@ -198,6 +233,12 @@ def _show_guardrails(done: Plan) -> None:
         show(rows)
     for line in unknown:
         say(line)
+    for g in done.guardrails:
+        if g.at_smallest is not None:
+            say(
+                f"{g.guardrail} ({g.treatment}): any {g.side} counts as harm; its row is of the "
+                "smallest that is found by the end in 8 of 10 runs"
+            )
     if any(not g.acts and not g.unknown for g in done.guardrails):
         say("° cannot turn a treatment back by itself within the guarantee")
 

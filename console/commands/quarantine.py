@@ -9,6 +9,10 @@ from console.output import CommandError, print_json, say
 from console.tables import add, show, table
 
 _PATH = "/api/v1/quarantine"
+_HINT = (
+    "correct it in your application and send it with the same id: this entry then goes away; or "
+    "`turnback quarantine --dismiss {number}`"
+)
 
 
 def listed(client: ServiceClient, *, limit: int, code: str | None, as_json: bool) -> None:
@@ -30,7 +34,9 @@ def listed(client: ServiceClient, *, limit: int, code: str | None, as_json: bool
         add(rows, str(each["number"]), each["id"] or "-", each["code"], each["reason"])
     show(rows)
     say()
-    say("once they can be read: `turnback quarantine --resubmit NUMBER`, or --resubmit-code CODE")
+    newest = told["quarantine"][0]["number"] if told["quarantine"] else 1
+    say(_HINT.format(number=newest))
+    say("those refused for what has changed here since: --resubmit NUMBER, or --resubmit-code CODE")
 
 
 def resubmit(
@@ -57,9 +63,30 @@ def resubmit(
         )
         for each in told["rejected"]:
             say(f"  {each['number']}: {each['reason']}")
-        for number in told["missing"]:
-            say(f"  {number}: not in quarantine (any more)")
+        _say_missing(told["missing"])
+        if told["rejected"]:
+            say(_HINT.format(number=told["rejected"][0]["number"]))
     return not told["rejected"] and not told["missing"]
+
+
+def dismiss(client: ServiceClient, numbers: Sequence[int], *, as_json: bool) -> bool:
+    """Remove refused events that nobody will send, and print how many went.
+
+    Returns:
+        Whether every one of them was there.
+    """
+    told = client.post(f"{_PATH}/dismiss", json={"numbers": list(numbers)})
+    if as_json:
+        print_json(told)
+    else:
+        say(f"{told['dismissed']:,} dismissed")
+        _say_missing(told["missing"])
+    return not told["missing"]
+
+
+def _say_missing(numbers: Sequence[int]) -> None:
+    for number in numbers:
+        say(f"  {number}: not in quarantine (any more)")
 
 
 def _require_code(client: ServiceClient, code: str) -> None:

@@ -1,20 +1,23 @@
 """``status`` and ``explain``: what a running service says of its experiments."""
 
 import math
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from console.client import ServiceClient, experiment_path
 from console.commands.given import instant_of
-from console.output import Tone, instant, print_json, say
+from console.output import CommandError, Tone, instant, print_json, say
 from console.tables import Block, Rows, add, folded, show_blocks, table
 from experiments.language.amounts import format_duration
 from experiments.language.instants import format_instant
 from experiments.lifecycle import CHECKED, State
 from guardrails.actions import NOTE
 from guardrails.specs_view import SpecsView
+from guardrails.ticks import first_seen_by
+from guardrails.words import instant as instant_words
 from guardrails.words import percent
 
 _WIDTH = 88
@@ -53,7 +56,7 @@ def current(
     """
     if key is not None:
         view = client.get(experiment_path(key))
-        return view, _one(view, brief=brief)
+        return view, _one(view, brief=brief, counted=_counted(view, client))
     views = client.get("/api/v1/experiments")
     return views, _overview(_listed(views)) + _folder(client)
 
@@ -156,7 +159,27 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _one(view: dict[str, Any], *, brief: bool = False) -> list[Block]:
+def _counted(view: dict[str, Any], client: ServiceClient) -> list[Block]:
+    """Return when exposures that came are counted; empty where some are, or none came."""
+    if view["state"] not in CHECKED or any(v["exposed"] for v in view["variants"]):
+        return []
+    try:
+        came = client.get("/api/v1/received").get("exposures", [])
+    except CommandError:  # a key that may not ask, or an older service
+        return []
+    newest = next((e["last_at"] for e in came if e["experiment"] == view["key"]), None)
+    last, every = view["last_check_at"], msgspec.convert(view["check_every"], timedelta)
+    at = first_seen_by(_at(newest), _at(last), every)
+    return [] if at is None else [f"exposures came: counted at the next check, {instant_words(at)}"]
+
+
+def _at(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def _one(
+    view: dict[str, Any], *, brief: bool = False, counted: Sequence[Block] = ()
+) -> list[Block]:
     traffic = f"{view['traffic']:.0%} of" if view["state"] == "running" else "no"
     stands = (
         f"{_state(view)}, {traffic} traffic, seed {view['seed']}, "
@@ -164,7 +187,7 @@ def _one(view: dict[str, Any], *, brief: bool = False) -> list[Block]:
         f"last {instant(view['last_check_at'])}"
     )
     blocks: list[Block] = [f"{view['key']}: {view['title']}", stands]
-    blocks += [*(() if brief else _facts(view)), *_matters(view), "", _variants(view)]
+    blocks += [*(() if brief else _facts(view)), *_matters(view), "", _variants(view), *counted]
     if view.get("ramp") and view["state"] not in {"observing", "stopped", "finished"}:
         blocks += ["", _ramp(view["ramp"])]
     blocks += ["", _guardrails(view["guardrails"])]

@@ -39,6 +39,8 @@ from metrics.wording import ENGLISH, speaking
 from metrics.wording import gettext as _
 
 LONGEST_NAME = 200
+SETTINGS = "TURNBACK_"
+"""What the names of the settings' keys begin with: such a key is nobody's name."""
 
 
 def action_pages(shell: Shell) -> Sequence[Page]:
@@ -67,12 +69,14 @@ class _Formed:
     ) -> Response:
         """Render a page with a form: it carries the token of the browser's session."""
         session = session_of(request) or self._sessions.new_id()
+        who = self._signing.who(request)
         answer = self._shell.html(
             request,
             template,
             status=status,
             csrf=self._sessions.token(session),
-            who=self._signing.who(request),
+            who=who,
+            person="" if who is None or who.startswith(SETTINGS) else who,
             open=self._signing.open,
             **values,
         )

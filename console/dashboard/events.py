@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from console.quoted import said
 from experiments.lifecycle import OVER, State
 from guardrails.outcome import Outcome
 from guardrails.rules import WATCH_RULES
 from guardrails.views import ExperimentView
+from guardrails.words import instant
+from metrics.counting import EventCounts
+from metrics.counting import Received as Came
 from metrics.events import Rejection
-from metrics.intake import EventCounts
 from metrics.wording import gettext as _
 from metrics.wording import ngettext
 
@@ -29,6 +32,8 @@ class Received:
         waiting: Events that wait to be written.
         room: Events that may wait.
         exposures_waiting: First exposures that wait.
+        evaluated: First exposures that evaluations made since the start.
+        doubts: What accepted events feed nothing, in words, and how many; the most first.
         refusing: Why nothing can be written, in words; empty where it can.
     """
 
@@ -37,6 +42,8 @@ class Received:
     waiting: int
     room: int
     exposures_waiting: int
+    evaluated: int = 0
+    doubts: Sequence[tuple[str, int]] = ()
     refusing: tuple[str, ...] = ()
 
 
@@ -48,6 +55,18 @@ class CodeRow:
     count: int
     count_words: str
     chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NameRow:
+    """How many events of one name came since the start; an empty name is none that can be read."""
+
+    name: str
+    server: int
+    client: int
+    refused: int
+    last_at: datetime | None
+    words: tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +98,8 @@ class EventsPage:
     headline: str
     tone: str
     facts: tuple[tuple[str, str], ...]
+    names: tuple[NameRow, ...]
+    doubts: tuple[str, ...]
     attention: tuple[str, ...]
     codes: tuple[CodeRow, ...]
     code: str
@@ -108,9 +129,11 @@ def events_page(
     held, shown = sum(codes.values()), samples[:PAGE]
     quality = tuple(q for v in views if (q := _quality(v)).found)
     return EventsPage(
-        headline=_headline(held, quality, refusing=bool(received.refusing)),
-        tone="bad" if received.refusing else "warn" if held or quality else "good",
+        headline=_headline(received, held, quality),
+        tone=_tone(received, amiss=bool(held or quality)),
         facts=_facts(received),
+        names=tuple(_name_row(*each) for each in sorted(received.counts.by_name.copy().items())),
+        doubts=tuple(_doubt(*each) for each in received.doubts),
         attention=tuple(map(said, received.refusing)),
         codes=tuple(CodeRow(name, n, f"{n:,}", name == code) for name, n in codes.items()),
         code=code,
@@ -121,8 +144,12 @@ def events_page(
     )
 
 
-def _headline(held: int, quality: Sequence[Quality], *, refusing: bool) -> str:
-    if refusing:
+def _tone(received: Received, *, amiss: bool) -> str:
+    return "bad" if received.refusing else "warn" if amiss or received.doubts else "good"
+
+
+def _headline(received: Received, held: int, quality: Sequence[Quality]) -> str:
+    if received.refusing:
         return _("Events cannot be written.")
     if held:
         return ngettext(
@@ -136,7 +163,19 @@ def _headline(held: int, quality: Sequence[Quality], *, refusing: bool) -> str:
             "Every event counts, but the data of {n} experiments need a look.",
             len(quality),
         )
+    if received.doubts:
+        return _("Every event was kept, but some feed nothing as they are.")
     return _("Every event that was received counts.")
+
+
+def _name_row(name: str, came: Came) -> NameRow:
+    last = instant(came.last_at) if came.last_at is not None else _("unknown")
+    counts = (f"{came.server:,}", f"{came.client:,}", f"{came.refused:,}")
+    return NameRow(name, came.server, came.client, came.refused, came.last_at, (*counts, last))
+
+
+def _doubt(words: str, count: int) -> str:
+    return ngettext("{n} event: {words}", "{n} events: {words}", count, words=words)
 
 
 def _facts(received: Received) -> tuple[tuple[str, str], ...]:
@@ -151,6 +190,7 @@ def _facts(received: Received) -> tuple[tuple[str, str], ...]:
             _("Waiting to be written"),
             _("{n} of {room}", n=f"{received.waiting:,}", room=f"{received.room:,}"),
         ),
+        (_("First exposures by evaluations"), f"{received.evaluated:,}"),
         (_("First exposures waiting"), f"{received.exposures_waiting:,}"),
     )
 
@@ -193,9 +233,10 @@ def _commands(code: str) -> tuple[tuple[str, str], ...]:
     chosen = code or "CODE"
     return (
         (
-            _("All of one reason, once it is mended"),
+            _("All of one reason, once what refused them has changed here"),
             f"turnback quarantine --resubmit-code {chosen}",
         ),
         (_("One event by its number"), "turnback quarantine --resubmit NUMBER"),
+        (_("One that nobody will send: remove it"), "turnback quarantine --dismiss NUMBER"),
         (_("What applications send, field by field"), "turnback events"),
     )

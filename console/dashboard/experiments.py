@@ -14,6 +14,7 @@ from console.dashboard.views import ExperimentPage, experiment_page
 from experiments.errors import InvalidRequestError, UnknownExperimentError
 from metrics.catalogue import KpiDefinition
 from metrics.catalogue_words import title_of
+from metrics.counting import together
 from service import Services
 
 _FILTERS = frozenset({"state", "owner", "q"})
@@ -68,12 +69,14 @@ class _Experiments:
         )
 
     def _page(self, key: str) -> ExperimentPage:
-        engine = self._services.engine
+        services, engine = self._services, self._services.engine
+        came = together(services.counts.exposed, services.exposures.latest).get(key)
         return experiment_page(
             engine.experiment(key),
             kpi_texts(self._services),
             file=file_of(engine.revisions(key), self._load),
-            quarantined=refused_exposures(self._services.store, key),
+            quarantined=refused_exposures(services.store, key),
+            arrived=None if came is None else came.last_at,
         )
 
 

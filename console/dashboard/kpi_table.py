@@ -8,10 +8,10 @@ from typing import Final
 
 from console.dashboard import words
 from console.dashboard.bars import Bar, bar_of, free_bar
+from console.dashboard.comparisons import Comparison, Key, comparisons
 from console.dashboard.lines import NOT_ENOUGH, KpiText, guardrail_line, is_proof
-from guardrails.outcome import WindowFinding
-from guardrails.segments import shown_window
-from guardrails.views import ExperimentView, GuardrailView, KpiView
+from guardrails.segments import deciding_window, shown_window
+from guardrails.views import ExperimentView, KpiView
 from metrics.wording import gettext as _
 from metrics.wording import marked
 
@@ -28,10 +28,11 @@ BETTER: Final[Mapping[str, str]] = MappingProxyType(
 class KpiCell:
     """A KPI of one variant: value, effect against control, and on how many units.
 
-    ``interval`` and ``bar`` are those of the guardrail of this KPI over the same window; where
-    none judges it, for information at a level of its own. Both are valid at every look, and empty
-    where there is not enough for them. ``tone`` has a colour where the interval excludes "no
-    difference".
+    All numbers are of the same evidence (`comparisons`): the look of the guardrail of this KPI
+    over the same window; where none judges it the totals, with an interval for information at a
+    level of its own. Intervals are valid at every look, and empty where there is not enough for
+    them. ``tone`` has a colour where the interval excludes "no difference"; ``note`` says of
+    which look the numbers are and how they are weighed, where that is not plain.
     """
 
     variant: str
@@ -41,11 +42,15 @@ class KpiCell:
     units: str
     interval: str = ""
     bar: Bar | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class KpiRow:
-    """A KPI of every variant over one window; ``empty`` says why no variant has a value."""
+    """A KPI of every variant over one window; ``empty`` says why no variant has a value.
+
+    ``decided`` says that a guardrail proved harm over this window.
+    """
 
     kpi: str
     title: str
@@ -56,15 +61,14 @@ class KpiRow:
     empty: str
     guarded: bool = False
     goal: bool = False
-
-
-_Judged = Mapping[tuple[str, str], tuple[GuardrailView, float | None, float | None]]
+    decided: bool = False
 
 
 def kpi_rows(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiRow, ...]:
-    """Return one row per KPI, over the longest window for which every variant has a value.
+    """Return one row per KPI: over the window that decided, where a guardrail proved harm.
 
-    Where no window has, the shortest one is shown, with words instead of numbers. The goal comes
+    Else over the longest window for which every variant has a value. Where no window has, the
+    shortest one is shown, with words instead of numbers. The goal comes
     first, then what a guardrail judges, then the others.
     """
     by_kpi: dict[str, dict[timedelta, dict[str, KpiView]]] = {
@@ -72,13 +76,12 @@ def kpi_rows(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiRow
     }
     for kpi in view.kpis:
         by_kpi.setdefault(kpi.kpi, {}).setdefault(kpi.window, {})[kpi.variant] = kpi
-    judged = _judged(view)
+    told = comparisons(view)
     goal = view.goal["kpi"] if view.goal is not None else None
-    guarded = {kpi for kpi, _treatment in judged}
-    names = tuple(v.name for v in view.variants)
+    guarded = {g.kpi for g in view.guardrails if is_proof(g)}
     rows = [
         replace(
-            _row(key, windows, names, texts.get(key), judged),
+            _row(key, windows, view, texts.get(key), told),
             goal=key == goal,
             guarded=key in guarded,
         )
@@ -87,34 +90,33 @@ def kpi_rows(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiRow
     return tuple(sorted(rows, key=lambda row: (not row.goal, not row.guarded)))
 
 
-def _judged(view: ExperimentView) -> _Judged:
-    """Return the guardrail of each KPI and treatment, its margin and what must be proven."""
-    found: dict[tuple[str, str], tuple[GuardrailView, float | None, float | None]] = {}
-    for guardrail in view.guardrails:
-        if guardrail.kpi is None or not is_proof(guardrail) or guardrail.margin is None:
-            continue
-        line = guardrail_line(guardrail)
-        found.setdefault((guardrail.kpi, guardrail.treatment), (guardrail, line.margin, line.past))
-    return found
-
-
 def _row(
     key: str,
     windows: Mapping[timedelta, Mapping[str, KpiView]],
-    names: tuple[str, ...],
+    view: ExperimentView,
     text: KpiText | None,
-    judged: _Judged,
+    told: Mapping[Key, Comparison],
 ) -> KpiRow:
-    window = shown_window(windows, names)
+    names, decided = tuple(v.name for v in view.variants), deciding_window(view, key)
+    window = shown_window(windows, names, decided=decided)
     cells = windows[window] if window is not None else {}
     sample = next(iter(cells.values()), None)
-    if window is None and text is not None:
+    beside: dict[str, Comparison] = {}
+    if window is not None:
+        beside = {name: told[key, window, name] for name in names if (key, window, name) in told}
+    elif text is not None:
         window = text.window
     title, better = (text.title, text.better) if text is not None else (key, "")
     if sample is not None:
         title, better = sample.title, sample.better
     unit = text.unit if text is not None else ""
-    shown = tuple(_cell(cells.get(n), n, unit, judged.get((key, n)), window) for n in names)
+    first = next(iter(beside.values()), None)
+    shown = tuple(
+        _plain_cell(cells.get(name), name, unit, first if at == 0 else None)
+        if name not in beside
+        else _cell(beside[name], name, unit, first)
+        for at, name in enumerate(names)
+    )
     reasons = {cell.units for cell in shown}
     nothing = all(cell.value == _(NOT_ENOUGH) for cell in shown)
     return KpiRow(
@@ -127,50 +129,42 @@ def _row(
         empty=_("not enough yet: {reason}", reason=reasons.pop())
         if len(reasons) == 1 and nothing
         else "",
+        decided=window is not None and window == decided,
     )
 
 
-def _cell(
-    kpi: KpiView | None,
-    variant: str,
-    unit: str,
-    judged: tuple[GuardrailView, float | None, float | None] | None,
-    window: timedelta | None,
-) -> KpiCell:
-    if kpi is None or kpi.value is None:
+def _plain_cell(kpi: KpiView | None, variant: str, unit: str, beside: Comparison | None) -> KpiCell:
+    """Return a cell without a lift; control's (``beside``) is of the treatment's evidence."""
+    if beside is not None:
+        value, units = beside.values[0], beside.units[0]
+    elif kpi is not None and kpi.value is not None:
+        value, units = kpi.value, kpi.units
+    else:
         closed = kpi is not None and kpi.entered
         said = _("no unit has a value") if closed else _("no window has closed")
         return KpiCell(variant, _(NOT_ENOUGH), "", "quiet", said)
-    found = _finding(judged, window)
-    low, high = kpi.effect_low, kpi.effect_high
+    return KpiCell(variant, words.value(value, unit), "", "quiet", words.units(units))
+
+
+def _cell(told: Comparison, variant: str, unit: str, first: Comparison | None) -> KpiCell:
     bar = None
-    if judged is not None and found is not None:
-        low, high = found.effect_low, found.effect_high
-        bar = bar_of(found, judged[1], judged[2])
-    elif kpi.effect is not None and low is not None and high is not None:
-        bar = free_bar(kpi.effect, low, high)
+    if told.guardrail is not None and told.finding is not None:
+        if told.guardrail.margin is not None:
+            line = guardrail_line(told.guardrail)
+            bar = bar_of(told.finding, line.margin, line.past)
+    elif told.effect is not None and told.ends is not None:
+        bar = free_bar(told.effect, *told.ends)
+    note = [told.note]
+    if first is not None and told.values[0] != first.values[0]:
+        value, units = words.value(told.values[0], unit), words.units(told.units[0])
+        note.append(_("Against control's {value} of {units}.", value=value, units=units))
     return KpiCell(
         variant=variant,
-        value=words.value(kpi.value, unit),
-        effect="" if kpi.effect is None else words.effect(kpi.effect),
-        tone=tone_of_interval(low, high, kpi.better),
-        units=words.units(kpi.units),
-        interval="" if low is None or high is None else words.interval(low, high),
+        value=words.value(told.values[1], unit),
+        effect=told.lift_words(unit),
+        tone=told.tone,
+        units=words.units(told.units[1]),
+        interval=told.interval_words(unit),
         bar=bar,
+        note=" ".join(filter(None, note)),
     )
-
-
-def tone_of_interval(low: float | None, high: float | None, better: str) -> str:
-    """Return the colour of a difference: what may be chance has none."""
-    if better == "either" or low is None or high is None or not (low > 0 or high < 0):
-        return "quiet"
-    return "worse" if (high < 0) == (better == "higher") else "better"
-
-
-def _finding(
-    judged: tuple[GuardrailView, float | None, float | None] | None, window: timedelta | None
-) -> WindowFinding | None:
-    """Return what the guardrail found over the window that is shown."""
-    if judged is None:
-        return None
-    return next((w for w in judged[0].windows if w.window == window), None)

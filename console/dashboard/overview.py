@@ -275,5 +275,5 @@ def _need(kind: str, text: str, view: ExperimentView | None = None) -> Need:
         tone=tone,
         experiment="" if view is None else view.key,
         title="" if view is None else view.title,
-        words=f"{text[:1].upper()}{text[1:]}",
+        words=words.capital(text),
     )

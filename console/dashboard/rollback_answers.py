@@ -124,8 +124,9 @@ def _affected(story: RollbackStory) -> tuple[str, ...]:
     mine, beside = story.exposed.get(variant, 0), story.exposed.get(story.control, 0)
     return (
         _(
-            "{units} ({unit}) had met {variant} since {began}.",
+            "{units} ({unit}) had met {variant} since {began}, counted by the check of {at}.",
             units=ngettext("{n} unit", "{n} units", mine),
+            at=words.instant(story.counted_at),
             unit=story.unit,
             variant=variant,
             began=words.instant(story.began),

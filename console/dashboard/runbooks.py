@@ -17,6 +17,9 @@ from console.dashboard.shell import Page, Shell, UnknownFileError
 from guardrails.links import RUNBOOKS
 
 GUIDE: Final = "operations.md"
+_TABLE: Final = '<div class="scroll" tabindex="0"><table>'
+"""What is wider than the page is scrolled, with the keyboard as well."""
+
 _END: Final = "</table></div>"
 _NO_WORD: Final = re.compile(r"[^\w\- ]")
 
@@ -61,7 +64,8 @@ def rendered(text: str) -> Markup:
         each.children = _linked(each.children) if each.children else each.children
     shown = parser.renderer.render(tokens, parser.options, {})
     # text cannot hold these: html is off
-    shown = shown.replace("<table>", '<div class="scroll"><table>').replace("</table>", _END)
+    shown = shown.replace("<table>", _TABLE).replace("</table>", _END)
+    shown = shown.replace("<pre>", '<pre tabindex="0">')
     return Markup(shown)  # noqa: S704 - html is off
 
 

@@ -94,6 +94,8 @@ class _ServicePages:
                 waiting=services.ingest.queued,
                 room=services.settings.queue_events,
                 exposures_waiting=services.exposures.waiting,
+                evaluated=sum(each.count for each in dict(services.exposures.latest).values()),
+                doubts=services.events.doubted(),
                 refusing=services.ingest.attention(),
             ),
             store.quarantine_counts(),

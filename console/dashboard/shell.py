@@ -21,7 +21,7 @@ from markupsafe import Markup, escape
 from console.charts import caption, numbers
 from console.coded import coded
 from console.dashboard.briefs import Briefs
-from console.dashboard.words import signed
+from console.dashboard.words import capital, signed
 from console.i18n import LANGUAGES, in_language, instant, wanted
 from console.quoted import quoted, said
 from console.templating import environment
@@ -133,6 +133,7 @@ class Shell:
                 languages=_switch(request, "lang", LANGUAGES),
                 themes=_switch(request, "theme", {k: gettext(v) for k, v in THEMES.items()}),
                 navigation=self._navigation(request.url.path),
+                live=request.method == "GET",  # the answer to a form is no page to fetch again
                 **values,
             )
             .encode()
@@ -170,6 +171,7 @@ def templates() -> Environment:
         numbers=numbers,
         instant=instant,
         signed=signed,
+        capital=capital,
         quoted=quoted,
         said=said,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from console.dashboard import words
@@ -24,9 +25,11 @@ from console.dashboard.ramp import StepLine, step_lines
 from console.dashboard.revisions import File
 from console.dashboard.segments import SegmentsPart, segments_part
 from console.quoted import advised, said
-from experiments.lifecycle import State
+from experiments.lifecycle import CHECKED, State
 from guardrails.rules import WATCH_RULES
+from guardrails.ticks import first_seen_by
 from guardrails.views import ExperimentView
+from guardrails.words import instant
 from metrics.wording import gettext as _
 from metrics.wording import wording
 
@@ -45,7 +48,8 @@ class ExperimentPage:
 
     ``guardrails`` are those that judge harm; ``watches`` watch the data (split, freshness, past).
     ``data`` is what is known about the quality of its events; ``segments`` says where the
-    effect differs; ``turned`` are the pages of rollbacks in force, id and variant.
+    effect differs; ``turned`` are the pages of rollbacks in force, id and variant. ``counted`` says
+    when exposures that came will be counted, while none is.
     """
 
     key: str
@@ -75,6 +79,7 @@ class ExperimentPage:
     actions: tuple[ActionLink, ...] = ()
     file: File | None = None
     turned: tuple[tuple[str, str], ...] = ()
+    counted: str = ""
 
 
 def experiment_page(
@@ -83,6 +88,7 @@ def experiment_page(
     *,
     file: File | None = None,
     quarantined: Mapping[str, int] | None = None,
+    arrived: datetime | None = None,
 ) -> ExperimentPage:
     """Return the page of one experiment.
 
@@ -91,6 +97,7 @@ def experiment_page(
         kpis: How KPIs are shown, by key; those missing are shown as plain numbers.
         file: Its file and what was changed in it; ``None`` unknown.
         quarantined: Events of its variants that were refused, by code.
+        arrived: When its newest exposure came, ``None`` where none did since the start.
     """
     lines = guardrail_lines(view)
     judged = tuple(g for g in lines if g.rule not in WATCH_RULES)
@@ -115,10 +122,11 @@ def experiment_page(
         rollbacks=tuple(rollback_line(r) for r in view.rollbacks),
         attention=tuple(_begun(view, said(each)) for each in view.attention),
         data=_data(view, quarantined or {}),
+        counted=_counted(view, arrived),
         segments=segments_part(view, kpis),
         checks=view.checks,
         ramp=step_lines(view),
-        waiting=_sentence(view.waiting),
+        waiting=words.sentence(view.waiting),
         advice=advised(view.advice),
         actions=action_links(view),
         file=file,
@@ -134,17 +142,23 @@ def _begun(view: ExperimentView, text: str) -> str:
     """Return a text as the begin of a line; names of variants stay as they are written."""
     if text.startswith(tuple(v.name for v in view.variants)):
         return text
-    return f"{text[:1].upper()}{text[1:]}"
+    return words.capital(text)
 
 
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+def _counted(view: ExperimentView, arrived: datetime | None) -> str:
+    """Return when exposures that came are counted; empty where some are, or none came."""
+    if any(v.exposed for v in view.variants) or State(view.state) not in CHECKED:
+        return ""
+    at = first_seen_by(arrived, view.last_check_at, view.check_every)
+    return (
+        "" if at is None else _("Exposures came: counted at the next check, {at}.", at=instant(at))
+    )
 
 
 def _data(view: ExperimentView, quarantined: Mapping[str, int]) -> tuple[Finding, ...]:
     """Return what is known about the quality of an experiment's data."""
     exposed = sum(v.exposed for v in view.variants)
-    found = [Finding("warn", _sentence(each.words)) for each in view.denominators]
+    found = [Finding("warn", words.sentence(each.words)) for each in view.denominators]
     if view.conflicted:
         units = words.units(view.conflicted)
         said = _("{units} seen in two variants: dropped from both.", units=units)

@@ -9,8 +9,9 @@ from typing import Final
 
 from console import i18n
 from guardrails.extending import ends_at
+from guardrails.plain_words import points
 from metrics.wording import gettext as _
-from metrics.wording import marked, ngettext
+from metrics.wording import language, marked, ngettext
 
 UNKNOWN: Final = marked("not known yet")
 SMALLEST_EFFECT = 0.0005
@@ -161,6 +162,33 @@ def effect(size: float | None) -> str:
     return _("{size} higher", size=percent(size))
 
 
+def lift(effect_: float | None, apart: float | None, unit: str) -> str:
+    """Return a lift in percent, or in the KPI's unit where percent has no meaning; maybe empty."""
+    if effect_ is not None:
+        return effect(effect_)
+    return "" if apart is None else difference(apart, unit)
+
+
+def difference(apart: float, unit: str) -> str:
+    """Return a difference in a KPI's own unit: ``1.95 lower``, ``unchanged``."""
+    size = _apart(abs(apart), unit)
+    if size == _apart(0.0, unit):
+        return _("unchanged")
+    return _("{size} lower", size=size) if apart < 0 else _("{size} higher", size=size)
+
+
+def difference_interval(low: float, high: float, unit: str) -> str:
+    """Return a difference's interval: ``-4.20 to +0.30``; empty where it is unbounded."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    ends = [f"{'+' if end >= 0 else MINUS}{_apart(abs(end), unit)}" for end in (low, high)]
+    return _("{low} to {high}", low=ends[0], high=ends[1])
+
+
+def _apart(size: float, unit: str) -> str:
+    return points(size) if unit == "share" else value(size, unit)
+
+
 def signed(size: float) -> str:
     """Return a relative effect with its sign: ``+1.2%``, ``-5.1%``."""
     if abs(size) > LARGEST_EFFECT:
@@ -175,6 +203,16 @@ def interval(low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     return _("{low} to {high}", low=signed(low), high=signed(high))
+
+
+def capital(text: str) -> str:
+    """Return a text as a sentence begins, in languages that write it so: names keep their own."""
+    return f"{text[:1].upper()}{text[1:]}" if language() == "en" else text
+
+
+def sentence(text: str) -> str:
+    """Return a text as a sentence of its own, empty for an empty one."""
+    return _("{said}.", said=capital(text)) if text else ""
 
 
 def joined(words: Sequence[str]) -> str:
@@ -202,7 +240,10 @@ def happened(variant: str | None, before: str, after: str) -> str:
         return _(_HAPPENED[after])
     if planned := _planned(before, after):
         return planned
-    ends = {"before": before.replace("_", " ") or _("new"), "after": after.replace("_", " ")}
+    ends = {
+        "before": _(before.replace("_", " ")) if before else _("new"),
+        "after": _(after.replace("_", " ")),
+    }
     if variant is None:
         return _("The experiment went from {before} to {after}", **ends)
     return _("{variant} went from {before} to {after}", variant=variant, **ends)

@@ -1,6 +1,6 @@
 """What is wrong with an installation, and what to do. Nothing is written, nothing secret shown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,13 @@ from console.doctor.reach import (
     examine_service,
     tallies_of,
 )
-from console.doctor.runs import examine_runs, examine_views, few_refused, public_of
+from console.doctor.runs import (
+    examine_received,
+    examine_runs,
+    examine_views,
+    few_refused,
+    public_of,
+)
 from console.doctor.settings import (
     Given,
     examine_keys,
@@ -61,13 +67,12 @@ def examine(asked: Asked) -> tuple[Finding, ...]:
     return tuple(findings)
 
 
-def _public(client: ServiceClient) -> Mapping[str, Sequence[str]]:
-    """Return which events do not count for want of a secret key; nothing of an older service."""
+def _received(client: ServiceClient) -> Mapping[str, Any]:
+    """Return what the service says came since its start; nothing of an older service."""
     try:
-        received = client.get("/api/v1/received")["received"]
+        return client.get("/api/v1/received")
     except CommandError:
-        return {}
-    return public_of(client.get("/api/v1/kpis")["kpis"], received)
+        return {"received": []}
 
 
 def _running(asked: Asked, given: Given, seen: Seen) -> list[Finding]:
@@ -77,7 +82,9 @@ def _running(asked: Asked, given: Given, seen: Seen) -> list[Finding]:
         views = asked.client.get("/api/v1/experiments")["experiments"]
         stepped = (given.settings.data / MARKER).is_file()
         now = None if stepped else asked.now
-        findings = examine_views(views, now, _public(asked.client))
+        received = _received(asked.client)
+        public = public_of(asked.client.get("/api/v1/kpis")["kpis"], received["received"])
+        findings = [*examine_views(views, now, public), *examine_received(received)]
     except CommandError as error:
         return [
             warning("experiments", error.code, error.message, error.hint),

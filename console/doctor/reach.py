@@ -5,6 +5,7 @@ import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from console.client import ServiceClient
 from console.doctor.findings import Finding, good, warning, wrong
@@ -16,6 +17,7 @@ from guardrails.outbox_rows import Tally
 from guardrails.prometheus import PrometheusClient
 from guardrails.service_settings import Settings
 from guardrails.settings import QueryError
+from metrics.access import LOOPBACK
 
 PATIENCE: Final = 3.0
 """Seconds for every connection."""
@@ -53,12 +55,15 @@ def _stopped(url: str) -> Finding:
 
 def _port(settings: Settings, url: str) -> Iterable[Finding]:
     """Yield whether a service could listen where the settings say."""
-    at = f"port {settings.port} of {settings.host}"
-    if settings.port == 0:
+    host, port = settings.host, settings.port
+    if "port" not in settings.model_fields_set and (asked := _asked_of(url)) is not None:
+        port = asked  # where nothing says where to listen, the address that is asked does
+    at = f"port {port} of {host}"
+    if port == 0:
         return
     try:
-        kind = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        socket.create_server((settings.host, settings.port), family=kind).close()
+        kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=kind).close()
     except OSError as error:
         words = f"{at} cannot be used ({os.strerror(error.errno or 0).lower()})"
         hint = "give another one with --port or TURNBACK_PORT, or end what listens there"
@@ -66,6 +71,16 @@ def _port(settings: Settings, url: str) -> Iterable[Finding]:
         yield wrong("port", "port_taken", words, hint)
         return
     yield good("port", f"{at} is free")
+
+
+def _asked_of(url: str) -> int | None:
+    """Return the port of an address of this machine; ``None`` of any other."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    return port if parts.hostname in LOOPBACK else None
 
 
 def examine_prometheus(settings: Settings, now: datetime) -> Iterable[Finding]:

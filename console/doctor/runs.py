@@ -201,3 +201,25 @@ def few_refused(store: StoreFacts) -> Iterable[Finding]:
         most = next(iter(store.quarantined))
         words = f"{refused:,} of {taken + refused:,} events of a day were refused, most: {most}"
         yield warning("events", "events_refused", words, "`turnback quarantine` says why")
+
+
+def examine_received(told: Mapping[str, Any]) -> Iterable[Finding]:
+    """Yield what a running service refused since its start, and what it took in vain.
+
+    Args:
+        told: What the service answers at ``/api/v1/received``.
+    """
+    rows: Sequence[Mapping[str, Any]] = told["received"]
+    refused = sum(each.get("refused", 0) for each in rows)
+    taken = sum(each["server"] + each["client"] for each in rows)
+    if refused * 100 > taken + refused:
+        most = max(rows, key=lambda each: each.get("refused", 0))["name"] or "no name"
+        words = (
+            f"{refused:,} of {taken + refused:,} events were refused since the service was "
+            f"started, most: {most}"
+        )
+        yield warning("events", "events_refused", words, "`turnback quarantine` says why")
+    for each in told.get("warnings", ()):
+        plural = "event" if each["count"] == 1 else "events"
+        words = f"{each['count']:,} {plural}: {each['words']}"
+        yield warning("events", "events_doubtful", words, "docs/events.md lists what to send")

@@ -10,9 +10,11 @@ from console.dashboard.lines import KpiText
 from console.dashboard.views import experiment_page
 from console.i18n import instant
 from console.quoted import advised, reason
+from console.reports.opening import turned_back_effects
 from experiments.lifecycle import State
 from guardrails.advice import Recommended
 from guardrails.consequences import ENGINE
+from guardrails.extending import extension_words
 from guardrails.views import ExperimentView, TransitionView
 from metrics.wording import gettext as _
 from metrics.wording import ngettext
@@ -131,8 +133,8 @@ def _headline(
 def _entry(
     view: ExperimentView, at: datetime | None, what: str, because: tuple[str, ...] = ()
 ) -> Entry:
-    words = "" if at is None else instant(at)
-    return Entry(view.key, view.title, view.owner or NOBODY, at, words, what, because)
+    said = "" if at is None else instant(at)
+    return Entry(view.key, view.title, view.owner or NOBODY, at, said, what, because)
 
 
 def _newest_first(entries: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -204,12 +206,14 @@ def _learned(view: ExperimentView, texts: Mapping[str, KpiText], span: _Span) ->
         g.words for g in page.guardrails if g.interval_words and g.words
     )
     what = str(advice.get("words") or page.headline)
-    return [_entry(view, ends[-1].at, what, because or (reason(ends[-1].reason, ends[-1].actor),))]
+    because = because or (reason(ends[-1].reason, ends[-1].actor),)
+    return [_entry(view, ends[-1].at, what, (*turned_back_effects(view, texts), *because))]
 
 
 def _standing(view: ExperimentView, texts: Mapping[str, KpiText]) -> Entry:
     page = experiment_page(view, texts)
-    return _entry(view, view.started_at, page.headline)
+    moved = [extension_words(t.before, t.after, t.actor, t.reason) for t in view.transitions]
+    return _entry(view, view.started_at, page.headline, tuple(filter(None, moved))[-1:])
 
 
 def _started(view: ExperimentView, span: _Span) -> bool:

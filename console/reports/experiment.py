@@ -1,28 +1,27 @@
 """What the report of one experiment says: the verdict first, then everything it rests on. Pure."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
 from console import charts
 from console.charts import Shown
 from console.dashboard import words
-from console.dashboard.kpi_table import tone_of_interval
+from console.dashboard.comparisons import comparisons
 from console.dashboard.lines import (
     GuardrailLine,
     KpiText,
     TransitionLine,
     VariantLine,
-    is_proof,
 )
 from console.dashboard.segments import SegmentsPart
 from console.dashboard.views import experiment_page
 from console.i18n import instant
-from guardrails.outcome import WindowFinding
-from guardrails.views import ExperimentView, KpiView
+from console.reports.opening import Answered, effect_words, opening, turned_back_effects
+from guardrails.outcome import Outcome
+from guardrails.views import ExperimentView
 from metrics.wording import gettext as _
 from metrics.wording import marked, ngettext
 
@@ -43,6 +42,7 @@ class KpiEntry:
     units: str
     tone: str
     goal: bool
+    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ class Report:
     ``verdict`` is what a reader must know; ``advice`` what was recommended at the end, with
     reasons; ``quality`` what is known of the data, ``segments`` where the effect
     differs; ``method`` and ``reading`` explain numbers.
+    ``opening`` answers what happened, how sure it is, who was affected and what to do next.
     ``at`` is the instant of the newest check: everything in it is as of then.
     """
 
@@ -95,6 +96,7 @@ class Report:
     method: tuple[str, ...]
     reading: tuple[tuple[str, str], ...]
     leading: Judged | None
+    opening: tuple[Answered, ...]
 
 
 METHODS: Final[Mapping[str, str]] = MappingProxyType(
@@ -178,7 +180,16 @@ def report_of(
         quarantined: Refused events of the whole service by reason; ``None`` not told.
     """
     page = experiment_page(view, texts)
-    judged = tuple(map(_judged, page.guardrails))
+    told = {
+        (each.guardrail.guardrail, key[2]): effect_words(key, each, texts)
+        for key, each in comparisons(view).items()
+        if each.guardrail is not None
+        and each.finding is not None
+        and each.finding.outcome is Outcome.BREACH
+    }
+    judged = tuple(
+        _judged(line, told.get((line.guardrail, line.treatment), "")) for line in page.guardrails
+    )
     kpis = _kpis(view, texts)
     advice = page.advice or {}
     return Report(
@@ -194,7 +205,10 @@ def report_of(
         else instant(view.last_check_at),
         facts=_facts(view, page.facts),
         advice=str(advice.get("words") or ""),
-        reasons=tuple(map(str, advice.get("reasons") or ())),
+        reasons=(
+            *(turned_back_effects(view, texts) if advice else ()),
+            *map(str, advice.get("reasons") or ()),
+        ),
         variants=page.variants,
         kpis=kpis,
         missing=_missing(view, texts, kpis),
@@ -205,9 +219,10 @@ def report_of(
         quality=_quality(view, page.watches, quarantined),
         segments=page.segments,
         transitions=tuple(reversed(page.transitions)),
-        method=_method(view),
+        method=(*_method(view), *_proofs(page.guardrails)),
         reading=tuple((_(term), _(means)) for term, means in READING),
         leading=max(judged, key=_urgency, default=None),
+        opening=opening(view, texts, lead=page.lead, waiting=page.waiting),
     )
 
 
@@ -222,7 +237,10 @@ def evidence_picture(report: Report) -> bytes:
         title=line.title,
         treatment=line.treatment,
     )
-    return charts.png("evidence", report.leading.shown, title=title)
+    points = report.leading.shown.points
+    ends = {"since": instant(points[0][0]), "until": instant(points[-1][0])} if points else {}
+    about = _("{key}; {since} to {until}", key=report.key, **ends) if ends else report.key
+    return charts.png("evidence", report.leading.shown, title=title, about=about)
 
 
 def _urgency(judged: Judged) -> tuple[bool, bool, float]:
@@ -235,8 +253,20 @@ def _facts(view: ExperimentView, facts: Sequence[tuple[str, str]]) -> tuple[tupl
     return (*said, *facts)
 
 
-def _judged(line: GuardrailLine) -> Judged:
+def _proofs(lines: Sequence[GuardrailLine]) -> tuple[str, ...]:
+    """Return what was recorded of each proof of harm, its look, statistic and level."""
+    return tuple(
+        _("Recorded of {limit}: {words}", limit=line.limit, words=line.words)
+        for line in lines
+        if line.outcome == "breach" and line.proof and line.words
+    )
+
+
+def _judged(line: GuardrailLine, told: str) -> Judged:
+    """Return a guardrail for the report; ``told`` is its proof without the statistics of it."""
     shown = line.shown
+    if told:
+        line = replace(line, words=f"{told}.")
     captions = {kind: charts.caption(kind, shown) for kind in charts.KINDS}
     if not any(evidence > 0 for _at, evidence, *_rest in shown.points):
         captions["evidence"] = ""  # a line along the bottom says less than the words above it
@@ -247,73 +277,31 @@ def _judged(line: GuardrailLine) -> Judged:
 
 def _kpis(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiEntry, ...]:
     """Return every KPI, window and treatment with a value, the goal and the guarded ones first."""
-    control = next(v.name for v in view.variants if v.state == "control")
     goal = view.goal["kpi"] if view.goal is not None else None
     guarded = {g.kpi for g in view.guardrails}
-    looked = {
-        (g.kpi, w.window, g.treatment) for g in view.guardrails if is_proof(g) for w in g.windows
-    }
-    found = {(k.kpi, k.window, k.variant): k for k in view.kpis}
-    judged = _decided(view)
+    titles = {k.kpi: k.title for k in view.kpis}
     rows: list[tuple[tuple[bool, bool], KpiEntry]] = []
-    for (kpi, window, variant), treated in found.items():
-        base = found.get((kpi, window, control))
-        if variant == control or base is None or base.value is None or treated.value is None:
-            continue
+    for (kpi, window, variant), told in comparisons(view).items():
         text = texts.get(kpi)
         unit = text.unit if text is not None else ""
-        decided = judged.get((kpi, window, variant))
-        values, units, effect = (
-            (base.value, treated.value),
-            (base.units, treated.units),
-            treated.effect,
-        )
-        if decided is not None:  # values, effect and interval of one and the same look
-            values = (decided.control_value, decided.treatment_value)
-            units, effect = decided.units, decided.effect
-        ends = _ends(decided, treated, judged=(kpi, window, variant) in looked)
         entry = KpiEntry(
             kpi=kpi,
-            title=text.title if text is not None else treated.title,
+            title=text.title if text is not None else titles[kpi],
             window=words.duration(window),
-            better=treated.better,
+            better=told.better,
             treatment=variant,
-            control=words.value(values[0], unit),
-            value=words.value(values[1], unit),
-            effect="" if effect is None else words.effect(effect),
-            interval="" if ends is None else words.interval(*ends),
-            units=f"{units[0]:,} / {units[1]:,}",
-            tone="quiet" if ends is None else tone_of_interval(*ends, treated.better),
+            control=words.value(told.values[0], unit),
+            value=words.value(told.values[1], unit),
+            effect=told.lift_words(unit),
+            interval=told.interval_words(unit),
+            units=f"{told.units[0]:,} / {told.units[1]:,}",
+            tone=told.tone,
             goal=kpi == goal,
+            note=told.note,
         )
         rows.append(((kpi != goal, kpi not in guarded), entry))
     rows.sort(key=lambda row: row[0])
     return tuple(entry for _order, entry in rows)
-
-
-def _ends(
-    decided: WindowFinding | None, treated: KpiView, *, judged: bool
-) -> tuple[float, float] | None:
-    """Return the interval of the guardrail, of what none judges that for information."""
-    if decided is not None:
-        return decided.effect_low, decided.effect_high
-    if judged or treated.effect_low is None or treated.effect_high is None:
-        return None
-    return treated.effect_low, treated.effect_high
-
-
-def _decided(view: ExperimentView) -> Mapping[tuple[str, timedelta, str], WindowFinding]:
-    """Return the newest look of a guardrail at each KPI, window and treatment, with an interval.
-
-    Of a treatment that was turned back that is the look that decided; it stays as it was.
-    """
-    return {
-        (g.kpi, w.window, g.treatment): w
-        for g in view.guardrails
-        if g.kpi is not None and is_proof(g)
-        for w in g.windows
-        if math.isfinite(w.effect) and words.interval(w.effect_low, w.effect_high)
-    }
 
 
 def _missing(

@@ -39,7 +39,8 @@ def html_of(template: str, **values: object) -> str:
 
 def _chart(kind: str, shown: Shown) -> Markup:
     # drawn by us from numbers and fixed words alone
-    return Markup(charts.svg(kind, shown, Style(palette="light")))  # noqa: S704 - see above
+    drawn = Markup(charts.svg(kind, shown, Style(palette="light")))  # noqa: S704 - see above
+    return Markup('<div aria-hidden="true">{}</div>').format(drawn)
 
 
 @cache

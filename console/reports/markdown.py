@@ -39,7 +39,8 @@ def markdown_of(report: Report, *, version: str) -> str:
         plain(_("{state}; as of {at}", state=report.state, at=report.at_words))
         + f" · `{report.key}`",
         f"**{plain(report.verdict)}**",
-        *map(plain, filter(None, (report.lead, report.advice, *report.rollbacks))),
+        *map(plain, filter(None, (report.advice, *report.rollbacks))),
+        *(f"**{plain(question)}**\n\n{_bullets(said)}" for question, said in report.opening),
         _bullets(report.attention),
         *_section(_("Why this is advised"), _bullets(report.reasons)),
         *_section(_("KPIs"), *_kpis(report)),
@@ -95,6 +96,9 @@ def _kpis(report: Report) -> list[str]:
         for row in report.kpis
     ]
     blocks = [table([*head, _("Units")], (2, 3, 5, 6), rows)] if rows else []
+    blocks.append(
+        _bullets(f"{row.title}, {row.window}: {row.note}" for row in report.kpis if row.note)
+    )
     if report.missing:
         kpis = plain(", ".join(report.missing))
         blocks.append(_("Not enough yet, no value of every variant: {kpis}.", kpis=kpis))

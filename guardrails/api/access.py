@@ -4,9 +4,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import Request
+from starlette.datastructures import Headers
 
 from experiments.errors import InvalidRequestError
-from metrics.access import LOOPBACK, Access, AccessError, Role
+from metrics.access import LOOPBACK, Access, AccessError, Role, foreign
+
+FORWARDING = frozenset({"forwarded", "via", "x-real-ip"})
+"""Headers of proxies, beside everything that begins with ``x-forwarded-``."""
 
 
 class Guard:
@@ -33,9 +37,25 @@ class Guard:
             self.may_change(request)
 
     def may_read(self, request: Request) -> None:
-        """Let pass who may look: everybody on a local address, elsewhere holders of a key."""
-        if not self._local:
+        """Let pass who may look: programs of this machine on a local address, and secret keys.
+
+        Where keys are in force, what reaches a local address through a proxy, or by another name
+        than this machine's own, comes from elsewhere. A key that is sent has to be a right one.
+
+        Raises:
+            AccessError: A caller from elsewhere has no key, or the key is not one that may look.
+        """
+        headers = request.headers
+        if headers.get("authorization") or headers.get("x-api-key") or not self._local:
             self._require(request, Role.INGEST)
+        elif self._keys.anyone is not Role.ADMIN and not _direct(headers):
+            raise AccessError(
+                401,
+                "unauthorized",
+                "this needs a key: it came through a proxy, or by a name from elsewhere",
+                "send a key of the scope 'ingest' or 'admin' as 'Authorization: Bearer KEY' or "
+                "'X-API-Key: KEY', or ask 127.0.0.1 from this machine itself",
+            )
 
     def may_change(self, request: Request) -> None:
         """Let pass who may change something.
@@ -67,6 +87,18 @@ class Guard:
     def _require(self, request: Request, role: Role) -> None:
         headers = request.headers
         self._keys.require(role, headers.get("authorization"), headers.get("x-api-key"))
+
+
+def _direct(headers: Headers) -> bool:
+    """Return whether a request was meant for this machine by a program that runs on it.
+
+    A page of another site may let its name stand for this machine, but its browser then sends
+    that name; a proxy here serves people elsewhere, and says so.
+    """
+    hosts = headers.getlist("host")
+    if not hosts or any(not host or foreign(f"http://{host}") for host in hosts):
+        return False
+    return not any(name in FORWARDING or name.startswith("x-forwarded-") for name in headers)
 
 
 class UnknownParameterError(InvalidRequestError):

@@ -121,6 +121,7 @@ def plan_guardrail(
         unknown = "the margin means nothing at this value of control"
     walked = _walked(known, setting) if known is not None else None
     margin, twice, curve = _found(known, walked, setting)
+    smallest = _smallest(known, walked) if known is not None and walked is not None else None
     return replace(
         plain_plan(guardrail, comparison, kpi),
         margin=comparison.margin,
@@ -129,10 +130,21 @@ def plan_guardrail(
         windows=_figures(comparison, baselines, known, setting),
         at_margin=margin,
         at_twice=twice,
-        smallest=_smallest(known, walked) if known is not None and walked is not None else None,
+        smallest=smallest,
         curve=curve,
         unknown=unknown,
+        at_smallest=_found_smallest(known, walked, smallest, setting),
     )
+
+
+def _found_smallest(
+    known: _Known | None, walked: Walks | None, smallest: float | None, setting: Setting
+) -> Found | None:
+    """Return when the smallest harm is found, where any harm counts."""
+    if known is None or walked is None or smallest is None or known.comparison.margin:
+        return None
+    at = _times(known, walked, smallest)
+    return None if at is None else found_in(at, smallest, known.comparison.treatment, setting)
 
 
 def plain_plan(

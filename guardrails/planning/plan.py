@@ -132,6 +132,7 @@ def _of_arm(found: GuardrailPlan, treatment: str) -> GuardrailPlan:
         windows=tuple(replace(w, units=named(w.units)) for w in found.windows),
         at_margin=harm(found.at_margin),
         at_twice=harm(found.at_twice),
+        at_smallest=harm(found.at_smallest),
     )
 
 

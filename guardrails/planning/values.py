@@ -103,6 +103,8 @@ class GuardrailPlan:
         smallest: Smallest harm found by the end with 80% probability; ``None``: none is.
         curve: (days, probability at the margin, probability at twice) for the chart.
         unknown: Why nothing can be said, empty where something is.
+        at_smallest: When the smallest harm is found, of a margin of nothing: any harm counts
+            there, and no size is that of the margin.
     """
 
     guardrail: str
@@ -125,6 +127,7 @@ class GuardrailPlan:
     curve: tuple[tuple[float, float, float], ...] = ()
     share: bool = False
     unknown: str = ""
+    at_smallest: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)

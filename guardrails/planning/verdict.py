@@ -125,7 +125,10 @@ def _found_words(line: _Line) -> str:
     judged = _judged(line.plan)
     if judged is None:
         assert line.plan.smallest is not None  # noqa: S101 - `_good` says so
-        return f"{_harm(line, line.plan.smallest)} is found by the end in 8 of 10 runs"
+        return (
+            f"any {line.plan.side} in {line.title}{line.of} counts as harm, and the smallest that "
+            f"is found by the end in 8 of 10 runs is {_size(line.plan, line.plan.smallest)}"
+        )
     harm = _harm(line, judged.harm)
     if judged.median is None:  # pragma: no cover - 80% are found
         return f"{harm} is found in {percent(judged.probability, digits=0)} of runs"
@@ -144,7 +147,7 @@ def _weak_words(weak: Sequence[_Line]) -> str:
 def _rare_words(line: _Line) -> str:
     judged = _judged(line.plan)
     if judged is None:
-        return f"harm in {line.title}{line.of} (found too rarely)"
+        return f"harm in {line.title}{line.of} (found too rarely, however large)"
     runs = percent(judged.probability, digits=0)
     return f"{_harm(line, judged.harm)} (found in {runs} of runs)"
 
@@ -162,11 +165,14 @@ def _missed_words(line: _Line) -> str:
     return f"{_harm(line, judged.harm)} is found in {runs} of runs ({only})"
 
 
+def _size(plan: GuardrailPlan, harm: float) -> str:
+    return f"a {plan.side} of {size_words(harm, absolute=plan.absolute)}"
+
+
 def _harm(line: _Line, harm: float) -> str:
     if line.plan.rule in OF_VALUES:
         return f"a value of {harm_words(line.plan, harm)} in {line.title}{line.of}"
-    size = size_words(harm, absolute=line.plan.absolute)
-    return f"a {line.plan.side} of {size} in {line.title}{line.of}"
+    return f"{_size(line.plan, harm)} in {line.title}{line.of}"
 
 
 def _if(plan: Plan) -> str:

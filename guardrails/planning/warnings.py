@@ -6,7 +6,7 @@ from datetime import timedelta
 from experiments.spec import Mode
 from guardrails.planning.guardrail import POWER
 from guardrails.planning.values import GuardrailPlan, Plan, Warned
-from guardrails.planning.words import harm_words
+from guardrails.planning.words import harm_words, span_words
 from guardrails.rules import turns_back
 from guardrails.spec_file import SpecFile
 from guardrails.words import duration, percent
@@ -14,6 +14,7 @@ from metrics.stats.comparison import MIN_UNITS
 
 _FAR = 1.5  # planned units may be off by this factor: the boundary hardly notices
 _WEEK = timedelta(days=7)
+_LONGEST = timedelta(days=3_650)  # what takes longer is told in units alone
 
 
 def warnings_of(plan: Plan, spec: SpecFile) -> tuple[Warned, ...]:
@@ -98,10 +99,10 @@ def _ramp(plan: Plan, spec: SpecFile) -> Iterator[Warned]:
 
 def _guardrails(plan: Plan) -> Iterator[Warned]:
     for guardrail in plan.guardrails:
-        yield from _guardrail(guardrail)
+        yield from _guardrail(guardrail, plan)
 
 
-def _guardrail(guardrail: GuardrailPlan) -> Iterator[Warned]:
+def _guardrail(guardrail: GuardrailPlan, plan: Plan) -> Iterator[Warned]:
     about = f"{guardrail.guardrail} ({guardrail.treatment})"
     if guardrail.unknown:
         if guardrail.level is not None:
@@ -122,10 +123,55 @@ def _guardrail(guardrail: GuardrailPlan) -> Iterator[Warned]:
             f"over {duration(window.length)} it can never decide: at most {units:,} units of an "
             "arm have a value by the end, or events are too rare",
         )
-    yield from _power(guardrail, about)
+    yield from _power(guardrail, about, plan)
 
 
-def _power(guardrail: GuardrailPlan, about: str) -> Iterator[Warned]:
+def _takes(guardrail: GuardrailPlan, plan: Plan) -> str:
+    """Return about how many units a harm of the margin takes, empty where nobody can say.
+
+    What is found shrinks with the root of the units: beyond the part that is tolerated.
+    """
+    if not guardrail.margin or guardrail.smallest is None or guardrail.prove_past is None:
+        return ""
+    tolerated = guardrail.margin * guardrail.prove_past
+    beyond = guardrail.margin - tolerated
+    if beyond <= 0.0 or guardrail.smallest <= guardrail.margin:
+        return ""
+    times = ((guardrail.smallest - tolerated) / beyond) ** 2
+    units, rate = times * plan.units, _rate(plan)
+    longer = timedelta(days=(units - plan.units) / rate) if rate > 0.0 else None
+    if longer is None or longer > _LONGEST:
+        return f"A harm of the margin would take about {_round(round(units)):,} units. "
+    return (
+        f"A harm of the margin would take about {_round(round(units)):,} units, "
+        f"{span_words(longer)} more of this traffic. "
+    )
+
+
+def _rate(plan: Plan) -> float:
+    """Return the units a day at the end of the run, 0 where none come."""
+    steps = [step for step in plan.ramp if step.begins is not None]
+    last = steps[-1] if steps else None
+    if last is None or last.begins is None or plan.ends <= last.begins:
+        return 0.0
+    return last.units / ((plan.ends - last.begins) / timedelta(days=1))
+
+
+def _power(guardrail: GuardrailPlan, about: str, plan: Plan) -> Iterator[Warned]:
+    if guardrail.margin == 0.0 and guardrail.acts:
+        yield Warned(
+            "margin_of_nothing",
+            about,
+            "it tolerates nothing, so shipping is advised only once this KPI is proven better "
+            "than control: a change that leaves it alone is practically never advised to ship",
+        )
+    if guardrail.margin == 0.0 and guardrail.smallest is None:
+        yield Warned(
+            "weak",
+            about,
+            "any harm counts, and none is found by the end in 8 of 10 runs, however large. "
+            "Run longer or with more traffic",
+        )
     if guardrail.at_margin is None and guardrail.margin:
         yield Warned(
             "impossible",
@@ -148,7 +194,8 @@ def _power(guardrail: GuardrailPlan, about: str) -> Iterator[Warned]:
             "weak",
             about,
             f"{harm} is found with probability {percent(judged.probability, digits=0)}; with "
-            f"{percent(POWER)} it finds {can}. Run longer, with more traffic, or tolerate more",
+            f"{percent(POWER)} it finds {can}. "
+            f"{_takes(guardrail, plan)}Run longer, with more traffic, or tolerate more",
         )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Final
 
+from experiments.errors import Severity
 from experiments.language.amounts import Amount, format_percent
 from experiments.language.reading import Key, Record
 from experiments.language.spec_keys import KPI_NAME
@@ -102,6 +103,7 @@ def read_regression(record: Record, kpis: KpiBook) -> Regression | None:
             _check_unit(record, kpi, margin)
     if kpi is None or margin is None or not readable(record, before):
         return None
+    _check_nothing(record, kpi, margin)
     amount: Amount = record.get(margin)
     return Regression(
         **values_of(record, kpi, name=kpi.key),
@@ -159,6 +161,25 @@ def _check_side(record: Record, kpi: KpiDefinition, margin: str) -> None:
             f"guards against an improvement: for `{kpi.key}` {better} is better",
             f"write `{_KEYS[harm]}: {text}`",
         )
+
+
+def _check_nothing(record: Record, kpi: KpiDefinition, margin: str) -> None:
+    """Warn that with a margin of nothing shipping is advised only after a proven improvement.
+
+    Whether a treatment is within its margin is then whether it is better than control.
+    """
+    amount: Amount = record.get(margin)
+    if amount.share or record.get("dry_run") is True:
+        return
+    side = _MARGINS[margin].value
+    record.problem(
+        margin,
+        f"tolerates nothing: shipping is advised only once `{kpi.key}` is proven better than "
+        "control, which a change that leaves it alone practically never is",
+        f"write the smallest {side} that would matter, such as `{margin}: 1%`; leave it if any "
+        f"{side} must turn the treatment back",
+        severity=Severity.WARNING,
+    )
 
 
 def _check_unit(record: Record, kpi: KpiDefinition, margin: str) -> None:

@@ -23,10 +23,11 @@ from metrics.stores.recent import EVERYTHING, RecentIds
 from metrics.stores.record import Record
 from metrics.stores.recount import Recount
 from metrics.stores.refused import Refused
-from metrics.stores.rows import EventRows, Rows, Stamped
+from metrics.stores.rows import Rows
 from metrics.stores.saved import SavedTotals
 from metrics.stores.seen import SeenIds
 from metrics.stores.splitting import Splitting
+from metrics.stores.tail import Tail
 from metrics.stores.totals import Totals
 from metrics.stores.unit_names import AS_KEPT, Wanted
 from metrics.upkeep import Erasure, ErasureKind, Progress, Rebuilt, Verified, in_silence
@@ -37,7 +38,6 @@ RECENT_IDS = 300_000
 SEEN_AT_START = 5_000_000
 """Ids of the last two days that are read at a start: a few seconds."""
 
-TAIL_EVENTS = 10_000
 _ALL_TIME = 2**62
 
 
@@ -63,8 +63,7 @@ class DuckDBMetricStore:
         self._reads = threading.RLock()
         self._upkeep = threading.RLock()  # taken first: one of retain, forget, rebuild, verify
         self._capacity = recent_ids
-        self._tail: list[Stamped] = []  # the newest rows, the last one has seq == self._seq
-        self._shared: tuple[tuple[int, int], EventRows] | None = None  # what was last read of them
+        self._tail = Tail()  # its last row has seq == self._seq
         try:
             self._seq = self._log.newest()
             self._recent, self._seen = self._remember()
@@ -109,13 +108,11 @@ class DuckDBMetricStore:
                 at_times = [at for _, at, _ in rows]
                 self._recent.add(zip(keys, at_times, strict=True))
                 self._seen.add(keys, at_times)
-                self._tail += rows
+                self._tail.add(rows)
             except BaseException:
-                self._forget_tail()  # frames then read these rows from the log
+                self._tail.clear()  # frames then read these rows from the log
                 self._recent.horizon = self._seen.horizon = _ALL_TIME  # and ids are looked up there
                 raise
-            if len(self._tail) > 2 * TAIL_EVENTS:
-                del self._tail[:-TAIL_EVENTS]
             return Appended(
                 accepted=len(rows),
                 duplicates=len(admission.repeated),
@@ -138,10 +135,10 @@ class DuckDBMetricStore:
         self._mend()
         return self._refused.newest(limit, code, before)
 
-    def held(self, numbers: Sequence[int]) -> Sequence[Rejection]:
-        """Return the rejections of these numbers that are in quarantine, ascending."""
+    def held(self, numbers: Sequence[int] = (), *, ids: Sequence[str] = ()) -> Sequence[Rejection]:
+        """Return the rejections in quarantine of these numbers or event ids, ascending."""
         self._mend()
-        return self._refused.held(numbers)
+        return self._refused.held(numbers, ids)
 
     def release(self, numbers: Sequence[int]) -> int:
         """Remove rejections from quarantine; returns how many there were."""
@@ -350,7 +347,7 @@ class DuckDBMetricStore:
             self._known_all = False
             if self._log.lost:
                 self._log.reopen()
-            self._forget_tail()
+            self._tail.clear()
             self._seq = max(self._seq, self._log.newest())
             self._recent, self._seen = self._remember()
             self._known_all = True
@@ -374,7 +371,7 @@ class DuckDBMetricStore:
         return RecentIds(capacity, newest + 1), seen
 
     def _after_erasing(self) -> None:
-        self._forget_tail()
+        self._tail.clear()
         self._recent, self._seen = self._remember()
         self._log.checkpoint()
 
@@ -395,25 +392,13 @@ class DuckDBMetricStore:
             known |= self._log.times_of(keys, since, until)
         return known
 
-    def _forget_tail(self) -> None:
-        self._tail.clear()
-        self._shared = None
-
-    def _recent_rows(self, after: int, upto: int, oldest: int) -> EventRows:
-        """Return rows of the tail; frames that are checked one after another share them."""
-        if self._shared is None or self._shared[0] != (after, upto):
-            rows = EventRows(self._tail[after - oldest : upto - oldest])
-            self._shared = (after, upto), rows
-        return self._shared[1]
-
     def _rows(self, state: FrameState, upto: int) -> Iterator[Rows]:
         """Return the rows a state needs to reach ``upto``, from memory when they are recent."""
         after = state.processed
         if after >= upto:
             return
         with self._writes:
-            oldest = self._seq - len(self._tail)  # the seq before the first of the tail
-            rows = self._recent_rows(after, upto, oldest) if after >= oldest else None
+            rows = self._tail.rows(after, upto, newest=self._seq)
         if rows is not None:
             yield rows
         else:

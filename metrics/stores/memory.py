@@ -129,11 +129,11 @@ class MemoryMetricStore:
             ]
         return found[:limit]
 
-    def held(self, numbers: Sequence[int]) -> Sequence[Rejection]:
-        """Return the rejections of these numbers that are in quarantine, ascending."""
-        wanted = set(numbers)
+    def held(self, numbers: Sequence[int] = (), *, ids: Sequence[str] = ()) -> Sequence[Rejection]:
+        """Return the rejections in quarantine of these numbers or event ids, ascending."""
+        wanted, named = set(numbers), set(ids)
         with self._lock:
-            return [each for each in self._quarantine if each.number in wanted]
+            return [r for r in self._quarantine if r.number in wanted or r.id in named]
 
     def release(self, numbers: Sequence[int]) -> int:
         """Remove rejections from quarantine; returns how many there were."""

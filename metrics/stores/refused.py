@@ -33,11 +33,15 @@ class Refused:
             [code, before, limit],
         )
 
-    def held(self, numbers: Sequence[int]) -> list[Rejection]:
-        """Return the rejections of these numbers, ascending."""
-        if not numbers:
+    def held(self, numbers: Sequence[int], ids: Sequence[str]) -> list[Rejection]:
+        """Return the rejections of these numbers or event ids, ascending."""
+        if not numbers and not ids:
             return []
-        return self._found("number IN (SELECT unnest($1)) ORDER BY number", [list(numbers)])
+        return self._found(
+            "number IN (SELECT unnest($1::BIGINT[])) OR id IN (SELECT unnest($2::VARCHAR[])) "
+            "ORDER BY number",
+            [list(numbers), list(ids)],
+        )
 
     def release(self, numbers: Sequence[int]) -> int:
         """Remove rejections; returns how many there were.

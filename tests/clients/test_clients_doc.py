@@ -9,21 +9,32 @@ from pathlib import Path
 
 import pytest
 
+from guardrails.models import KeyRow
+from metrics.access import Role, digest
 from tests.clients.contexts import soon
 from tests.clients.javascript import script
-from tests.running import KEY, SPEC, running
+from tests.running import running
 
 ROOT = Path(__file__).parents[2]
+KEY = "three-step-cancel"
+SPEC = (ROOT / "examples" / f"{KEY}.yaml").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
+ADMIN, DEFAULT = "an-admin-key-of-a-test", ["confirm"]
+OTHER = "Your other events"
+NOBODY = "http://127.0.0.1:9"
+"""Where no service is: the port is one that none may have."""
+LINGER = "import time\ntime.sleep(0.5)\n"
 ADDRESS, UNIT = "http://127.0.0.1:8300", "A-20391"
 SECTION = re.compile(r"^## (?P<title>.+)$(?P<text>(?:.|\n)*?)(?=^## |\Z)", re.MULTILINE)
 FENCE = re.compile(r"^```(?P<info>\w+)\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-def examples(language):
+def examples(language, told=None):
+    """Return the examples of the clients, or those under one title."""
     return [
         pytest.param(fence["body"], id=section["title"])
         for section in SECTION.finditer(GUIDE)
+        if (section["title"] in told if told else section["title"] != OTHER)
         for fence in FENCE.finditer(section["text"])
         if fence["info"] == language
     ]
@@ -33,7 +44,7 @@ def examples(language):
 def it():
     # a page says what time it is, so the service has no clock of its own
     with running(demo=False, checks=False) as service:
-        assert service.apply(SPEC + "audience: {platform: ios}\n").is_success
+        assert service.apply(SPEC).is_success
         yield service
 
 
@@ -45,7 +56,7 @@ def test_every_client_has_its_example():
 
 
 def test_the_examples_are_short():
-    for language, longest in (("python", 22), ("javascript", 38)):
+    for language, longest in (("python", 22), ("javascript", 45)):
         for param in examples(language):
             lines = [line for line in param.values[0].splitlines() if line.strip()]
             assert len(lines) <= longest, param.id
@@ -64,13 +75,10 @@ def exposed(it):
     return {known.get(name, name): arm for name, arm in store.exposed_units(KEY, 1).items()}
 
 
-@pytest.mark.parametrize("example", examples("python"))
-def test_a_python_example_prints_the_flow_and_its_exposure_arrives(it, example):
-    code = example.replace(ADDRESS, it.url)
-    # the plugins send in a thread that ends with the program
-    code += "\nimport time\ntime.sleep(0.5)\n"
+def ran(example, url):
+    """Run an example of Python to its end; the plugins send in a thread that ends with it."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
+        [sys.executable, "-W", "ignore", "-c", f"{relocated(example, url)}\n{LINGER}"],
         capture_output=True,
         text=True,
         timeout=120,
@@ -78,16 +86,111 @@ def test_a_python_example_prints_the_flow_and_its_exposure_arrives(it, example):
         env={**os.environ, "PYTHONPATH": ""},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == str(served(it).value["steps"])
+    return done.stdout.strip()
+
+
+def relocated(example, url):
+    assert ADDRESS in example
+    return example.replace(ADDRESS, url)
+
+
+def steps(process):
+    """Return the steps that a program printed, as the console shows a list over lines."""
+    printed = ""
+    while "]" not in printed:
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        printed += line
+    return re.findall(r"'(\w+)'", printed)
+
+
+@pytest.mark.parametrize("example", examples("python"))
+def test_a_python_example_prints_the_flow_and_its_exposure_arrives(it, example):
+    assert ran(example, it.url) == str(served(it).value["steps"])
     soon(lambda: exposed(it) == {UNIT: served(it).variant}, every=0.05)
 
 
 @pytest.mark.parametrize("example", examples("javascript"))
 def test_a_javascript_example_prints_the_flow_and_its_exposure_arrives(it, example):
-    with script(example.replace(ADDRESS, it.url)) as process:
-        printed = process.stdout.readline()  # as the console shows a list: [ 'why', 'confirm' ]
-        assert re.findall(r"'(\w+)'", printed) == served(it).value["steps"], process.stderr.read()
+    with script(relocated(example, it.url)) as process:
+        assert steps(process) == served(it).value["steps"]
         soon(lambda: exposed(it) == {UNIT: served(it).variant}, every=0.05)
+
+
+@pytest.mark.parametrize("example", examples("python"))
+def test_a_python_example_shows_the_default_while_nobody_answers(example):
+    assert ran(example, NOBODY) == str(DEFAULT)
+
+
+@pytest.mark.parametrize("example", examples("javascript"))
+def test_a_javascript_example_shows_the_default_while_nobody_answers(example):
+    with script(relocated(example, NOBODY)) as process:
+        assert steps(process) == DEFAULT
+
+
+def test_the_web_page_comes_back_once_its_key_is_right_and_follows_a_rollback(it):
+    (example,) = [p.values[0] for p in examples("javascript") if "OFREPWeb" in p.values[0]]
+    let_in(it, "another client's key")
+    let_in(it, ADMIN, Role.ADMIN)
+    browsers = 'globalThis.EventSource = (await import("eventsource")).EventSource;\n'
+    with script(browsers + relocated(example, it.url)) as process:
+        assert steps(process) == DEFAULT
+        let_in(it, "YOUR_CLIENT_KEY")
+        while (shown := steps(process)) == DEFAULT:
+            pass  # it tried once more before
+        assert shown == served(it).value["steps"] != DEFAULT
+        streams = it.services.streams["ofrep"]
+        soon(lambda: streams.open > 0, every=0.05)
+        body = {"action": "roll_back", "variant": "three_step", "reason": "a test"}
+        done = it.http.post(
+            f"/api/v1/experiments/{KEY}/actions", json=body, headers={"X-API-Key": ADMIN}
+        )
+        assert done.is_success, done.text
+        assert steps(process) == DEFAULT
+
+
+def let_in(it, key, role=Role.CLIENT):
+    """Let a key be in force that was chosen here."""
+    row = KeyRow(
+        name=f"key-{len(key)}",
+        scope=role.name.lower(),
+        digest=digest(key).hex(),
+        created_at=it.services.clock.now(),
+        created_by="a test",
+    )
+    with it.services.guarding.control.transaction() as session:
+        session.add(row)
+    it.services.admission.look()
+
+
+def test_an_event_of_a_server_arrives_as_a_trusted_one(it):
+    let_in(it, "YOUR_INGEST_KEY", Role.INGEST)
+    code = [examples(language, told=(OTHER,)) for language in ("python", "javascript")]
+    ((python,), (javascript,)) = code
+    assert ran(python.values[0], it.url) == ""
+    another = javascript.values[0].replace("A-20391-rated", "A-20392-rated")
+    with script(relocated(another, it.url)) as process:
+        assert process.communicate(timeout=60) == ("", "")
+    assert process.returncode == 0
+    it.services.flush()
+    received = it.http.get("/api/v1/received").json()["received"]
+    (rated,) = [each for each in received if each["name"] == "satisfaction_rated"]
+    assert (rated["server"], rated["client"]) == (2, 0)
+
+
+def test_pages_of_any_origin_may_ask_what_the_guide_names(it):
+    origin = {"Origin": "https://shop.example"}
+    named = re.findall(r"^\| `(GET|POST) (\S+?)` \|", GUIDE, re.MULTILINE)
+    for method, path in [*named, ("POST", "/api/v1/events")]:
+        at = path.replace("{key}", KEY).replace("{client_key}", "any")
+        with it.http.stream(method, at, headers=origin) as answer:
+            assert answer.headers["access-control-allow-origin"] == "*", path
+            assert "access-control-allow-credentials" not in answer.headers
+            shown = answer.headers["access-control-expose-headers"]
+        assert shown == "ETag, Retry-After" + ", X-SSE-Support" * ("/api/features" in path)
+    for path in ("/api/v1/experiments", "/metrics", "/", "/api/v1/audit"):
+        answer = it.http.get(path, headers=origin)
+        assert "access-control-allow-origin" not in answer.headers
 
 
 def test_the_answer_in_the_guide_is_what_the_service_answers(it):

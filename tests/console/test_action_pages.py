@@ -11,6 +11,7 @@ from experiments.lifecycle import ACTIONS
 from guardrails.views import VariantView
 from metrics.access import Keys
 from metrics.keyring import KeyRing
+from tests.browsing import chromium, visit
 from tests.pages import filled, send, token_of
 from tests.running import KEY, SPEC, running
 from tests.views import view
@@ -189,6 +190,24 @@ def test_an_admin_key_is_entered_once_and_kept_nowhere(locked):
     assert 'type="password"' in http.get(f"{BASE}/pause").text
     stolen = send(http, f"{BASE}/pause", headers={"Cookie": f"turnback_session={before}"}, **WHO)
     assert stolen.status_code == 403
+
+
+def test_what_was_refused_stays_on_the_page_whatever_happens_meanwhile(locked):
+    with chromium() as browser, visit(browser, locked) as page:
+        page.goto(f"{locked.url}{BASE}/pause")
+        page.get_by_label("Reason").fill("people complain")
+        page.get_by_label("Your name").fill("ann")
+        page.get_by_label("Admin key").fill("tb_admin_wrong")
+        page.get_by_role("button", name="Pause").click()
+        page.get_by_text("this is no admin key of this service").wait_for()
+        note = {"text": "something new"}
+        headers = {"Authorization": f"Bearer {ADMIN}"}
+        path = f"/api/v1/experiments/{KEY}/notes"
+        assert locked.http.post(path, json=note, headers=headers).status_code in {200, 201}
+        page.wait_for_timeout(1_000)  # a page that keeps itself current would be another by now
+        assert page.get_by_text("this is no admin key of this service").is_visible()
+        assert page.get_by_label("Reason").input_value() == "people complain"
+        assert page.locator("#live").inner_text() == ""
 
 
 def test_signing_in_has_a_page_of_its_own(locked):

@@ -113,7 +113,7 @@ def test_an_action_from_a_chinese_page_is_recorded_in_english(it):
         token = token_of(http.get(path).text)
         sent = {"csrf": token, "headers": {"Origin": it.url}, **who}
         assert send(http, path, **sent).status_code == 303
-        assert "没有执行任何操作：状态为 paused 时不能执行 pause" in send(http, path, **sent).text
+        assert "没有执行任何操作：状态为“已暂停”时不能执行“暂停”" in send(http, path, **sent).text
         told = {message.title for message in it.services.engine.untold()}
         assert "exp is paused: everybody gets control for now" in told
         assert "exp 已暂停：所有人暂时得到对照版本" in http.get("/health").text

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -615,7 +616,9 @@ def test_serve_says_when_it_is_ready_and_who_holds_what_a_second_one_wants(tmp_p
         text=True,
     )
     try:
-        assert process.stderr.readline() == (
+        at, _, line = process.stderr.readline().partition(" WARNING: ")
+        assert datetime.fromisoformat(at).tzinfo is not None
+        assert line == (
             f"{nowhere}: there is no such folder; the experiments known so far go on without it; "
             "mend it, or start the service with another `--specs`\n"
         )

@@ -18,9 +18,11 @@ from typer.testing import CliRunner
 import service
 from console import cli
 from console.doctor import files
+from console.doctor.reach import _port
 from guardrails.files import CONTROL, STORE
+from guardrails.service_settings import Settings
+from metrics.counting import MOST_NAMES, EventCounts, Received
 from metrics.events import Event
-from metrics.intake import MOST_NAMES, EventCounts, Received
 from metrics.stores import open_store
 from tests.running import KEY, SPEC, running
 
@@ -409,9 +411,8 @@ def test_beside_a_service_events_with_a_client_key_are_told_from_missing_ones(tm
         )
         answer = it.http.post("/api/v1/events", json=[first], headers={"X-Turnback-Trust": "any"})
         assert answer.json()["accepted"] == 1
-        assert it.http.get("/api/v1/received").json() == {
-            "received": [{"name": "satisfaction_rated", "server": 0, "client": 1}]
-        }
+        (came,) = it.http.get("/api/v1/received").json()["received"]
+        assert (came["name"], came["server"], came["client"]) == ("satisfaction_rated", 0, 1)
         found, text, code = doctor(tmp_path, url=it.url)
         assert "`satisfaction_rated` came with a client key alone" in text
         assert "--scope ingest" in text
@@ -426,7 +427,9 @@ def test_beside_a_service_events_with_a_client_key_are_told_from_missing_ones(tm
 
 def test_invented_names_of_events_fill_no_memory():
     counts = EventCounts()
-    counts.came(Event(f"e{n}", f"n{n}", NOW, {}, {}, trusted=False) for n in range(MOST_NAMES + 9))
+    counts.came(
+        [Event(f"e{n}", f"n{n}", NOW, {}, {}, trusted=False) for n in range(MOST_NAMES + 9)]
+    )
     counts.came([Event("x", "n0", NOW, {}, {}, trusted=True)])
     assert len(counts.by_name) == MOST_NAMES
     assert counts.by_name["n0"] == Received(server=1, client=1)
@@ -486,3 +489,16 @@ def test_where_something_else_answers_it_is_said():
         thread.join(5)
     assert "not_turnback" in found
     assert "answered, but not as Turnback does" in text
+
+
+def test_the_port_of_the_address_that_is_asked_is_tried_where_no_setting_says_another(monkeypatch):
+    monkeypatch.delenv("TURNBACK_PORT", raising=False)
+    free = free_port()
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        (found,) = _port(Settings(), f"http://127.0.0.1:{free}")
+        assert (found.code, f"port {free} of 127.0.0.1 is free" in found.words) == ("ok", True)
+        (found,) = _port(Settings(port=port), f"http://127.0.0.1:{free}")
+        assert found.code == "port_taken"
+        (found,) = _port(Settings(port=free), "https://turnback.example:99999")
+        assert found.code == "ok"

@@ -152,4 +152,4 @@ def test_events_of_a_catalogue_file_must_have_the_types_it_declares(tmp_path, ou
             "fields": {"seconds": "many"},
         }
         (refused,) = it.http.post("/api/v1/events", json=[sent]).json()["rejected"]
-    assert refused["reason"] == "fields.seconds: expected number, got text"
+    assert refused["reason"] == "fields.seconds: expected number, got text; send for instance 4.5"

@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from console import cli
 from console.dashboard import words
 from console.reports.digest import digest_of
 from console.reports.markdown import plain
+from metrics.catalogue import load_catalogue
+from tests.console.test_comparisons import turned_back
 from tests.harm import KEY, SPEC, START, story
 from tests.receiver import receiving
 from tests.running import running
@@ -23,6 +26,7 @@ from tests.views import T, rolled_back, view
 EVIL = "<script>alert(1)</script>`|**x**| [a](http://evil.example) {{ 7 * 7 }}"
 NOT_THERE = "http://127.0.0.1:9"
 QUOTED = json.dumps(EVIL)
+KPI_UNITS = {key: kpi.unit for key, kpi in load_catalogue().kpis.items()}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,9 @@ def told(tmp_path_factory):
         assert digest.exit_code == 0, digest.stderr
         api = it.http.get(f"/api/v1/experiments/{KEY}").json()
         printed = turnback("report", KEY, "--url", it.url)
+        page = it.http.get(f"/experiments/{KEY}.json").json()
     return {
+        "page": page,
         "api": api,
         "json": json.loads(shown.stdout),
         "digest": json.loads(digest.stdout)["digest"],
@@ -114,7 +120,8 @@ def test_its_numbers_are_those_of_the_api(told):
         effect = found["effect"] if found else told_of["effect"]
         units = found["units"] if found else [base["units"], told_of["units"]]
         assert row["units"] == f"{units[0]:,} / {units[1]:,}"
-        assert row["effect"] == ("" if effect is None else words.effect(effect))
+        apart = None if found else told_of["difference"]
+        assert row["effect"] == words.lift(effect, apart, KPI_UNITS.get(kpi, ""))
         ends = found or told_of
         known = ends["effect_low"] is not None
         said = words.interval(ends["effect_low"], ends["effect_high"]) if known else ""
@@ -126,6 +133,41 @@ def test_its_numbers_are_those_of_the_api(told):
     assert line["line"]["evidence"] == guardrail["evidence"]
     assert [point[1] for point in line["shown"]["points"]] == [p[1] for p in guardrail["history"]]
     assert [t["id"] for t in report["transitions"]] == [t["id"] for t in api["transitions"]]
+
+
+def test_it_begins_like_the_page_of_a_rollback(told):
+    asked = [question for question, _said in told["json"]["opening"]]
+    assert asked == [
+        *("What happened?", "How sure is it?", "Who was affected?"),
+        "What to do next?",
+    ]
+    happened, sure, affected, after = (said for _question, said in told["json"]["opening"])
+    assert any("100.0% lower" in said and "units" in said for said in happened)
+    assert sure[0].endswith("harm is proven.")
+    assert len(affected) == 2
+    assert any("resume treatment" in said for said in after)
+    start = told["md"].partition("## Method")[0].partition("## What happened")[0]
+    assert "boundary" not in start
+    assert "Recorded of" in told["md"].partition("## Method")[2]
+
+
+def test_the_page_and_the_report_say_one_number(told):
+    report = {(r["kpi"], r["window"]): r for r in told["json"]["kpis"]}
+    seen = 0
+    for row in told["page"]["kpis"]:
+        if row["empty"] or not row["cells"][1]["effect"]:
+            continue
+        control, cell = row["cells"]
+        there = report[row["kpi"], row["window"]]
+        assert (control["value"], cell["value"]) == (there["control"], there["value"])
+        shown = (cell["effect"], cell["interval"], cell["tone"], cell["note"])
+        assert shown == tuple(there[name] for name in ("effect", "interval", "tone", "note"))
+        units = [each["units"].split()[0] for each in (control, cell)]
+        assert " / ".join(units) == there["units"]
+        seen += 1
+    assert seen > 3
+    decided = [row for row in told["page"]["kpis"] if row["decided"]]
+    assert [row["kpi"] for row in decided] == ["cancel_success_rate"]
 
 
 def test_it_says_the_same_from_the_files_of_a_service_that_ended(told):
@@ -299,6 +341,25 @@ def over(**changes):
     moved = {"variant": None, "before": "observing", "after": "finished"}
     kept = {name: getattr(ended, name) for name in ended.__dataclass_fields__} | moved
     return base, type(ended)(**kept)
+
+
+def test_what_was_turned_back_is_learned_with_its_effects():
+    now, ended = over(guardrails=turned_back().guardrails, kpis=turned_back().kpis)
+    turned = tuple(replace(v, state="rolled_back") if v.name == "b" else v for v in now.variants)
+    now = replace(now, variants=turned, transitions=(rolled_back(), ended))
+    digest = digest_of([now], {}, since=T - timedelta(days=1), until=T + timedelta(days=1))
+    (entry,) = digest.learned
+    assert "Satisfaction of b, over 1 hour: 5.0% lower" in entry.because[0]
+
+
+def test_an_end_that_was_moved_is_told_with_who_and_why():
+    moved = {"variant": None, "before": f"ends {T.isoformat()}", "actor": "ann", "reason": "more."}
+    later = replace(rolled_back(), **moved, after=f"ends {(T + timedelta(days=7)).isoformat()}")
+    digest = digest_of([view(transitions=(later,))], {}, since=T, until=T + timedelta(days=1))
+    (entry,) = digest.running
+    (said,) = entry.because
+    assert said.startswith("It takes units in until 2026-03-08 12:00 UTC, moved from 2026-03-01")
+    assert said.endswith(" by ann: more.")
 
 
 @pytest.mark.parametrize(

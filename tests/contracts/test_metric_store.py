@@ -133,6 +133,9 @@ def test_quarantine_shows_the_newest_first(store):
     assert list(store.quarantined(before=3)) == [kept[1], kept[0]]
     assert list(store.held([4, 2, 99])) == [kept[1], kept[3]]
     assert list(store.held([])) == []
+    assert list(store.held(ids=[kept[2].id or "", "nobody's"])) == [
+        each for each in kept if each.id == kept[2].id
+    ]
 
 
 def test_quarantine_is_counted_and_listed_by_reason(store):

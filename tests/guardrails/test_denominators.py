@@ -63,7 +63,7 @@ def test_fewer_answers_are_told_where_the_mean_score_looks_better(world):
     assert (shift.control, shift.treatment) == pytest.approx((0.40, 0.25))
     assert shift.words in view.attention
     assert shift.words == (
-        "Satisfaction over 1h: what it divides by (ratings) differs between arms: 0.4 per unit in "
+        "Satisfaction over 1 h: what it divides by (ratings) differs between arms: 0.4 per unit in "
         "control, 0.25 in treatment; 40.0% of units have one in control, 25.0% in treatment. Its "
         "values are of different people or cases, so a better one may hide harm"
     )
@@ -75,7 +75,7 @@ def test_the_units_a_rate_is_about_are_watched_too(world):
     events = history({"control": 60, "treatment": 40}, name="cancel_started")
     (shift,) = checked(world, SUCCESS, events).denominators
     assert shift.words.startswith(
-        "Cancel success rate over 1h: the units it is about (started > 0) differ between arms: "
+        "Cancel success rate over 1 h: the units it is about (started > 0) differ between arms: "
         "60.0% of units have one in control, 40.0% in treatment."
     )
 

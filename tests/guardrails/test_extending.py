@@ -32,6 +32,8 @@ def test_units_come_in_for_longer_and_are_watched_as_long_as_planned(world):
     assert (view.ends_at, view.observe_until) == (T + 17 * DAY, T + 18 * DAY)
     assert (ends_at(done.before), ends_at(done.after)) == (T + 10 * DAY, T + 17 * DAY)
     assert (done.actor, done.reason, done.variant) == ("ann", "a holiday fell into it", None)
+    told = world.engine.explain("cancel-page").paragraphs
+    assert any("moved from" in said and "a holiday fell into it" in said for said in told)
     assert extend(world, until=T + 20 * DAY).after.endswith("2026-03-21T00:00:00+00:00")
     world.clock.move_to(T + 19 * DAY)
     world.engine.run_due()

@@ -17,7 +17,7 @@ from experiments.database import ControlPlane
 from experiments.errors import ConflictError, InvalidRequestError
 from guardrails import keys
 from guardrails.files import CONTROL
-from guardrails.logs import JsonFormatter, request_id
+from guardrails.logs import JsonFormatter, TextFormatter, request_id
 from guardrails.service_settings import SettingsError
 from metrics.access import AccessError, Keys, Known, Role, digest
 from metrics.keyring import KeyRing
@@ -260,6 +260,12 @@ def test_a_request_id_that_is_none_is_replaced(given):
     with running() as it:
         answer = it.http.get("/healthz", headers={"X-Request-ID": given})
         assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-ID"])
+
+
+def test_a_log_line_for_people_says_when():
+    record = logging.LogRecord("turnback.x", logging.WARNING, "f", 1, "a %s", ("b",), None)
+    record.created = 1_767_225_600.0
+    assert TextFormatter().format(record) == "2026-01-01T00:00:00Z WARNING: a b"
 
 
 def test_a_log_line_is_one_json_object_with_what_it_belongs_to():

@@ -10,12 +10,12 @@ from scipy.stats import norm
 from experiments.database import ControlPlane
 from guardrails.clock import SteppedClock
 from guardrails.engine import Engine
-from guardrails.kpi_intervals import LEVEL, add_intervals, ends_of
+from guardrails.kpi_intervals import LEVEL, Ends, add_intervals, ends_of
 from metrics.catalogue import Kind
 from metrics.cells import MICRO, Cell, Sums
 from metrics.events import Event, exposure
-from metrics.stats.comparison import compare
-from metrics.stats.contrasts import Null
+from metrics.stats.comparison import Compared, Estimate, compare
+from metrics.stats.contrasts import Null, Statistic
 from metrics.stores import open_store
 from tests.engine_world import SPEC, T
 
@@ -33,7 +33,7 @@ def of_rates(control, treatment):
 
 
 def test_an_interval_is_wider_than_one_that_is_looked_at_once():
-    effect, low, high = of_rates((4000, 800), (4000, 880))
+    effect, low, high, _ = of_rates((4000, 800), (4000, 880))
     assert effect == pytest.approx(0.1)
     spread = math.sqrt(0.2 * 0.8 / 4000 + 0.22 * 0.78 / 4000) / 0.2
     once = norm.isf(LEVEL / 2) * spread
@@ -47,9 +47,27 @@ def test_few_units_or_events_have_no_interval():
 
 
 def test_a_share_is_never_more_than_all_of_it_lower():
-    effect, low, high = of_rates((1000, 60), (1000, 0))
+    effect, low, high, _ = of_rates((1000, 60), (1000, 0))
     assert (effect, low) == (-1.0, -1.0)
     assert high < -0.5
+
+
+def test_where_control_is_not_positive_the_interval_is_of_the_difference():
+    def of(control, treatment):
+        e = Estimate(control, treatment, 0.25, 0.25)
+        found = Compared(
+            Statistic(np.zeros((1, 1)), np.zeros((1, 1)), np.array([2000.0])), np.array([[True]]), e
+        )
+        return ends_of(found, share=False)
+
+    found = of(-14.1, -16.05)
+    assert found.absolute
+    assert found.effect == pytest.approx(-1.95)
+    assert found.low == pytest.approx(2 * -1.95 - found.high)
+    assert not of(14.1, 16.05).absolute
+    row = {"kpi": "a", "window": 3600, "variant": "b"}
+    add_intervals({"kpis": [row]}, {("a", HOUR, "b"): found})
+    assert ("interval" in row, row["difference"]) == (False, list(found)[:3])
 
 
 def test_intervals_stand_beside_the_totals_they_belong_to():
@@ -57,7 +75,7 @@ def test_intervals_stand_beside_the_totals_they_belong_to():
         {"kpi": "a", "window": 3600, "variant": "control"},
         {"kpi": "a", "window": 3600, "variant": "b"},
     ]
-    add_intervals({"kpis": rows}, {("a", HOUR, "b"): (0.1, -0.1, 0.3)})
+    add_intervals({"kpis": rows}, {("a", HOUR, "b"): Ends(0.1, -0.1, 0.3)})
     assert [row.get("interval") for row in rows] == [None, [0.1, -0.1, 0.3]]
 
 

@@ -42,6 +42,15 @@ def told(world, kind):
     return [m for m in world.channel.told if m.kind == kind]
 
 
+def test_a_rollback_by_hand_says_whose_hand_it_was():
+    w = World(SPEC, treatment=0.05)
+    w.hours(2)
+    w.engine.roll_back("cancel-page", "treatment", reason="calls pile up", actor="anna")
+    w.engine.deliver()
+    (message,) = told(w, "rolled_back")
+    assert message.text == "By hand, by anna: calls pile up"
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rollback_names_kpi_effect_units_look_budget_margin_and_what_to_do(rule):
     w = World(SPEC.replace(REGRESSION, rule), treatment=0.5)
@@ -54,8 +63,10 @@ def test_a_rollback_names_kpi_effect_units_look_budget_margin_and_what_to_do(rul
     assert "of control" in facts["units"]
     assert facts["look"]
     assert facts["now"].startswith("whoever had treatment gets control, from now on")
+    (back,) = [t for t in w.engine.transitions("cancel-page") if t.after == "rolled_back"]
     assert facts["next"] == (
-        'turnback explain cancel-page; turnback resume cancel-page treatment --reason "..."'
+        f"turnback explain cancel-page; turnback replay t{back.id}; "
+        'once the cause is mended: turnback resume cancel-page treatment --reason "..."'
     )
     assert set(facts) <= set(NAMES)
     assert message.guardrail == message.evidence["finding"]["guardrail"]

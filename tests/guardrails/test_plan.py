@@ -230,7 +230,8 @@ def test_the_verdict_on_a_limit_and_on_no_margin_says_what_is_found():
     assert "a value of 7.8% in flow failure rate is found in" in verdict(LIMIT)[1]
     protects, words = verdict(SHORT.replace("max_drop: 5%", "max_drop: 0%"))
     assert protects == "all"
-    assert "is found by the end in 8 of 10 runs" in words
+    assert "any drop in cancel success rate counts as harm" in words
+    assert "smallest that is found by the end in 8 of 10 runs is a drop of " in words
 
 
 def test_the_verdict_tells_the_worst_treatment():
@@ -344,6 +345,19 @@ def test_a_margin_of_nothing_has_no_harm_of_the_margin():
     assert one.at_margin is None
     assert one.at_twice is None
     assert 0.01 < one.smallest < 0.10
+    assert one.at_smallest.harm == one.smallest
+    assert one.at_smallest.probability == pytest.approx(0.8, abs=0.06)
+    assert one.at_smallest.median is not None
+
+
+def test_a_margin_of_nothing_is_told_to_be_in_the_way_of_shipping():
+    text = SHORT.replace("max_drop: 5%", "max_drop: 0%")
+    (warned,) = [w for w in load_spec(text).warnings if "tolerates nothing" in w.message]
+    assert "shipping is advised only once `cancel_success_rate` is proven better" in warned.message
+    assert "margin_of_nothing" in codes(planned(text))
+    assert "margin_of_nothing" not in codes(planned())
+    tried = text.replace("max_drop: 0%", "max_drop: 0%, dry_run: true")
+    assert not [w for w in load_spec(tried).warnings if "tolerates nothing" in w.message]
 
 
 def test_the_whole_margin_as_null_hypothesis_finds_the_margin_as_rarely_as_it_may():

@@ -10,7 +10,7 @@ import pytest
 from guardrails.loaded import load
 from guardrails.segment_desk import FRESH, SegmentDesk, Wanted
 from guardrails.segments import segments_view
-from guardrails.views import SegmentsView
+from guardrails.views import SegmentsView, SegmentView
 from metrics.catalogue import load_catalogue
 from metrics.cells import MICRO, Cell, Sums
 from metrics.segments import OTHER, UNKNOWN, Dimension, Level, Part
@@ -226,6 +226,13 @@ class Clock:
 
 
 WANTED = Wanted("x", 1, ("country",))
+ONE = SegmentView(
+    "satisfaction", "", "higher", DAY, "b", "country", "value", "DE", (0, 0), *[None] * 4, "unknown"
+)
+
+
+def counted_at(at) -> SegmentsView:
+    return SegmentsView(("country",), at=at, found=(ONE,))
 
 
 def test_a_count_is_kept_for_an_hour_and_counted_anew_for_another_run():
@@ -233,7 +240,7 @@ def test_a_count_is_kept_for_an_hour_and_counted_anew_for_another_run():
 
     def count(key):
         counted.append(key)
-        return SegmentsView(("country",), at=clock.at)
+        return counted_at(clock.at)
 
     desk = SegmentDesk(count, clock, later=False)
     assert desk.latest(WANTED).at is None
@@ -252,7 +259,7 @@ def test_nobody_waits_for_a_count_that_is_under_way():
     def count(key):
         counted.append(key)
         assert go.wait(20)
-        return SegmentsView(("country",), at=clock.at)
+        return counted_at(clock.at)
 
     desk = SegmentDesk(count, clock, later=True)
     assert [desk.ask(WANTED).at for _ in range(3)] == [None] * 3
@@ -270,7 +277,7 @@ def test_what_cannot_be_counted_is_said_and_tried_again_in_a_minute():
     def count(key):
         if broken:
             raise OSError("the disk is gone")
-        return SegmentsView(("country",), at=clock.at)
+        return counted_at(clock.at)
 
     desk = SegmentDesk(count, clock, later=False)
     assert desk.ask(WANTED).failure == "the disk is gone"
@@ -278,3 +285,13 @@ def test_what_cannot_be_counted_is_said_and_tried_again_in_a_minute():
     assert desk.ask(WANTED).failure
     clock.at += timedelta(minutes=1)
     assert not desk.ask(WANTED).failure
+
+
+def test_where_there_was_nothing_to_count_yet_it_is_counted_again_in_a_minute():
+    clock = Clock()
+    desk = SegmentDesk(lambda _: SegmentsView(("country",), at=clock.at), clock, later=False)
+    desk.ask(WANTED)
+    clock.at += timedelta(seconds=59)
+    assert desk.ask(WANTED).at == T
+    clock.at += timedelta(seconds=1)
+    assert desk.ask(WANTED).at == clock.at

@@ -42,7 +42,7 @@ def folder(tmp_path):
 @pytest.fixture
 def followed(folder):
     """A service whose folder is looked at when a test says so."""
-    with running(specs=folder) as it:
+    with running(specs=folder, specs_seconds=3600) as it:
         yield it
 
 
@@ -488,7 +488,8 @@ def test_a_folder_that_does_not_exist_is_told_and_the_service_serves_what_it_has
             "mend it, or start the service with another `--specs`"
         )
         assert it.services.guarding.specs.view.attention == (told,)
-        assert told in it.http.get("/").text
+        shown = told.replace("`--specs`", "<code>--specs</code>")
+        assert shown in it.http.get("/").text
         folder.mkdir()
         assert look(it).valid
 

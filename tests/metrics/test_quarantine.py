@@ -6,7 +6,9 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
+from typer.testing import CliRunner
 
+from console import cli
 from metrics.events import Event, borrowed, exposure
 from metrics.store import StoreError
 from tests.running import START, running
@@ -215,3 +217,65 @@ def test_an_exposure_may_have_only_the_id_that_its_content_gives():
     assert borrowed(replace(real, fields={**real.fields, "variant": "treatment"}))
     assert borrowed(replace(real, id="exposure:0"))
     assert borrowed(replace(real, name="foo"))
+
+
+def test_an_event_that_comes_later_with_the_same_id_ends_its_refusal(it):
+    wrong, other = rating(score="five"), rating(score="six")
+    send(it, wrong, other)
+    assert send(it, {**wrong, "fields": {"score": 5}})["accepted"] == 1
+    (left,) = kept(it)["quarantine"]
+    assert left["id"] == other["id"]
+
+
+def test_neither_a_repeat_nor_a_public_key_ends_a_refusal(it):
+    first = rating(score=4)
+    send(it, first)
+    send(it, {**first, "happened_at": START.isoformat()})  # its id is taken
+    send(it, first, rating(score=3))
+    assert kept(it)["counts"] == {"id_reused": 1}
+    wrong = rating(score="five")
+    send(it, wrong)
+    good = {**wrong, "fields": {"score": 5}}
+    assert send(it, good, headers={"X-Turnback-Trust": "any"})["accepted"] == 1
+    assert kept(it)["counts"] == {"id_reused": 1, "wrong_type": 1}
+
+
+def test_refusals_from_before_a_start_end_too(it):
+    wrong = rating(score="five")
+    send(it, wrong)
+    it.services.counts.awaited = None  # as after a start
+    assert send(it, rating(score=1))["accepted"] == 1
+    assert len(kept(it)["quarantine"]) == 1
+    send(it, {**wrong, "fields": {"score": 5}})
+    assert kept(it)["quarantine"] == []
+
+
+def test_what_nobody_will_send_is_dismissed_and_the_call_is_recorded(it):
+    send(it, rating(score="five"), rating(score="six"))
+    told = it.http.post(f"{KEPT}/dismiss", json={"numbers": [1, 1, 99]}).json()
+    assert told == {"dismissed": 1, "missing": [99]}
+    assert [each["number"] for each in kept(it)["quarantine"]] == [2]
+    assert it.http.post(f"{KEPT}/dismiss", json={}).status_code == 422
+    (call,) = [
+        c for c in it.services.admission.calls(5) if c.path.endswith("/dismiss") and c.status == 200
+    ]
+    assert call.method == "POST"
+
+
+def test_the_command_says_how_to_mend_and_dismisses(it):
+    send(it, rating(score="five"))
+
+    def run(*options):
+        return CliRunner().invoke(cli.app, ["quarantine", *options, "--url", it.url])
+
+    hint = (
+        "send it with the same id: this entry then goes away; or `turnback quarantine --dismiss 1`"
+    )
+    assert hint in run().stdout
+    again = run("--resubmit", "1")
+    assert again.exit_code == 1
+    assert hint in again.stdout
+    assert "goes away" in it.http.get("/events").text
+    assert run("--dismiss", "1", "--resubmit", "1").exit_code == 2
+    assert run("--dismiss", "1").stdout.strip() == "1 dismissed"
+    assert run("--dismiss", "1").exit_code == 1

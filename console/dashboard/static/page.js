@@ -115,7 +115,9 @@
     let at = here.firstChild;
     for (const wanted of [...next.childNodes]) {
       let found = at;
-      while (found && !same(found, wanted)) found = found.nextSibling;
+      // text between elements is taken where it stands: to look further would pass elements by
+      if (wanted.nodeType !== Node.ELEMENT_NODE) found = at && same(at, wanted) ? at : null;
+      else while (found && !same(found, wanted)) found = found.nextSibling;
       if (!found) {
         here.insertBefore(wanted, at);
         continue;
@@ -176,7 +178,7 @@
   };
 
   const soon = () => {
-    if (document.visibilityState !== "visible") return; // looked at again when it is seen
+    if (said.live === undefined || document.visibilityState !== "visible") return; // looked at again when it is seen
     clearTimeout(pending);
     pending = setTimeout(refresh, SETTLE);
   };
@@ -205,5 +207,6 @@
     });
     addEventListener("pagehide", () => stream.close());
   };
-  listen();
+  // the answer to a form says what became of it: fetched again it would be the empty form
+  if (said.live !== undefined) listen();
 })();

@@ -1,0 +1,133 @@
+"""How a report begins: the questions of whoever never saw the experiment, each answered. Pure."""
+
+from collections.abc import Mapping
+
+from console.dashboard import words
+from console.dashboard.comparisons import Comparison, Key, comparisons
+from console.dashboard.lines import KpiText
+from guardrails.outcome import Outcome
+from guardrails.views import ExperimentView
+from metrics.wording import gettext as _
+from metrics.wording import ngettext
+
+Answered = tuple[str, tuple[str, ...]]
+"""A question and the sentences that answer it."""
+
+
+def opening(
+    view: ExperimentView, texts: Mapping[str, KpiText], *, lead: str, waiting: str
+) -> tuple[Answered, ...]:
+    """Return what happened, how sure it is, who was affected and what to do next.
+
+    Args:
+        view: The experiment.
+        texts: How KPIs are shown, by key.
+        lead: The paragraph below its headline.
+        waiting: What it waits for, as a sentence; empty when it is over.
+    """
+    found = turned_back_effects(view, texts) or _goal_effects(view, texts)
+    told = (
+        (_("What happened?"), tuple(filter(None, (lead, *found)))),
+        (_("How sure is it?"), _sure(view)),
+        (_("Who was affected?"), _affected(view)),
+        (_("What to do next?"), _next(view, waiting)),
+    )
+    return tuple((question, said) for question, said in told if said)
+
+
+def turned_back_effects(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[str, ...]:
+    """Return what was measured of each treatment that was turned back, the proven harm first."""
+    turned = {v.name for v in view.variants if v.state == "rolled_back"}
+    judged = [
+        (key, told)
+        for key, told in comparisons(view).items()
+        if key[2] in turned and told.guardrail is not None
+    ]
+    judged.sort(key=lambda each: not _proven(each[1]))
+    return tuple(effect_words(key, told, texts) for key, told in judged)
+
+
+def _proven(told: Comparison) -> bool:
+    return told.finding is not None and told.finding.outcome is Outcome.BREACH
+
+
+def _goal_effects(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[str, ...]:
+    goal = None if view.goal is None else view.goal["kpi"]
+    found = [(key, told) for key, told in comparisons(view).items() if key[0] == goal]
+    longest = max((key[1] for key, _told in found), default=None)
+    return tuple(effect_words(key, told, texts) for key, told in found if key[1] == longest)
+
+
+def effect_words(key: Key, told: Comparison, texts: Mapping[str, KpiText]) -> str:
+    """Return one comparison as a line: KPI, treatment, window, lift, interval and units."""
+    kpi, window, variant = key
+    text = texts.get(kpi)
+    unit = text.unit if text is not None else ""
+    title = told.guardrail.title if told.guardrail is not None else kpi
+    interval = told.interval_words(unit)
+    return _(
+        "{title} of {variant}, over {window}: {effect}{interval}, {units} and {treated} units",
+        title=text.title if text is not None else title,
+        variant=variant,
+        window=words.duration(window),
+        effect=told.lift_words(unit),
+        interval=f" ({interval})" if interval else "",
+        units=f"{told.units[0]:,}",
+        treated=f"{told.units[1]:,}",
+    )
+
+
+def _sure(view: ExperimentView) -> tuple[str, ...]:
+    proven = {
+        g.treatment
+        for g in view.guardrails
+        if g.outcome is Outcome.BREACH and g.prove_past is not None
+    }
+    turned = [v.name for v in view.variants if v.state == "rolled_back"]
+    if turned and not proven & set(turned):
+        return (_("A person decided: no proof was asked for."),)
+    said = [
+        _("{limit}: harm is proven.", limit=g.limit)
+        for g in view.guardrails
+        if g.treatment in turned and g.outcome is Outcome.BREACH
+    ]
+    promise = _(
+        "A treatment whose harm is within what has to be exceeded is turned back with a chance of "
+        "at most {alpha}, over the whole experiment and all its looks.",
+        alpha=words.share(view.alpha),
+    )
+    return (*said, promise)
+
+
+def _affected(view: ExperimentView) -> tuple[str, ...]:
+    if view.started_at is None or view.last_check_at is None:
+        return ()
+    return tuple(
+        _(
+            "{units} ({unit}) had met {variant} since {began}, counted by the check of {at}.",
+            at=words.instant(view.last_check_at),
+            units=ngettext("{n} unit", "{n} units", variant.exposed),
+            unit=view.unit,
+            variant=variant.name,
+            began=words.instant(view.started_at),
+        )
+        for variant in view.variants
+    )
+
+
+def _next(view: ExperimentView, waiting: str) -> tuple[str, ...]:
+    said: list[str] = []
+    if view.advice is None and waiting:
+        said.append(waiting)
+    if "resume" in view.actions:
+        turned = words.joined([v.name for v in view.variants if v.state == "rolled_back"])
+        if turned:
+            again = _(
+                "When the cause is mended: resume {variant}. Only units that come after count."
+            )
+            said.append(again.format(variant=turned))
+    if "stop" in view.actions:
+        said.append(_("When nothing is left to learn: stop the experiment."))
+    if not said:
+        said.append(_("Nothing: it is over."))
+    return tuple(said)
