@@ -1,6 +1,7 @@
 """``keys``: what opens a service, made and revoked where its files are."""
 
 import getpass
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -33,13 +34,14 @@ def create(data: Path, name: str, scope: str, *, as_json: bool) -> None:
 
 
 def listed(data: Path, *, as_json: bool) -> None:
-    """Print every key that was ever made."""
+    """Print every key that was ever made, and those of this environment by name."""
     with _control(data) as control, control.reading() as session:
         known = keys.views(session)
+    told = _of_environment()
     if as_json:
-        print_json({"keys": known})
+        print_json({"keys": known, "environment": told})
         return
-    if not known:
+    if not known and not told:
         say("no key was made yet: `turnback keys create NAME --scope ingest` makes one")
         return
     rows = table("name", "scope", "made", "by", "last used", "state", whole=("name", "scope"))
@@ -47,6 +49,8 @@ def listed(data: Path, *, as_json: bool) -> None:
         used = "never" if each.last_used_at is None else instant(each.last_used_at)
         made = f"{each.created_at:%Y-%m-%d}"
         add(rows, each.name, each.scope, made, each.created_by, used, _state(each))
+    for each in told:
+        add(rows, each["name"], each["scope"], "", "environment", "", "set here")
     show(rows)
 
 
@@ -59,11 +63,29 @@ def revoke(data: Path, name: str, *, as_json: bool) -> None:
         print_json(done)
         return
     say(f"the key '{name}' opens nothing any more")
-    if not left.known:
+    if left.known:
+        return
+    told = [each["name"] for each in _of_environment()]
+    if told:
         warn(
-            "no key is left: a service with none in its settings lets nobody in; "
+            f"no key that was made is left; a service with this environment goes on with "
+            f"{', '.join(told)}"
+        )
+    else:
+        warn(
+            "no key that was made is left, and none is in this environment: unless the service "
+            "was given one in its own (TURNBACK_ADMIN_KEY), nobody changes anything until "
             "`turnback keys create NAME --scope admin` makes one"
         )
+
+
+def _of_environment() -> list[dict[str, str]]:
+    """Return names and scopes of the keys that a service started here would be given."""
+    return [
+        {"name": name, "scope": scope}
+        for scope in reversed(keys.SCOPES)
+        if os.environ.get(name := f"TURNBACK_{scope.upper()}_KEY")
+    ]
 
 
 def _state(key: KeyView) -> str:

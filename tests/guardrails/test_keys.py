@@ -96,6 +96,24 @@ def test_the_commands_tell_what_there_is(tmp_path):
     assert "there are ops" in err
 
 
+def test_keys_of_the_environment_are_named_without_their_secrets(tmp_path, monkeypatch):
+    made(tmp_path, "web", "client")
+    _, _, err = command("revoke", "web", "--data", tmp_path)
+    assert "none is in this environment" in err
+    monkeypatch.setenv("TURNBACK_ADMIN_KEY", "a-secret-of-this-test")
+    monkeypatch.setenv("TURNBACK_CLIENT_KEY", "a-public-one-of-this-test")
+    told = command("list", "--data", tmp_path)[1]
+    assert re.search(r"TURNBACK_ADMIN_KEY +admin +environment +set here", told)
+    assert re.search(r"TURNBACK_CLIENT_KEY +client +environment +set here", told)
+    assert "of-this-test" not in told
+    rows = json.loads(command("list", "--data", tmp_path, "--json")[1])["environment"]
+    assert [row["scope"] for row in rows] == ["admin", "client"]
+    made(tmp_path, "web-2", "client")
+    _, _, err = command("revoke", "web-2", "--data", tmp_path)
+    assert "goes on with TURNBACK_ADMIN_KEY, TURNBACK_CLIENT_KEY" in err
+    assert "nobody" not in err
+
+
 def test_the_files_of_another_version_are_left_to_its_service(tmp_path):
     made(tmp_path, "ops", "admin")
     with sqlite3.connect(tmp_path / CONTROL) as file:
