@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from guardrails.api import examples
 from guardrails.api.access import Guard
-from guardrails.api.acting import SOME, Text
+from guardrails.api.acting import Text
 from guardrails.api.answers import described, refusals, to_json
 from guardrails.channel_views import ChannelTest, ChannelView, Letter
 from guardrails.engine import Engine
@@ -30,8 +30,8 @@ class Digest(BaseModel):
     key: Text = Field(
         min_length=1, max_length=200, description="The same for every delivery of one digest."
     )
-    title: Text = Field(max_length=300, description="One line.", json_schema_extra=SOME)
-    text: Text = Field(max_length=200_000, description="All of it.", json_schema_extra=SOME)
+    title: Text = Field(max_length=300, pattern=r"\S", description="One line.")
+    text: Text = Field(max_length=200_000, pattern=r"\S", description="All of it.")
 
 
 def channels_router(engine: Callable[[], Engine], guard: Callable[[], Guard]) -> APIRouter:
