@@ -3,26 +3,15 @@
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 
 from console.client import ServiceClient
 from console.i18n import in_language
 from console.output import CommandError, ExitCode, print_json, say
 from console.progress import working
-from console.reports.experiment import Report, evidence_picture, report_of
-from console.reports.html import html_of
-from console.reports.markdown import markdown_of
+from console.reports.experiment import Report, report_of
+from console.reports.files import Format, NoPictureError, file_of
 from console.reports.sources import Source, from_files, from_service
-from guardrails.build import build_version
-
-
-class Format(StrEnum):
-    """How a report is written."""
-
-    HTML = "html"
-    MD = "md"
-    PNG = "png"
 
 
 @contextmanager
@@ -86,18 +75,10 @@ def _by_name(output: Path | None) -> Format:
 
 
 def _made(report: Report, wanted: Format) -> bytes:
-    if wanted is Format.HTML:
-        return html_of("experiment.html", report=report, version=build_version()).encode()
-    if wanted is Format.MD:
-        return markdown_of(report, version=build_version()).encode()
-    drawn = evidence_picture(report)
-    if not drawn:
-        raise CommandError(
-            f"{report.key} has no evidence to draw yet",
-            hint="a picture needs two looks of a guardrail; the other formats need none",
-            code="no_chart",
-        )
-    return drawn
+    try:
+        return file_of(report, wanted)
+    except NoPictureError as error:
+        raise CommandError(error.message, hint=error.hint or "", code="no_chart") from None
 
 
 def deliver(made: bytes, output: Path | None, *, binary: bool = False) -> None:

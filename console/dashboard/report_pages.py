@@ -12,7 +12,7 @@ from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from console.dashboard.experiments import kpi_texts
-from console.dashboard.shell import PAGE_HEADERS, Page, Shell, UnknownFileError
+from console.dashboard.shell import PAGE_HEADERS, Page, Shell
 from experiments.errors import UnknownExperimentError
 from guardrails.build import build_version
 
@@ -47,7 +47,7 @@ class _Reports:
 
     async def report(self, request: Request) -> Response:
         try:
-            made = await run_in_threadpool(self._html, request, linked=True)
+            made = await run_in_threadpool(self._html, request)
         except UnknownExperimentError as error:
             return self._shell.html(request, "missing.html", status=404, error=error)
         from console.reports.html import POLICY
@@ -69,27 +69,15 @@ class _Reports:
         return Response(made, headers=headers, media_type=_TYPES[suffix])
 
     def _made(self, request: Request, suffix: str) -> bytes:
-        from console.reports.experiment import evidence_picture
-        from console.reports.markdown import markdown_of
+        from console.reports.files import Format, file_of
 
-        if suffix == "html":
-            return self._html(request)
-        report = self._report(request)
-        if suffix == "md":
-            return markdown_of(report, version=build_version()).encode()
-        drawn = evidence_picture(report)
-        if not drawn:
-            raise UnknownFileError(
-                f"{report.key} has no evidence to draw yet",
-                hint="a picture needs two looks of a guardrail; the other formats need none",
-            )
-        return drawn
+        return file_of(self._report(request), Format(suffix))
 
-    def _html(self, request: Request, *, linked: bool = False) -> bytes:
+    def _html(self, request: Request) -> bytes:
         from console.reports.html import html_of
 
         values: dict[str, Any] = {"report": self._report(request), "version": build_version()}
-        return html_of("experiment.html", **values, linked=linked).encode()
+        return html_of("experiment.html", **values, linked=True).encode()
 
     def _report(self, request: Request) -> "Report":
         from console.reports.experiment import report_of

@@ -122,10 +122,12 @@ def _next(view: ExperimentView, waiting: str) -> tuple[str, ...]:
     if "resume" in view.actions:
         turned = words.joined([v.name for v in view.variants if v.state == "rolled_back"])
         if turned:
-            again = _(
-                "When the cause is mended: resume {variant}. Only units that come after count."
+            said.append(
+                _(
+                    "When the cause is mended: resume {variant}. Only units that come after count.",
+                    variant=turned,
+                )
             )
-            said.append(again.format(variant=turned))
     if "stop" in view.actions:
         said.append(_("When nothing is left to learn: stop the experiment."))
     if not said:
