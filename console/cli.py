@@ -3,6 +3,7 @@
 # ruff: noqa: PLC0415 - that is what the late imports of this module are for
 
 import os
+import sys
 from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -36,7 +37,7 @@ from console.arguments import (
     example,
 )
 from console.numbers import whole
-from console.output import DEFAULT_URL, ExitCode, reported, say
+from console.output import DEFAULT_URL, ExitCode, reported, say, warn
 from console.usage import EXIT_CODES, Commands, Listed
 
 app = typer.Typer(
@@ -176,6 +177,8 @@ def serve(
 
     Settings are TURNBACK_* variables; the options win over them.
     """
+    if sys.stderr.isatty():
+        warn("turnback: starting ...")
     from console.commands.serving import serve as run
 
     with reported(as_json=False):

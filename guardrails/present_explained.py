@@ -52,7 +52,8 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
     paragraphs.extend(notes_words(known.transitions))
     checks = "No check yet"
     if view.last_check_at is not None:
-        checks = f"{view.checks:,} checks, the last on {instant(view.last_check_at)}"
+        plural = "" if view.checks == 1 else "s"
+        checks = f"{view.checks:,} check{plural}, the last on {instant(view.last_check_at)}"
     paragraphs.append(f"{checks}, one every {duration(view.check_every)}. {_promise(view)}")
     paragraphs.extend(f"Needs attention: {words}." for words in view.attention)
     return Explanation(

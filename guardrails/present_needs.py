@@ -1,19 +1,20 @@
 """What a person should look at or is asked to do, by kind and in words. Pure."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from experiments.lifecycle import CHECKED, OVER, State
 from guardrails.advice import Recommended
 from guardrails.decide import Standing, unproven
 from guardrails.known import Known
-from guardrails.outcome import Finding, Outcome
+from guardrails.outcome import Code, Finding, Outcome
 from guardrails.present_run import advice_of, wanted
 from guardrails.rules import WATCH_RULES, Alert
 from guardrails.rules.failures import Open
 from guardrails.views import DenominatorView, GuardrailView, NeedKind, NeedView
 from guardrails.words import again_words, instant
+from guardrails.words_query import coded
 from metrics.wording import gettext as _
 
 ASKED_FOR: Final = timedelta(days=7)
@@ -93,21 +94,39 @@ def _of_treatments(known: Known) -> list[NeedView]:
         for t in known.treatments.values()
         if t.effective is False
     ]
-    live = {(t.variant, t.attempt) for t in known.treatments.values() if t.state == "live"}
-    blind = [
-        _(
-            "{guardrail} of {variant} is blind since {since}",
-            guardrail=m.guardrail,
-            variant=m.treatment,
-            since=instant(m.blind_since),
-        )
-        for m in known.monitors
-        if m.blind_since is not None and (m.treatment, m.attempt) in live
-    ]
     return [
         *(NeedView(NeedKind.INEFFECTIVE, words) for words in shown),
-        *(NeedView(NeedKind.BLIND, words) for words in blind),
+        *(NeedView(NeedKind.BLIND, words) for words in _blind_words(known)),
     ]
+
+
+def _blind_words(known: Known) -> list[str]:
+    """Return which guardrails see nothing: in one line those of one treatment, time and reason."""
+    live = {(t.variant, t.attempt) for t in known.treatments.values() if t.state == "live"}
+    together: dict[tuple[str, datetime, Code], list[str]] = {}
+    for m in known.monitors:
+        if m.blind_since is not None and (m.treatment, m.attempt) in live:
+            alike = together.setdefault((m.treatment, m.blind_since, m.finding.code), [])
+            alike.append(m.guardrail)
+    newest = _newest_event(known)
+    found: list[str] = []
+    for (variant, since, code), guardrails in together.items():
+        words = _(
+            "{guardrails} of {variant}: blind since {since}, {why}",
+            guardrails=", ".join(guardrails),
+            variant=variant,
+            since=instant(since),
+            why=coded(code),
+        )
+        if code is Code.EVENTS_STOPPED and newest is not None:
+            words += " " + _("The newest event is of {at}.", at=instant(newest))
+        found.append(words.rstrip("."))
+    return found
+
+
+def _newest_event(known: Known) -> datetime | None:
+    said = None if known.snapshot is None else known.snapshot[1].get("newest_event")
+    return None if said is None else datetime.fromisoformat(said)
 
 
 def _of_data(known: Known, guardrails: Sequence[GuardrailView]) -> list[NeedView]:

@@ -309,6 +309,8 @@ _finding = msgspec.json.Decoder(Finding, strict=False)
 def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
     """Return what is shown of a snapshot: exact totals per KPI, window and variant."""
     kpis: list[dict[str, Any]] = []
+    instants = (reach.last_event_at for reach in snapshot.reach.values())
+    newest = max((at for at in instants if at is not None), default=None)
     for (kpi, window), cells in snapshot.cells.items():
         phases: dict[str, dict[int, list[int]]] = {}
         for cell in cells:
@@ -338,6 +340,7 @@ def snapshot_to_json(snapshot: Snapshot) -> dict[str, Any]:
         "watermark": snapshot.watermark,
         "conflicted": snapshot.conflicted,
         "exposed": {variant: reach.exposed for variant, reach in snapshot.reach.items()},
+        "newest_event": None if newest is None else newest.isoformat(),
         "kpis": kpis,
     }
 

@@ -119,7 +119,7 @@ def steps_of(views: Sequence[Mapping[str, Any]]) -> tuple[NextStep, ...]:
             ),
             NextStep("start it", "turnback apply SPEC"),
         )
-    steps = [step for view in views for step in _of_one(view)]
+    steps = [*_suspended(views), *(step for view in views for step in _of_one(view))]
     steps.sort(key=lambda step: not step.urgent)
     if any(view["state"] in {"running", "observing"} for view in views):
         steps.append(NextStep("follow what runs", "turnback status --watch"))
@@ -128,10 +128,22 @@ def steps_of(views: Sequence[Mapping[str, Any]]) -> tuple[NextStep, ...]:
     return tuple(steps)
 
 
+def _suspended(views: Sequence[Mapping[str, Any]]) -> list[NextStep]:
+    """Return that the engine acts on nothing, once for all experiments."""
+    said = next(iter(_needs(view, "suspended") for view in views if view.get("suspended")), [])
+    off = 'turnback suspend --off --reason "..."'
+    return [NextStep(words, off, urgent=True) for words in said if "--off" in words]
+
+
+def _needs(view: Mapping[str, Any], kind: str) -> list[str]:
+    return [str(need["words"]) for need in view.get("needs") or () if need["kind"] == kind]
+
+
 def _of_one(view: Mapping[str, Any]) -> list[NextStep]:
     if view["state"] in {"stopped", "finished"}:
         return _over(view)
-    key, asked = view["key"], [str(words) for words in view["attention"]]
+    everywhere = {words for words in _needs(view, "suspended") if "--off" in words}
+    key, asked = view["key"], [str(w) for w in view["attention"] if w not in everywhere]
     back = [str(v["name"]) for v in view["variants"] if v["state"] == "rolled_back"]
     if back:
         turned = f"{key}: {' and '.join(back)} was turned back; see why, then resume it or stop"

@@ -9,16 +9,6 @@ from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
-from console.dashboard.acting import (
-    ALL,
-    SHOWN,
-    Refused,
-    Typed,
-    action_page,
-    path_of,
-    refused,
-    until_of,
-)
 from console.dashboard.forms import (
     ForgedError,
     NotSignedInError,
@@ -31,6 +21,16 @@ from console.dashboard.forms import (
 )
 from console.dashboard.sessions import Sessions
 from console.dashboard.shell import Page, Shell
+from console.views.acting import (
+    ALL,
+    SHOWN,
+    Refused,
+    Typed,
+    action_page,
+    path_of,
+    refused,
+    until_of,
+)
 from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import Action, act
 from guardrails.clock import SystemClock

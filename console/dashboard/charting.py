@@ -13,9 +13,9 @@ from starlette.concurrency import run_in_threadpool
 
 from console import charts
 from console.charts import KINDS, SIZES, Style
-from console.dashboard.lines import GuardrailLine, guardrail_lines
 from console.dashboard.shell import PAGE_HEADERS, Page, Shell, UnknownFileError
 from console.i18n import LANGUAGES, in_language
+from console.views.lines import GuardrailLine, guardrail_lines
 from experiments.errors import InvalidRequestError, TurnbackError
 
 _PICTURE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from console.dashboard.lines import KpiText
-from console.dashboard.overview import Asked, Overview, overview
-from console.dashboard.quarantined import refused_exposures
-from console.dashboard.revisions import file_of, loader
 from console.dashboard.shell import Page, Shell, json_of
-from console.dashboard.views import ExperimentPage, experiment_page
+from console.views.experiment import ExperimentPage, experiment_page
+from console.views.lines import KpiText
+from console.views.overview import Asked, Overview, overview
+from console.views.quarantined import refused_exposures
+from console.views.revisions import file_of, loader
 from experiments.errors import InvalidRequestError, UnknownExperimentError
 from metrics.catalogue import KpiDefinition
 from metrics.catalogue_words import title_of

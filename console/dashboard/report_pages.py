@@ -6,20 +6,18 @@ the downloads and is not printed.
 
 from collections.abc import Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from console.dashboard.experiments import kpi_texts
 from console.dashboard.shell import PAGE_HEADERS, Page, Shell
+from console.reports.experiment import Report, report_of
+from console.reports.files import Format, file_of
+from console.reports.html import POLICY, html_of
 from experiments.errors import UnknownExperimentError
 from guardrails.build import build_version
-
-if TYPE_CHECKING:
-    from console.reports.experiment import Report
-
-# ruff: noqa: PLC0415 - reports are made of the views of this package, which must be there first
 
 _TYPES: Final = MappingProxyType(
     {
@@ -50,14 +48,10 @@ class _Reports:
             made = await run_in_threadpool(self._html, request)
         except UnknownExperimentError as error:
             return self._shell.html(request, "missing.html", status=404, error=error)
-        from console.reports.html import POLICY
-
         headers = {**PAGE_HEADERS, "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'"}
         return Response(made, headers=headers, media_type=_TYPES["html"])
 
     async def file(self, request: Request) -> Response:
-        from console.reports.html import POLICY
-
         suffix = request.url.path.rpartition(".")[2]
         made = await run_in_threadpool(self._made, request, suffix)
         name = f"{request.path_params['key']}.{suffix}"
@@ -69,19 +63,13 @@ class _Reports:
         return Response(made, headers=headers, media_type=_TYPES[suffix])
 
     def _made(self, request: Request, suffix: str) -> bytes:
-        from console.reports.files import Format, file_of
-
         return file_of(self._report(request), Format(suffix))
 
     def _html(self, request: Request) -> bytes:
-        from console.reports.html import html_of
-
         values: dict[str, Any] = {"report": self._report(request), "version": build_version()}
         return html_of("experiment.html", **values, linked=True).encode()
 
-    def _report(self, request: Request) -> "Report":
-        from console.reports.experiment import report_of
-
+    def _report(self, request: Request) -> Report:
         services = self._services
         view = services.engine.experiment(request.path_params["key"])
         refused = services.store.quarantine_counts()

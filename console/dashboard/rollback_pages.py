@@ -9,9 +9,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from console.charts import KINDS, Shown, Style, caption, svg
-from console.dashboard.replayed import ReplayPage, replay_page
-from console.dashboard.rollback import RollbackPage, rollback_page
 from console.dashboard.shell import Page, Shell, json_of
+from console.views.replayed import ReplayPage, replay_page
+from console.views.rollback import RollbackPage, rollback_page
 from experiments.errors import TurnbackError
 from metrics.catalogue_words import title_of
 from metrics.wording import language

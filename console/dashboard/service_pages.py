@@ -12,12 +12,12 @@ from urllib.parse import urlencode
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from console.dashboard import audit, events
-from console.dashboard.audit import AuditPage, audit_page
-from console.dashboard.events import EventsPage, Received, events_page
-from console.dashboard.health import HealthPage, Vitals, health_page
-from console.dashboard.kpis import KpisPage, kpis_page
 from console.dashboard.shell import Page, Shell, json_of
+from console.views import audit, events
+from console.views.audit import AuditPage, audit_page
+from console.views.events import EventsPage, Received, events_page
+from console.views.health import HealthPage, Vitals, health_page
+from console.views.kpis import KpisPage, kpis_page
 from experiments.errors import InvalidRequestError
 from guardrails.audit_reading import Sort
 from guardrails.build import build_version

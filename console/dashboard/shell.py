@@ -20,11 +20,11 @@ from markupsafe import Markup, escape
 
 from console.charts import caption, numbers
 from console.coded import coded
-from console.dashboard.briefs import Briefs
-from console.dashboard.words import capital, signed
 from console.i18n import LANGUAGES, in_language, instant, wanted
 from console.quoted import quoted, said
 from console.templating import environment
+from console.views.briefs import Briefs
+from console.views.words import capital, signed
 from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import UnknownParameterError, encoded
 from metrics.wording import gettext, language, marked

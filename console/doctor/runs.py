@@ -85,8 +85,11 @@ def _of_view(
         words = f"{key}: the newest check was {instant(last)}, and {due}"
         yield wrong("experiments", "checks_late", words, "see the service's log and /readyz")
     blind = [g for g in view["guardrails"] if g["outcome"] in {"no_data", "error"}]
-    for guardrail in blind:
-        words = f"{key}: {guardrail['guardrail']} of {guardrail['treatment']}: {guardrail['words']}"
+    together: dict[tuple[str, str], list[str]] = {}
+    for g in blind:
+        together.setdefault((g["treatment"], g["words"]), []).append(g["guardrail"])
+    for (treatment, why), guardrails in together.items():
+        words = f"{key}: {', '.join(guardrails)} of {treatment}: {why}"
         yield wrong("experiments", "blind", words, _SENDS)
     silent = _without_values(view) if not blind else ()
     for kpi in silent:
@@ -147,9 +150,12 @@ def _spec(text: str, catalogue: Catalogue) -> SpecFile | None:
 
 
 def _of_run(run: RunFacts) -> Iterable[Finding]:
+    together: dict[tuple[str, str, datetime | None], list[str]] = {}
     for blind in run.blind:
-        since = "" if blind.since is None else f", since {instant(blind.since)}"
-        words = f"{run.key}: {blind.guardrail} of {blind.treatment}: {blind.words}{since}"
+        together.setdefault((blind.treatment, blind.words, blind.since), []).append(blind.guardrail)
+    for (treatment, why, at), guardrails in together.items():
+        since = "" if at is None else f", since {instant(at)}"
+        words = f"{run.key}: {', '.join(guardrails)} of {treatment}: {why}{since}"
         yield wrong("experiments", "blind", words, _SENDS)
 
 

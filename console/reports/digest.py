@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from console.dashboard.lines import KpiText
-from console.dashboard.views import experiment_page
 from console.i18n import instant
 from console.quoted import advised, reason
 from console.reports.opening import turned_back_effects
+from console.views.experiment import experiment_page
+from console.views.lines import KpiText
 from experiments.lifecycle import State
 from guardrails.advice import Recommended
 from guardrails.consequences import ENGINE

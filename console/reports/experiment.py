@@ -8,18 +8,18 @@ from typing import Final
 
 from console import charts
 from console.charts import Shown
-from console.dashboard import words
-from console.dashboard.comparisons import comparisons
-from console.dashboard.lines import (
+from console.i18n import instant
+from console.reports.opening import Answered, effect_words, opening, turned_back_effects
+from console.views import words
+from console.views.comparisons import comparisons
+from console.views.experiment import experiment_page
+from console.views.lines import (
     GuardrailLine,
     KpiText,
     TransitionLine,
     VariantLine,
 )
-from console.dashboard.segments import SegmentsPart
-from console.dashboard.views import experiment_page
-from console.i18n import instant
-from console.reports.opening import Answered, effect_words, opening, turned_back_effects
+from console.views.segments import SegmentsPart
 from guardrails.outcome import Outcome
 from guardrails.views import ExperimentView
 from metrics.wording import gettext as _

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from console.dashboard.segments import SegmentsPart
 from console.i18n import instant
 from console.reports.experiment import Judged, Report
+from console.views.segments import SegmentsPart
 from metrics.wording import gettext as _
 
 _MEANT = re.compile(r"([\\`*_{}\[\]<>#|~!])")

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from console.dashboard import words
-from console.dashboard.comparisons import Comparison, Key, comparisons
-from console.dashboard.lines import KpiText
+from console.views import words
+from console.views.comparisons import Comparison, Key, comparisons
+from console.views.lines import KpiText
 from guardrails.outcome import Outcome
 from guardrails.views import ExperimentView
 from metrics.wording import gettext as _

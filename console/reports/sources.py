@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from console.client import ServiceClient, experiment_path
-from console.dashboard.lines import KpiText
 from console.offline import opened
 from console.output import CommandError
+from console.views.lines import KpiText
 from experiments.errors import TurnbackError
 from guardrails.outcome import WindowFinding
 from guardrails.views import DenominatorView, ExperimentView

@@ -211,7 +211,7 @@ def test_without_the_metric_store_nobody_is_turned_back_and_assignment_goes_on(l
         labels = {"experiment": KEY, "guardrail": "cancel_success_rate"}
         assert life.series("turnback_guardrail_outcome", outcome="error", **labels) == 1
         assert life.series("turnback_guardrail_blind_seconds", **labels) == 3600
-        assert "is blind since 2026-01-05 02:00 UTC" in life.status(KEY)
+        assert "blind since 2026-01-05 02:00 UTC" in life.status(KEY)
         assert served(life) == NOT_YET
         refused = life.http.post("/api/v1/events", json=bulk(0))
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
@@ -347,7 +347,8 @@ def test_a_wrong_answer_of_prometheus_is_an_error_and_never_a_verdict(lab, sourc
         assert wrong == {}
         assert (view["step"], {v["state"] for v in view["variants"]}) == (0, {"control", "live"})
         for query in QUERIES:
-            assert f"{query} of treatment is blind since" in life.status(KEY)
+            blind = [each for each in life.status(KEY).splitlines() if ": blind since" in each]
+            assert any(query in each for each in blind)
             labels = {"experiment": KEY, "guardrail": query}
             assert life.series("turnback_guardrail_blind_seconds", **labels) >= 240
             assert life.series("turnback_guardrail_outcome", outcome="error", **labels) == 1

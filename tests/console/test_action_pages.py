@@ -5,8 +5,8 @@ from html import unescape
 
 import pytest
 
-from console.dashboard.acting import SHOWN, Typed, action_links, action_page
 from console.dashboard.sessions import LASTS, Sessions
+from console.views.acting import SHOWN, Typed, action_links, action_page
 from experiments.lifecycle import ACTIONS
 from guardrails.views import VariantView
 from metrics.access import Keys

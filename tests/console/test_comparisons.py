@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from console.dashboard import words
-from console.dashboard.lines import KpiText
-from console.dashboard.views import experiment_page
 from console.reports.experiment import report_of
+from console.views import words
+from console.views.experiment import experiment_page
+from console.views.lines import KpiText
 from guardrails.lifts import lift_of
 from guardrails.outcome import Code, Outcome, WindowFinding
 from guardrails.plain_words import effect_words

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from console.dashboard.audit import PAGE, audit_page
-from console.dashboard.health import Vitals, health_page
-from console.dashboard.rollback import rollback_page
-from console.dashboard.scale import scale_of
+from console.views.audit import PAGE, audit_page
+from console.views.health import Vitals, health_page
+from console.views.rollback import rollback_page
+from console.views.scale import scale_of
 from guardrails.audit_reading import Entry, Sort
 from guardrails.health_reading import Blind, ExperimentSight
 from tests.harm import KEY, START, story

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from console.dashboard import words
-from console.dashboard.headlines import headline
-from console.dashboard.lines import KpiText, transition_line
-from console.dashboard.overview import overview
-from console.dashboard.views import experiment_page
+from console.views import words
+from console.views.experiment import experiment_page
+from console.views.headlines import headline
+from console.views.lines import KpiText, transition_line
+from console.views.overview import overview
 from guardrails.outcome import Code, Outcome, WindowFinding
 from guardrails.views import KpiView, RampStepView, RollbackView, TransitionView, VariantView
 from tests.running import KEY, SPEC, running

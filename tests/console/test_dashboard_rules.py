@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from console import charts
-from console.dashboard.headlines import headline, tone_of
-from console.dashboard.lines import guardrail_line
-from console.dashboard.views import experiment_page
+from console.views.experiment import experiment_page
+from console.views.headlines import headline, tone_of
+from console.views.lines import guardrail_line
 from guardrails.outcome import Code, Outcome, WindowFinding
 from guardrails.rules import WATCH_RULES
 from tests.views import T, rolled_back, view

@@ -114,6 +114,20 @@ def test_what_needs_a_person_comes_first_and_of_many_the_rest_is_counted(service
     assert "4 more need you" in shown  # the last one is what follows
 
 
+def test_a_suspended_engine_is_said_once_with_the_command_that_ends_it():
+    words = "the engine is suspended: it watches and acts on nothing; `turnback suspend --off` ends"
+    asleep = {
+        "suspended": True,
+        "attention": [words],
+        "needs": [{"kind": "suspended", "words": words}],
+    }
+    steps = steps_of([view(**asleep), view(key="y", **asleep)])
+    assert [(s.words, s.command, s.urgent) for s in steps] == [
+        (words, 'turnback suspend --off --reason "..."', True),
+        ("follow what runs", "turnback status --watch", False),
+    ]
+
+
 def test_where_a_key_is_needed_alone_it_says_so(service, monkeypatch):
     def refused(*_):
         raise CommandError("this needs a key", hint="give it with TURNBACK_ADMIN_KEY")

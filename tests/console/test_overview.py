@@ -5,11 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from console.dashboard.bars import bar_of
-from console.dashboard.overview import Asked, overview
-from console.dashboard.revisions import file_of, loader
-from console.dashboard.views import experiment_page
 from console.i18n import in_language
+from console.views.bars import bar_of
+from console.views.experiment import experiment_page
+from console.views.overview import Asked, overview
+from console.views.revisions import file_of, loader
 from guardrails.outcome import Code, Outcome, WindowFinding
 from guardrails.views import NeedKind, NeedView, RevisionView, RollbackView, VariantView
 from metrics.catalogue import load_catalogue

@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from console import cli
-from console.dashboard import words
 from console.reports.digest import digest_of
 from console.reports.markdown import plain
+from console.views import words
 from metrics.catalogue import load_catalogue
 from tests.console.test_comparisons import turned_back
 from tests.harm import KEY, SPEC, START, story

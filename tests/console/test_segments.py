@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from console.dashboard.segments import segments_part
+from console.views.segments import segments_part
 from guardrails.views import SegmentsView
 from metrics.events import Event
 from tests.running import KEY, SPEC, START, running

@@ -7,7 +7,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from console.dashboard import words
+from console.views import words
 from experiments.audience import AnyOf, Clause, Condition, Operator
 from experiments.errors import SpecError
 from guardrails.differences import differences

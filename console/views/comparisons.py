@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from console.dashboard import words
-from console.dashboard.lines import is_proof
+from console.views import words
+from console.views.lines import is_proof
 from guardrails.lifts import lift_of
 from guardrails.outcome import Outcome, WindowFinding
 from guardrails.views import ExperimentView, GuardrailView, KpiView

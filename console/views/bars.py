@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from console.dashboard import words
+from console.views import words
 from guardrails.outcome import WindowFinding
 from metrics.wording import gettext as _
 

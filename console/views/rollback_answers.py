@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from console.dashboard import phrases, words
-from console.dashboard.lines import GuardrailLine, is_proof
 from console.quoted import reason
+from console.views import phrases, words
+from console.views.lines import GuardrailLine, is_proof
 from guardrails.consequences import ENGINE
 from guardrails.outcome import WindowFinding
 from guardrails.rollback_views import ClientsSeen, RollbackStory, Since

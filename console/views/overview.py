@@ -6,9 +6,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from console.dashboard import words
-from console.dashboard.headlines import blind_ones, headline, tone_of, traffic_words
-from console.dashboard.lines import (
+from console.quoted import said
+from console.views import words
+from console.views.headlines import blind_ones, headline, tone_of, traffic_words
+from console.views.lines import (
     GuardrailLine,
     TransitionLine,
     VariantLine,
@@ -16,7 +17,6 @@ from console.dashboard.lines import (
     transition_line,
     variant_line,
 )
-from console.quoted import said
 from guardrails.views import ExperimentView, NeedKind
 from metrics.wording import gettext as _
 from metrics.wording import marked, ngettext

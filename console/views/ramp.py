@@ -6,7 +6,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
-from console.dashboard import words
+from console.views import words
 from experiments.lifecycle import OVER, State
 from guardrails.views import ExperimentView, RampStepView
 from metrics.wording import gettext as _

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from console.dashboard import words
-from console.dashboard.rollback import RollbackPage
 from console.quoted import said
+from console.views import words
+from console.views.rollback import RollbackPage
 from guardrails.replay import Replayed, Verdict
 from metrics.wording import gettext as _
 from metrics.wording import ngettext

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from console.dashboard import phrases, words
 from console.quoted import said
+from console.views import phrases, words
 from guardrails.channel_views import ChannelView
 from guardrails.health_reading import Blind, ExperimentSight, UntoldMessage
 from metrics.wording import gettext as _

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from console.dashboard import phrases, words
-from console.dashboard.lines import (
+from console.quoted import reason
+from console.views import phrases, words
+from console.views.lines import (
     GuardrailLine,
     Point,
     TransitionLine,
@@ -15,9 +16,8 @@ from console.dashboard.lines import (
     main_window,
     transition_line,
 )
-from console.dashboard.rollback_answers import Answer, ClientRow, answers, client_row, flow_of, who
-from console.dashboard.scale import Scale, scale_of
-from console.quoted import reason
+from console.views.rollback_answers import Answer, ClientRow, answers, client_row, flow_of, who
+from console.views.scale import Scale, scale_of
 from guardrails.outcome import WindowFinding
 from guardrails.rollback_views import RollbackStory, Since
 from guardrails.rules import Regression

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from console.dashboard import words
 from console.quoted import of_engine, reason
+from console.views import words
 from guardrails.audit_reading import Entry, Sort
 from metrics.wording import gettext as _
 from metrics.wording import marked, ngettext

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from console.dashboard import words
 from console.quoted import said
+from console.views import words
 from experiments.errors import TurnbackError
 from guardrails.views import ExperimentView
 from metrics.wording import gettext as _

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from console.dashboard import words
-from console.dashboard.lines import KpiText
+from console.views import words
+from console.views.lines import KpiText
 from guardrails.views import ExperimentView, SegmentsView, SegmentView
 from metrics.segments import MOST_LEVELS, Part
 from metrics.stats.segments import SegmentOutcome

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from console.dashboard import words
-from console.dashboard.acting import ActionLink, action_links
-from console.dashboard.headlines import headline, lead, rollback_of, tone_of, traffic_words
-from console.dashboard.kpi_table import KpiRow, kpi_rows
-from console.dashboard.lines import (
+from console.quoted import advised, said
+from console.views import words
+from console.views.acting import ActionLink, action_links
+from console.views.headlines import headline, lead, rollback_of, tone_of, traffic_words
+from console.views.kpi_table import KpiRow, kpi_rows
+from console.views.lines import (
     GuardrailLine,
     KpiText,
     RollbackLine,
@@ -20,11 +21,10 @@ from console.dashboard.lines import (
     transition_line,
     variant_line,
 )
-from console.dashboard.overview import by_urgency
-from console.dashboard.ramp import StepLine, step_lines
-from console.dashboard.revisions import File
-from console.dashboard.segments import SegmentsPart, segments_part
-from console.quoted import advised, said
+from console.views.overview import by_urgency
+from console.views.ramp import StepLine, step_lines
+from console.views.revisions import File
+from console.views.segments import SegmentsPart, segments_part
 from experiments.lifecycle import CHECKED, State
 from guardrails.rules import WATCH_RULES
 from guardrails.ticks import first_seen_by

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from console.dashboard import words
+from console.views import words
 from guardrails.meanings import ListedKpi
 from guardrails.present_guardrails import Guarding
 from metrics.catalogue import Window

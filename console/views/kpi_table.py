@@ -6,10 +6,10 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Final
 
-from console.dashboard import words
-from console.dashboard.bars import Bar, bar_of, free_bar
-from console.dashboard.comparisons import Comparison, Key, comparisons
-from console.dashboard.lines import NOT_ENOUGH, KpiText, guardrail_line, is_proof
+from console.views import words
+from console.views.bars import Bar, bar_of, free_bar
+from console.views.comparisons import Comparison, Key, comparisons
+from console.views.lines import NOT_ENOUGH, KpiText, guardrail_line, is_proof
 from guardrails.segments import deciding_window, shown_window
 from guardrails.views import ExperimentView, KpiView
 from metrics.wording import gettext as _

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from console.charts import Point, Shown
-from console.dashboard import words
-from console.dashboard.bars import Bar, bar_of
-from console.dashboard.phrases import short_json
 from console.quoted import of_engine, reason
+from console.views import words
+from console.views.bars import Bar, bar_of
+from console.views.phrases import short_json
 from guardrails.outcome import Outcome, WindowFinding
 from guardrails.rules import WATCH_RULES, Alert, Catastrophe, Limit, PromQL
 from guardrails.views import (

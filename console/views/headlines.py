@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from console.dashboard import words
-from console.dashboard.lines import is_proof, main_window, percent_of_proof
+from console.views import words
+from console.views.lines import is_proof, main_window, percent_of_proof
 from guardrails.consequences import ENGINE
 from guardrails.outcome import Code, Outcome
 from guardrails.rules import WATCH_RULES, Alert, Catastrophe, Regression

@@ -1,0 +1,1 @@
+"""What pages, reports and their JSON twins show, as plain objects. Pure; knows no HTTP."""
