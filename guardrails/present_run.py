@@ -68,7 +68,11 @@ def ramp_views(
 
 
 def waiting_words(
-    record: ExperimentRecord, standing: Standing, findings: Sequence[Finding], now: datetime
+    record: ExperimentRecord,
+    treatments: Sequence[str],
+    standing: Standing,
+    findings: Sequence[Finding],
+    now: datetime,
 ) -> str:
     """Return what a run waits for, empty when it is over."""
     match State(record.state):
@@ -79,7 +83,7 @@ def waiting_words(
         case State.OBSERVING:
             return _("watches the last units until {at}", at=instant(record.observe_until))
         case State.RUNNING:
-            return _running_words(record, standing, findings, now)
+            return _running_words(record, treatments, standing, findings, now)
         case _:
             return ""
 
@@ -99,12 +103,17 @@ def _draft_words(record: ExperimentRecord, now: datetime) -> str:
 
 
 def _running_words(
-    record: ExperimentRecord, standing: Standing, findings: Sequence[Finding], now: datetime
+    record: ExperimentRecord,
+    treatments: Sequence[str],
+    standing: Standing,
+    findings: Sequence[Finding],
+    now: datetime,
 ) -> str:
     if not standing.live:
+        which = treatments[0] if len(treatments) == 1 else "VARIANT"
         return _(
             "every treatment is turned back; {again} serves one again, {end} ends it",
-            again=_code("resume", f"{record.key} VARIANT"),
+            again=_code("resume", f"{record.key} {which}"),
             end=_code("stop", record.key),
         )
     if record.step + 1 >= len(standing.steps):

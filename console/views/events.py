@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from console.quoted import said
+from console.views import words
 from experiments.lifecycle import OVER, State
 from guardrails.outcome import Outcome
 from guardrails.rules import WATCH_RULES
 from guardrails.views import ExperimentView
-from guardrails.words import instant
 from metrics.counting import EventCounts
 from metrics.counting import Received as Came
 from metrics.events import Rejection
@@ -169,7 +169,7 @@ def _headline(received: Received, held: int, quality: Sequence[Quality]) -> str:
 
 
 def _name_row(name: str, came: Came) -> NameRow:
-    last = instant(came.last_at) if came.last_at is not None else _("unknown")
+    last = words.instant(came.last_at) if came.last_at is not None else _("unknown")
     counts = (f"{came.server:,}", f"{came.client:,}", f"{came.refused:,}")
     return NameRow(name, came.server, came.client, came.refused, came.last_at, (*counts, last))
 

@@ -212,6 +212,8 @@ def _nearest_words(view: ExperimentView) -> str:
         )
     judged = [g for g in proofs if g.outcome is not None and g.evidence > 0]
     if not judged:
+        if not any(variant.exposed for variant in view.variants):
+            return _("Nobody has taken part yet.")
         return _("There is not enough evidence yet to say more.")
     near = max(judged, key=lambda g: g.evidence)
     return _(

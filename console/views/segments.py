@@ -112,7 +112,7 @@ def segments_part(view: ExperimentView, texts: Mapping[str, KpiText]) -> Segment
     if not told.found:
         return _without(_(NO_UNITS, attributes=attributes), at=words.instant(told.at))
     tables = _tables(told, texts)
-    differing = tuple(_differing(s) for s in told.found if _differs(s))
+    differing = tuple(_differing(s, _title(s, texts)) for s in told.found if _differs(s))
     asked = sum(s.outcome in {"different", "not_shown"} for s in told.found)
     return SegmentsPart(
         headline=_headline(len(differing), asked),
@@ -152,10 +152,15 @@ def _level(segment: SegmentView) -> str:
     return _("not known") if segment.part == Part.UNKNOWN else segment.level
 
 
-def _differing(segment: SegmentView) -> str:
+def _title(segment: SegmentView, texts: Mapping[str, KpiText]) -> str:
+    text = texts.get(segment.kpi)
+    return segment.title if text is None else text.title
+
+
+def _differing(segment: SegmentView, title: str) -> str:
     return _(
         "{kpi} of {treatment} where {attribute} is {level}: {effect}",
-        kpi=segment.title,
+        kpi=title,
         treatment=segment.treatment,
         attribute=segment.attribute,
         level=_level(segment),
@@ -170,7 +175,7 @@ def _tables(told: SegmentsView, texts: Mapping[str, KpiText]) -> tuple[SegmentTa
     tables = [
         SegmentTable(
             kpi=kpi,
-            title=some[0].title,
+            title=_title(some[0], texts),
             treatment=treatment,
             window=words.duration(some[0].window),
             differ=sum(map(_differs, some)),

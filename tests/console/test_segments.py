@@ -1,6 +1,7 @@
 """From an evaluation to the page: what is kept of units, what is said of segments, and forgotten."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -81,7 +82,10 @@ def test_the_page_and_its_twin_say_which_segments_differ(it):
     html = it.http.get(PAGE, params={"lang": "en"}).text
     for said in (part["headline"], *part["differing"], "country: DE", part["at"]):
         assert said in html
-    assert "与其余有差异" in it.http.get(PAGE, params={"lang": "zh"}).text
+    chinese = it.http.get(PAGE, params={"lang": "zh"}).text
+    assert "与其余有差异" in chinese
+    assert re.search(r"的用户满意度，country", chinese)
+    assert not re.search(r"的Satisfaction", chinese)
 
 
 def test_programs_are_told_the_same_numbers(it):
