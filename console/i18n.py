@@ -129,7 +129,7 @@ def locale() -> str:
 def decimal(number: float, digits: int) -> str:
     """Return a number with its digits grouped and so many of them after the point."""
     pattern = "#,##0" + ("." + "0" * digits if digits else "")
-    return format_decimal(number, format=pattern, locale=locale())
+    return format_decimal(number, format=f"{pattern};\u2212{pattern}", locale=locale())
 
 
 def instant(at: datetime) -> str:

@@ -94,9 +94,7 @@ def experiment_view(known: Known) -> ExperimentView:
         if standing.frozen is None or record.state != State.RUNNING or not standing.live
         else frozen_words(standing.frozen),
         ramp=ramp_views(record, known.loaded, standing, _still(known)) if began or drafted else (),
-        waiting=waiting_words(
-            record, spec.treatments, standing, _newest(known), known.now
-        ),
+        waiting=waiting_words(record, spec.treatments, standing, _newest(known), known.now),
         actions=possible(
             State(record.state), pointless=pointless(record, known.loaded, known.treatments)
         ),

@@ -83,16 +83,26 @@ def bar_of(window: WindowFinding, margin: float | None, past: float | None) -> B
     )
 
 
-def free_bar(effect: float, low: float, high: float) -> Bar:
-    """Return the bar of an effect without a margin: it reaches as far as its finite interval."""
-    reach = _ROOM * max(abs(effect), abs(low), abs(high), _SMALLEST)
+def free_bar(
+    size: float, low: float, high: float, *, effect_words: str, interval_words: str
+) -> Bar:
+    """Return the bar of an effect without a margin: it reaches as far as its finite interval.
+
+    Args:
+        size: The effect, relative or in the KPI's own unit.
+        low: The lower end of its interval, in the same.
+        high: The upper end.
+        effect_words: The effect, for those who do not see the bar.
+        interval_words: The interval, likewise.
+    """
+    reach = _ROOM * max(abs(size), abs(low), abs(high), _SMALLEST)
 
     def place(value: float) -> float:
         return round(50 + 50 * value / reach, 2)
 
-    said = {"effect": words.signed(effect), "interval": words.interval(low, high)}
+    said = {"effect": effect_words, "interval": interval_words}
     return Bar(
-        at=place(effect),
+        at=place(size),
         low=place(low),
         high=place(high),
         margin=None,

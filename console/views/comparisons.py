@@ -49,6 +49,11 @@ class Comparison:
     finding: WindowFinding | None
     note: str
 
+    @property
+    def lift(self) -> float | None:
+        """The effect, or the difference where there is no effect."""
+        return self.difference if self.effect is None else self.effect
+
     def lift_words(self, unit: str) -> str:
         """Return ``5.1% lower``, or ``1.95 lower`` where a percentage has no meaning."""
         return words.lift(self.effect, self.difference, unit)

@@ -152,8 +152,9 @@ def _cell(told: Comparison, variant: str, unit: str, first: Comparison | None) -
         if told.guardrail.margin is not None:
             line = guardrail_line(told.guardrail)
             bar = bar_of(told.finding, line.margin, line.past)
-    elif told.effect is not None and told.ends is not None:
-        bar = free_bar(told.effect, *told.ends)
+    elif told.ends is not None and (size := told.lift) is not None:
+        said = told.lift_words(unit), told.interval_words(unit)
+        bar = free_bar(size, *told.ends, effect_words=said[0], interval_words=said[1])
     note = [told.note]
     if first is not None and told.values[0] != first.values[0]:
         value, units = words.value(told.values[0], unit), words.units(told.units[0])

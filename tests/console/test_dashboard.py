@@ -348,14 +348,14 @@ def test_a_page_keeps_itself_current_and_fits_a_phone():
             page.on("console", lambda message: complaints.append(message.text))
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.goto(f"{it.url}/experiments/{KEY}")
-            opened = page.locator("#guardrails details").first
+            opened = page.locator("details[data-keep=file]")
             opened.locator("summary").first.focus()
             page.keyboard.press("Enter")
             assert opened.get_attribute("open") is not None
             it.act("roll_back", variant="treatment")
             page.get_by_role("heading", name="treatment was turned back by api.").wait_for()
             assert opened.get_attribute("open") is not None
-            focused = "document.activeElement.matches('#guardrails summary')"
+            focused = "document.activeElement.matches('details[data-keep=file] summary')"
             assert page.evaluate(focused), "what was focused still is"
             assert page.evaluate("document.documentElement.scrollWidth") == 360
             assert complaints == []
