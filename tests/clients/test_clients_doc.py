@@ -21,6 +21,11 @@ SPEC = (ROOT / "examples" / f"{KEY}.yaml").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 ADMIN, DEFAULT = "an-admin-key-of-a-test", ["confirm"]
 OTHER = "Your other events"
+IN_PAGES = "What happens in a page"
+WHY = "I always get my default: why?"
+NO_CLIENTS = {OTHER, IN_PAGES, WHY}
+MODULE = "// turnback.js\n"
+"""How the example begins that another one imports."""
 NOBODY = "http://127.0.0.1:9"
 """Where no service is: the port is one that none may have."""
 LINGER = "import time\ntime.sleep(0.5)\n"
@@ -34,10 +39,24 @@ def examples(language, told=None):
     return [
         pytest.param(fence["body"], id=section["title"])
         for section in SECTION.finditer(GUIDE)
-        if (section["title"] in told if told else section["title"] != OTHER)
+        if (section["title"] in told if told else section["title"] not in NO_CLIENTS)
         for fence in FENCE.finditer(section["text"])
-        if fence["info"] == language
+        if fence["info"] == language and not fence["body"].startswith(MODULE)
     ]
+
+
+def whole(language, begins=""):
+    """Return the one example that begins so."""
+    found = [f["body"] for f in FENCE.finditer(GUIDE) if f["info"] == language]
+    (body,) = [each for each in found if each.startswith(begins)]
+    return body
+
+
+def node(example, url):
+    """Start an example of JavaScript; what it may import is beside it."""
+    if "./turnback.js" in example:
+        return script(example, turnback=relocated(whole("javascript", MODULE), url))
+    return script(relocated(example, url))
 
 
 @pytest.fixture
@@ -60,6 +79,7 @@ def test_the_examples_are_short():
         for param in examples(language):
             lines = [line for line in param.values[0].splitlines() if line.strip()]
             assert len(lines) <= longest, param.id
+    assert len(whole("javascript", MODULE).splitlines()) < 55
 
 
 def served(it):
@@ -112,7 +132,7 @@ def test_a_python_example_prints_the_flow_and_its_exposure_arrives(it, example):
 
 @pytest.mark.parametrize("example", examples("javascript"))
 def test_a_javascript_example_prints_the_flow_and_its_exposure_arrives(it, example):
-    with script(relocated(example, it.url)) as process:
+    with node(example, it.url) as process:
         assert steps(process) == served(it).value["steps"]
         soon(lambda: exposed(it) == {UNIT: served(it).variant}, every=0.05)
 
@@ -124,16 +144,16 @@ def test_a_python_example_shows_the_default_while_nobody_answers(example):
 
 @pytest.mark.parametrize("example", examples("javascript"))
 def test_a_javascript_example_shows_the_default_while_nobody_answers(example):
-    with script(relocated(example, NOBODY)) as process:
+    with node(example, NOBODY) as process:
         assert steps(process) == DEFAULT
 
 
 def test_the_web_page_comes_back_once_its_key_is_right_and_follows_a_rollback(it):
-    (example,) = [p.values[0] for p in examples("javascript") if "OFREPWeb" in p.values[0]]
+    example = whole("javascript", "// page.js\n")
     let_in(it, "another client's key")
     let_in(it, ADMIN, Role.ADMIN)
     browsers = 'globalThis.EventSource = (await import("eventsource")).EventSource;\n'
-    with script(browsers + relocated(example, it.url)) as process:
+    with node(browsers + example, it.url) as process:
         assert steps(process) == DEFAULT
         let_in(it, "YOUR_CLIENT_KEY")
         while (shown := steps(process)) == DEFAULT:
