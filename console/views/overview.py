@@ -17,6 +17,7 @@ from console.views.lines import (
     transition_line,
     variant_line,
 )
+from experiments.lifecycle import CHECKED
 from guardrails.views import ExperimentView, NeedKind
 from metrics.wording import gettext as _
 from metrics.wording import marked, ngettext
@@ -213,7 +214,7 @@ def _card(view: ExperimentView, now: datetime) -> Card:
         tone=tone_of(view),
         headline=headline(view),
         traffic_words=traffic_words(view),
-        exposed_words=words.units(sum(v.exposed for v in view.variants)),
+        exposed_words=_exposed_words(view),
         age_words=_age(view, now),
         last_check_words=_last_check(view, now),
         last_check_at=view.last_check_at,
@@ -223,6 +224,13 @@ def _card(view: ExperimentView, now: datetime) -> Card:
         blind=blind,
         attention=tuple(said(n.words) for n in view.needs if n.kind not in _EVERYBODY),
     )
+
+
+def _exposed_words(view: ExperimentView) -> str:
+    """Return how many units take part, as the newest check counted them."""
+    if view.state in CHECKED and view.last_check_at is None:
+        return _("units are counted at the first check")
+    return _("{units} exposed", units=words.units(sum(v.exposed for v in view.variants)))
 
 
 def _age(view: ExperimentView, now: datetime) -> str:
