@@ -129,6 +129,18 @@ def in_our_words(message: str) -> str:
     return text.rstrip(".") if not text.endswith("...") else text
 
 
+def _for_example(error: Any) -> str:
+    """Return a line of the command's own examples that has what is missing; empty without one."""
+    param, context = getattr(error, "param", None), error.ctx
+    if type(error).__name__ != "MissingParameter" or context is None:
+        return ""
+    epilog = str(context.command.epilog or "")
+    lines = [line.strip() for line in epilog.splitlines() if line.startswith("  ")]
+    names = [name for name in getattr(param, "opts", ()) if name.startswith("-")]
+    having = [line for line in lines if not names or any(f"{name} " in line for name in names)]
+    return f"for example `{having[0]}`; " if having else ""
+
+
 @contextmanager
 def _usage_told(*, as_json: bool) -> Generator[None]:
     try:
@@ -141,7 +153,7 @@ def _usage_told(*, as_json: bool) -> Generator[None]:
         command = context.command_path if context is not None else "turnback"
         told = CommandError(
             in_our_words(error.format_message()),
-            hint=f"`{command} --help` says what it takes",
+            hint=f"{_for_example(error)}`{command} --help` says what it takes",
             code="usage",
             exit_code=ExitCode.USAGE,
         )

@@ -27,6 +27,7 @@ from experiments.ofrep import (
     evaluate_all,
     failure,
     missing_unit,
+    not_found,
     tag_matches,
 )
 from experiments.streaming import Streams
@@ -142,7 +143,7 @@ class SingleEvaluation(_Endpoint):
         evaluator = shared.evaluator()
         compiled = evaluator.experiments.get(key or "")
         if compiled is None:
-            details = f"no experiment '{key}' is served here"
+            details = not_found(key, evaluator.experiments)
             await respond(send, 404, failure(key, FLAG_NOT_FOUND, details), ANSWER)
             return
         evaluated = evaluator.evaluate(compiled, context)

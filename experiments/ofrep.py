@@ -7,12 +7,14 @@ What real clients need beyond the protocol: every successful item has ``key``, `
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, cast
 
 import msgspec
 
 from experiments.assignment import Assignment, CompiledExperiment, Reason, unit_of
 from experiments.exposures import LONGEST_ID
+from experiments.language.reading import near_matches
 from metrics.wire import kind_of
 
 PARSE_ERROR = "PARSE_ERROR"
@@ -84,6 +86,18 @@ def failure(key: str | None, code: str, details: str) -> bytes:
     """Return a failure as JSON; ``key`` is ``None`` when a whole bulk request failed."""
     body = {"errorCode": code, "errorDetails": details}
     return msgspec.json.encode(body if key is None else {"key": key, **body})
+
+
+def not_found(key: str | None, experiments: Mapping[str, CompiledExperiment]) -> str:
+    """Return the words of ``FLAG_NOT_FOUND``, with the key that was meant where one is near."""
+    near = _near_keys(key or "", tuple(experiments))
+    meant = f"; did you mean `{near[0]}`?" if near else ""
+    return f"no experiment '{key}' is served here{meant}"
+
+
+@lru_cache(maxsize=256)  # an application with a wrong key asks at every request
+def _near_keys(key: str, known: tuple[str, ...]) -> list[str]:
+    return near_matches(key, sorted(known))
 
 
 def missing_unit(compiled: CompiledExperiment) -> str:

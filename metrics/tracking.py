@@ -142,19 +142,29 @@ def _key(name: str, kpis: list[KpiDefinition]) -> str:
 
 
 def _overview(plan: tuple[EventPlan, ...]) -> Iterator[str]:
-    yield "| event | sent when | usually by | feeds |"
+    yield "| event | sent when | usually sent by | feeds |"
     yield "|---|---|---|---|"
     for event in plan:
         feeds = ", ".join(f"`{key}`" for key in event.feeds) or "-"
         first = event.when.split(". ")[0].rstrip(".")
-        yield f"| [`{event.name}`](#{event.name}) | {first} | {event.by} | {feeds} |"
+        yield f"| [`{event.name}`](#{event.name}) | {first} | {_sender(event)} | {feeds} |"
+
+
+def _through_server(event: EventPlan) -> bool:
+    """Return whether a page knows of it, and KPIs count it from a server alone."""
+    return event.by == "client" and event.secret
+
+
+def _sender(event: EventPlan) -> str:
+    return "server, told by the page" if _through_server(event) else event.by
 
 
 def _section(event: EventPlan) -> Iterator[str]:
     yield f"\n### {event.name}\n"
     if event.when:
         yield f"{event.when}\n"
-    yield f"Key: {event.key}.\n"
+    through = " The page tells your server, which sends it." if _through_server(event) else ""
+    yield f"Key: {event.key}.{through}\n"
     if event.fields:
         yield "| field | type | what it says |"
         yield "|---|---|---|"

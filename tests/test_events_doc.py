@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from console import cli
-from metrics.catalogue import FieldType, load_catalogue
+from metrics.catalogue import FieldType, Trust, load_catalogue
 from metrics.events import Event, EventLimits, parse_event, scaled
 from metrics.tracking import markdown, tracking_plan
 from tests.running import START, running
@@ -97,6 +97,28 @@ def test_the_request_of_the_page_is_taken_and_answered_as_it_says():
             "/api/v1/events", json=[{**sent, "happened_at": START.isoformat()}]
         ).json()
     assert told == answer
+
+
+def test_who_sends_an_event_is_one_who_holds_a_key_that_counts():
+    assert "No KPI of the catalogue has `trust: any`" in " ".join(PAGE.read_text().split())
+    assert all(kpi.trust is Trust.SERVER for kpi in load_catalogue())
+    rows = dict(
+        re.findall(r"^\| \[`(\w+)`\].*?\| ([a-z, ]+) \| [^|]+ \|$", markdown(PLAN), re.MULTILINE)
+    )
+    assert set(rows) == {event.name for event in PLAN}
+    assert rows.pop("exposure") == "client"
+    assert set(rows.values()) == {"server", "server, told by the page"}
+
+
+def test_a_name_of_ones_own_is_kept_without_a_warning_as_the_page_says():
+    assert "resembles none (`my_button`)" in PAGE.read_text()
+    event = {"id": "a", "happened_at": START.isoformat(), "units": {"order_id": "A-1"}}
+    with running() as it:
+        told = it.http.post("/api/v1/events", json=[{**event, "name": "my_button"}]).json()
+        assert (told["accepted"], told.get("warnings")) == (1, None)
+        near = {**event, "id": "b", "name": "cancel_start"}
+        (warned,) = it.http.post("/api/v1/events", json=[near]).json()["warnings"]
+    assert warned["code"] == "unknown_name"
 
 
 def test_the_types_are_in_words_for_every_type_there_is():

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from threading import Thread
@@ -49,14 +49,27 @@ def packages(source: Path = NODE) -> Path:
 
 
 @contextmanager
-def script(source):
-    """Start a program beside the packages, its pipes open; it is ended with the block."""
-    folder = packages()
-    with NamedTemporaryFile("w", suffix=".mjs", dir=folder, encoding="utf-8") as file:
+def _beside_packages(source):
+    with NamedTemporaryFile("w", suffix=".mjs", dir=packages(), encoding="utf-8") as file:
         file.write(source)
         file.flush()
+        yield Path(file.name)
+
+
+@contextmanager
+def script(source, **modules):
+    """Start a program beside the packages, its pipes open; it is ended with the block.
+
+    It may import ``./NAME.js`` for each ``NAME`` of the modules.
+    """
+    folder = packages()
+    with ExitStack() as stack:
+        for name, module in modules.items():
+            at = stack.enter_context(_beside_packages(module))
+            source = source.replace(f'"./{name}.js"', f'"./{at.name}"')
+        file = stack.enter_context(_beside_packages(source))
         with subprocess.Popen(
-            ["node", file.name],
+            ["node", file],
             cwd=folder,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

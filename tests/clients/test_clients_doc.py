@@ -3,16 +3,23 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from openfeature import api
+from openfeature.contrib.provider.ofrep import OFREPProvider
+from openfeature.evaluation_context import EvaluationContext
 
 from guardrails.models import KeyRow
 from metrics.access import Role, digest
+from tests.browsing import chromium
 from tests.clients.contexts import soon
-from tests.clients.javascript import script
+from tests.clients.javascript import packages, script
 from tests.running import running
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +28,11 @@ SPEC = (ROOT / "examples" / f"{KEY}.yaml").read_text(encoding="utf-8")
 GUIDE = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")
 ADMIN, DEFAULT = "an-admin-key-of-a-test", ["confirm"]
 OTHER = "Your other events"
+IN_PAGES = "What happens in a page"
+WHY = "I always get my default: why?"
+NO_CLIENTS = {OTHER, IN_PAGES, WHY}
+MODULE = "// turnback.js\n"
+"""How the example begins that another one imports."""
 NOBODY = "http://127.0.0.1:9"
 """Where no service is: the port is one that none may have."""
 LINGER = "import time\ntime.sleep(0.5)\n"
@@ -34,10 +46,24 @@ def examples(language, told=None):
     return [
         pytest.param(fence["body"], id=section["title"])
         for section in SECTION.finditer(GUIDE)
-        if (section["title"] in told if told else section["title"] != OTHER)
+        if (section["title"] in told if told else section["title"] not in NO_CLIENTS)
         for fence in FENCE.finditer(section["text"])
-        if fence["info"] == language
+        if fence["info"] == language and not fence["body"].startswith(MODULE)
     ]
+
+
+def whole(language, begins=""):
+    """Return the one example that begins so."""
+    found = [f["body"] for f in FENCE.finditer(GUIDE) if f["info"] == language]
+    (body,) = [each for each in found if each.startswith(begins)]
+    return body
+
+
+def node(example, url):
+    """Start an example of JavaScript; what it may import is beside it."""
+    if "./turnback.js" in example:
+        return script(example, turnback=relocated(whole("javascript", MODULE), url))
+    return script(relocated(example, url))
 
 
 @pytest.fixture
@@ -60,6 +86,7 @@ def test_the_examples_are_short():
         for param in examples(language):
             lines = [line for line in param.values[0].splitlines() if line.strip()]
             assert len(lines) <= longest, param.id
+    assert len(whole("javascript", MODULE).splitlines()) < 55
 
 
 def served(it):
@@ -112,7 +139,7 @@ def test_a_python_example_prints_the_flow_and_its_exposure_arrives(it, example):
 
 @pytest.mark.parametrize("example", examples("javascript"))
 def test_a_javascript_example_prints_the_flow_and_its_exposure_arrives(it, example):
-    with script(relocated(example, it.url)) as process:
+    with node(example, it.url) as process:
         assert steps(process) == served(it).value["steps"]
         soon(lambda: exposed(it) == {UNIT: served(it).variant}, every=0.05)
 
@@ -124,16 +151,16 @@ def test_a_python_example_shows_the_default_while_nobody_answers(example):
 
 @pytest.mark.parametrize("example", examples("javascript"))
 def test_a_javascript_example_shows_the_default_while_nobody_answers(example):
-    with script(relocated(example, NOBODY)) as process:
+    with node(example, NOBODY) as process:
         assert steps(process) == DEFAULT
 
 
 def test_the_web_page_comes_back_once_its_key_is_right_and_follows_a_rollback(it):
-    (example,) = [p.values[0] for p in examples("javascript") if "OFREPWeb" in p.values[0]]
+    example = whole("javascript", "// page.js\n")
     let_in(it, "another client's key")
     let_in(it, ADMIN, Role.ADMIN)
     browsers = 'globalThis.EventSource = (await import("eventsource")).EventSource;\n'
-    with script(browsers + relocated(example, it.url)) as process:
+    with node(browsers + example, it.url) as process:
         assert steps(process) == DEFAULT
         let_in(it, "YOUR_CLIENT_KEY")
         while (shown := steps(process)) == DEFAULT:
@@ -149,10 +176,205 @@ def test_the_web_page_comes_back_once_its_key_is_right_and_follows_a_rollback(it
         assert steps(process) == DEFAULT
 
 
+@pytest.fixture
+def kept(it, monkeypatch):
+    """What the store was given to keep: fields of exposures by unit."""
+    found, append = {}, type(it.services.store).append
+
+    def spied(store, events, **more):
+        for event in events:
+            found.setdefault(event.units.get("order_id"), []).append(dict(event.fields))
+        return append(store, events, **more)
+
+    monkeypatch.setattr(type(it.services.store), "append", spied)
+    return found
+
+
+def test_a_page_says_of_its_unit_what_the_file_declares_and_no_more_is_kept(it, kept):
+    context = '{ order_id: 20391, platform: "ios", country: "DE", age: 31, tags: [1], note: "#" }'
+    shown = '{ targetingKey: "A-20391", platform: "ios" }'
+    page = whole("javascript", "// page.js\n")
+    assert shown in page
+    with node(page.replace(shown, context.replace("#", "x" * 70)), it.url) as process:
+        steps(process)
+        soon(lambda: kept, every=0.05)
+    ((unit, (fields,)),) = kept.items()
+    assert unit == "20391"  # its own attribute is its id, as it is for the evaluation
+    said = {name: value for name, value in fields.items() if name.startswith("segment.")}
+    assert said == {"segment.platform": "ios", "segment.country": "DE"}
+
+
+ANSWERED_FIRST = """\
+const real = globalThis.fetch;
+const first = [() => %s];
+globalThis.fetch = (to, how) =>
+  typeof to === "string" && first.length ? Promise.resolve().then(first.pop()) : real(to, how);
+"""
+"""A page whose first event is answered otherwise."""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ['new Response("later", { status: 503 })', '{ throw new TypeError("no network"); }'],
+    ids=["503", "no network"],
+)
+def test_an_exposure_that_meets_an_outage_is_sent_again(it, kept, answer):
+    page = ANSWERED_FIRST % answer + whole("javascript", "// page.js\n")
+    with node(page, it.url) as process:
+        steps(process)
+        soon(lambda: exposed(it) == {UNIT: served(it).variant}, every=0.05)
+    assert len(kept[UNIT]) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        'new Response("the key is not known here", { status: 401 })',
+        'Response.json({ rejected: [{ reason: "the key is not known here" }] })',
+    ],
+    ids=["401", "rejected"],
+)
+def test_an_exposure_that_is_refused_is_told_in_the_words_of_the_service(it, answer):
+    page = ANSWERED_FIRST % answer + whole("javascript", "// page.js\n")
+    with node(page, it.url) as process:
+        steps(process)
+        assert "the key is not known here" in process.stderr.readline()
+
+
+def test_a_page_without_a_bundler_shows_the_flow_and_its_button_feeds_kpis(it, kept, tmp_path):
+    let_in(it, "YOUR_CLIENT_KEY")
+    let_in(it, "YOUR_INGEST_KEY", Role.INGEST)
+    let_in(it, ADMIN, Role.ADMIN)
+    (tmp_path / "index.html").write_text(whole("html"))
+    (tmp_path / "turnback.js").write_text(relocated(whole("javascript", MODULE), it.url))
+    installed(tmp_path / "node_modules" / "@openfeature")
+    source = relocated(whole("python", "# shop.py\n"), it.url)
+    with shop(tmp_path, source) as at, chromium() as browser:
+        page = browser.new_page()
+        told = []
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        page.goto(at)
+        page.locator("li").nth(2).wait_for()
+        assert page.locator("li").all_inner_texts() == served(it).value["steps"]
+        soon(lambda: exposed(it) == {UNIT: served(it).variant}, every=0.05)
+        assert kept[UNIT][0]["segment.platform"] == "ios"
+        page.locator("#begin").click()
+        soon(lambda: len(kept[UNIT]) > 1, every=0.05)
+        assert [text for text in told if "favicon" not in text and "404" not in text] == []
+    it.services.flush()
+    received = it.http.get("/api/v1/received", headers={"X-API-Key": ADMIN}).json()["received"]
+    (began,) = [each for each in received if each["name"] == "cancel_started"]
+    assert (began["server"], began["client"]) == (1, 0)
+
+
+def installed(folder):
+    """Put the packages of a page where its ``npm install`` does."""
+    folder.mkdir(parents=True)
+    there = packages() / "node_modules" / "@openfeature"
+    for name in ("core", "web-sdk", "ofrep-web-provider"):
+        (folder / name).symlink_to(there / name)
+    # beside a server's provider the lock has another version of it at the top
+    own = there / "ofrep-web-provider" / "node_modules" / "@openfeature" / "ofrep-core"
+    (folder / "ofrep-core").symlink_to(own)
+
+
+@contextmanager
+def shop(folder, source):
+    """Run the guide's server of a shop in a folder."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    code = source.replace('("127.0.0.1", 8000)', f'("127.0.0.1", {port})')
+    assert code != source
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=folder, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            soon(lambda: opens(port), within=20, every=0.05)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+def opens(port):
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+STATES = {
+    "running": SPEC,
+    "audience": SPEC + "audience: {platform: [android]}\n",
+    "draft": SPEC + "starts: manual\n",
+    "paused": SPEC,
+    "turned-back": SPEC,
+    "dealt-control": SPEC,
+}
+CAUSES = {
+    "The flag's key is misspelt": ("three-step-cancl", {}),
+    "The context has no id": ("running", {"targetingKey": None}),
+    "The API key is not known": ("running", {"key": "another"}),
+    "Turnback cannot be reached": ("running", {"url": NOBODY}),
+    "The unit is outside of the audience": ("audience", {}),
+    "The experiment has not started, or is over": ("draft", {}),
+    "It is paused": ("paused", {}),
+    "The variant was turned back": ("turned-back", {}),
+    "The unit is in control, or not among the traffic yet": ("dealt-control", {}),
+}
+
+
+def test_each_cause_of_a_default_shows_as_the_guide_says(it):
+    shown = re.findall(r"^\| ([^|]+) \| (`[A-Z].*?) \| (\w+) \|", GUIDE, re.MULTILINE)
+    assert {what: (words, status) for what, words, status in shown} == {
+        what: told_by_clients(it, *CAUSES[what]) for what in causes_of(it)
+    }
+
+
+def causes_of(it):
+    """Apply and steer the experiments of the causes, then let only keys in."""
+    for name, text in STATES.items():
+        assert it.apply(text.replace(f"experiment: {KEY} ", f"experiment: {name} ")).is_success
+    for name, action in (("paused", "pause"), ("turned-back", "roll_back")):
+        done = it.act(action, key=name, variant="three_step" if action == "roll_back" else None)
+        assert done.is_success, done.text
+    let_in(it, "YOUR_CLIENT_KEY")
+    let_in(it, ADMIN, Role.ADMIN)
+    return CAUSES
+
+
+def told_by_clients(it, flag, given):
+    """Return the cells of a cause: what clients of Python and HTTP are told."""
+    compiled = it.services.engine.serving().experiments.get(flag)
+    arm = "control" if flag == "dealt-control" else "three_step"
+    units = (f"A-{number}" for number in range(1000))
+    unit = next(u for u in units if compiled is None or dealt(compiled, u) in {arm, None})
+    context = {"platform": "ios", "targetingKey": unit} | given
+    url, key = context.pop("url", it.url), context.pop("key", "YOUR_CLIENT_KEY")
+    headers = {"X-API-Key": key}
+    provider = OFREPProvider(url, headers_factory=lambda: headers)
+    id_, more = context["targetingKey"], {"platform": "ios"}
+    api.set_provider(provider, "of a test")
+    details = api.get_client("of a test").get_object_details(
+        flag, {"steps": DEFAULT}, EvaluationContext(id_, more)
+    )
+    assert details.value == {"steps": DEFAULT}
+    said = [f"`{details.reason}`", *([f"`{details.error_code}`"] if details.error_code else [])]
+    try:
+        answer = httpx.post(
+            f"{url}/ofrep/v1/evaluate/flags/{flag}", json={"context": context}, headers=headers
+        )
+    except httpx.TransportError:
+        return " ".join(said), "nothing"
+    return " ".join(said), f"{answer.status_code}"
+
+
+def dealt(compiled, unit):
+    return compiled.assign({"order_id": unit, "platform": "ios"}).assigned
+
+
 def let_in(it, key, role=Role.CLIENT):
     """Let a key be in force that was chosen here."""
     row = KeyRow(
-        name=f"key-{len(key)}",
+        name=f"{role.name.lower()}-{len(key)}",
         scope=role.name.lower(),
         digest=digest(key).hex(),
         created_at=it.services.clock.now(),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import socket
 import subprocess
@@ -258,7 +259,9 @@ def test_a_wrong_command_line_is_told_in_json_where_json_is_asked_for(command, w
     assert plain.stdout == ""
     said, hint = plain.stderr.splitlines()
     assert said.startswith("turnback: ")
-    assert hint == f"  `{asks} --help` says what it takes"
+    shown = re.sub(r"^  for example `[^`]+`; ", "  ", hint)
+    assert shown == f"  `{asks} --help` says what it takes"
+    assert (shown != hint) == ("is missing" in words or "--out" in words)
     error = json.loads(told.stderr)["error"]
     assert (told.stdout, error["code"]) == ("", "usage")
     assert error.keys() == {"code", "message", "hint"}
@@ -266,6 +269,11 @@ def test_a_wrong_command_line_is_told_in_json_where_json_is_asked_for(command, w
     assert error["hint"] == hint.strip()
     # an argument that is called like the option asks for nothing
     assert turnback("status", "a", "--", "--json").stderr.startswith("turnback: ")
+
+
+def test_what_is_missing_is_shown_in_an_example_of_the_command():
+    hint = turnback("export", "three-step-cancel").stderr.splitlines()[1]
+    assert hint.startswith("  for example `turnback export --to /exports/events`; ")
 
 
 def test_the_version_is_that_of_the_package():

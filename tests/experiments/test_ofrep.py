@@ -121,6 +121,15 @@ def test_an_unknown_flag_is_404_and_a_large_context_413(it):
     assert (large.status_code, large.json()["errorCode"]) == (413, "GENERAL")
 
 
+def test_a_misspelt_flag_is_told_which_one_was_meant_and_a_foreign_one_is_not(it):
+    misspelt = KEY.replace("-", "_")
+    assert it.evaluate("u1", key=misspelt).json()["errorDetails"] == (
+        f"no experiment '{misspelt}' is served here; did you mean `{KEY}`?"
+    )
+    foreign = it.evaluate("u1", key="zzz").json()["errorDetails"]
+    assert foreign == "no experiment 'zzz' is served here"
+
+
 def test_floats_stay_floats_on_the_wire(it):
     context = {"targetingKey": "u1", "platform": "ios"}
     text = it.http.post(f"{FLAGS}/typed", json={"context": context}).text

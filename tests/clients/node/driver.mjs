@@ -82,7 +82,7 @@ const clients = {
   },
 };
 
-// what a page adds to the web client, as docs/clients.md has it
+// what a page adds to the web client; docs/clients.md has it with segments and retries
 function exposures(url) {
   const headers = { "Content-Type": "application/json" };
   const sent = new Set();
