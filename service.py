@@ -361,7 +361,7 @@ def _admin_routes(app: FastAPI, settings: Settings) -> None:
         app.include_router(router, dependencies=[Depends(_may_read)])
     app.include_router(admin.channels_router(engine, lambda: running().guard))
     app.include_router(admin.alerts_router(engine, lambda: running().guard, settings))
-    app.include_router(admin.health_router(engine, lambda: running().store, settings.instance))
+    app.include_router(admin.health_router(engine, lambda: running().store, settings))
 
 
 def _may_read(request: Request) -> None:

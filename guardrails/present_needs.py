@@ -47,6 +47,7 @@ def needs(
     return (
         *_of_service(known),
         *_of_treatments(known),
+        *_of_channels(known),
         *(NeedView(NeedKind.DATA, each.words) for each in shifted),
         *_of_data(known, guardrails),
         *_of_asking(known),
@@ -67,9 +68,17 @@ def _of_service(known: Known) -> list[NeedView]:
     found += [NeedView(NeedKind.TROUBLE, words) for words in _clock_words(known)]
     if State(known.record.state) not in OVER:
         found += [NeedView(NeedKind.SERVICE, words) for words in known.notices]
-        found += [NeedView(NeedKind.CHANNEL, words) for words in known.own_notices]
-        found += [NeedView(NeedKind.MEANING, words) for words in known.meanings]
     return found
+
+
+def _of_channels(known: Known) -> list[NeedView]:
+    """Return whom messages did not reach, and what of the file means something else here."""
+    if State(known.record.state) in OVER:
+        return []
+    return [
+        *(NeedView(NeedKind.CHANNEL, words) for words in known.own_notices),
+        *(NeedView(NeedKind.MEANING, words) for words in known.meanings),
+    ]
 
 
 def _clock_words(known: Known) -> list[str]:

@@ -116,6 +116,8 @@ def _running_words(
             again=_code("resume", f"{record.key} {which}"),
             end=_code("stop", record.key),
         )
+    if len(standing.steps) == 1:
+        return _("new units come until {at}", at=instant(record.ends_at))
     if record.step + 1 >= len(standing.steps):
         return _("runs at its last step until {at}", at=instant(record.ends_at))
     hold = waiting(findings, standing, now=now)

@@ -83,7 +83,8 @@ def record_rollback(
         evidence=evidence,
         channels=channels,
         guardrail=guardrail,
-        facts=dict(facts or {}) | after_rollback(record.key, treatment.variant, transition.id),
+        facts=dict(facts or {})
+        | after_rollback(record.key, treatment.variant, None if by_hand else transition.id),
         link=rollback_link(public_url, record.key, transition.id),
     )
     reached(Point.MESSAGE)

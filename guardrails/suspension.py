@@ -87,7 +87,7 @@ def suspended_words(session: Session, *, by_setting: bool) -> str | None:
     return _("{suspended}: it watches and acts on nothing; {end} ends it", suspended=said, end=end)
 
 
-_OFF: Final = "`turnback suspend --off`"
+_OFF: Final = '`turnback suspend --off --reason "..."`'
 
 
 def view_of(session: Session, *, by_setting: bool) -> SuspensionView:
@@ -117,9 +117,7 @@ def change(session: Session, asked: Asked, *, suspend: bool, by_setting: bool) -
         if not suspend:
             raise ConflictError("the engine is not suspended", hint="there is nothing to end")
         since = f" since {instant(last.at)} by {last.actor}" if last and last.suspended else ""
-        raise ConflictError(
-            f"the engine is suspended{since} already", hint="`turnback suspend --off` ends it"
-        )
+        raise ConflictError(f"the engine is suspended{since} already", hint=f"{_OFF} ends it")
     _record(session, Suspending(suspend, asked.at, asked.actor, asked.reason))
 
 

@@ -143,12 +143,18 @@ def _margin(judged: AnyComparison) -> str:
 
 
 def after_rollback(key: str, variant: str, transition: int | None) -> dict[str, str]:
-    """Return what clients get after a rollback, and what to do next."""
+    """Return what clients get after a rollback, and what to do next.
+
+    Args:
+        key: Of the experiment.
+        variant: What was turned back.
+        transition: What can be computed again, ``None`` where a person decided.
+    """
     resume = command("resume", f"{key} {variant}")
+    replay = "" if transition is None else f"turnback replay t{transition}; "
     return {
         "now": f"whoever had {variant} gets control, from now on and until a person resumes it",
-        "next": f"{explain_command(key)}; turnback replay t{transition}; "
-        f"once the cause is mended: {resume}",
+        "next": f"{explain_command(key)}; {replay}once the cause is mended: {resume}",
     }
 
 

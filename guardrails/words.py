@@ -273,7 +273,7 @@ def outcome_words(finding: Finding, comparison: Judged, title: str) -> str:
     proven = _("{proven} over {windows}", proven=safe_words, windows=over)
     return _(
         "{safe}; over {window}: {rest}",
-        safe=_measured(passed[0], comparison, title, proven),
+        safe=_measured(passed[0], comparison, title, proven, windowed=False),
         window=duration(deciding.window),
         rest=text,
     )
@@ -287,7 +287,14 @@ def _code_words(code: Code, comparison: AnyComparison) -> str:
     return coded(code)
 
 
-def _measured(window: WindowFinding, comparison: AnyComparison, title: str, text: str) -> str:
+def _measured(
+    window: WindowFinding,
+    comparison: AnyComparison,
+    title: str,
+    text: str,
+    *,
+    windowed: bool = True,
+) -> str:
     if isinstance(comparison, LimitComparison):
         if not math.isfinite(window.treatment_value):
             return text
@@ -307,4 +314,13 @@ def _measured(window: WindowFinding, comparison: AnyComparison, title: str, text
         return catastrophe_words(window, comparison, title, text)
     if not math.isfinite(window.effect):
         return text
-    return _("{title} is {value}; {text}", title=title, value=effect_words(window), text=text)
+    value = effect_words(window)
+    if not windowed:
+        return _("{title} is {value}; {text}", title=title, value=value, text=text)
+    return _(
+        "{title} over {window} is {value}; {text}",
+        title=title,
+        window=duration(window.window),
+        value=value,
+        text=text,
+    )

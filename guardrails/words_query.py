@@ -20,7 +20,7 @@ _CODE_WORDS: Final = {
     Code.CONTROL_NOT_POSITIVE: marked(
         "control's value is not positive, so a relative margin says nothing"
     ),
-    Code.NO_VALUES: marked("units arrive, but none of one arm has a value: is its source broken?"),
+    Code.NO_VALUES: marked("units arrive, but an arm has no value at all: is its source broken?"),
     Code.EVENTS_STOPPED: marked("events no longer arrive: is their source broken?"),
     Code.QUERY_FAILED: marked("the store could not be read"),
     Code.CONTROL_BEYOND: marked(

@@ -1,10 +1,11 @@
 """``apply``: spec files into a running service, after their differences were shown."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import typer
@@ -69,7 +70,19 @@ def run(
     done = [_applied(a, client, as_json=as_json) if a.changes else a for a in planned]
     # what needed no applying was looked at in the rehearsal only
     done = [replace(a, view={**a.view, "dry_run": False}) if a.view else a for a in done]
-    return _end(done, dry_run=False, as_json=as_json)
+    good = _end(done, dry_run=False, as_json=as_json)
+    if not as_json:
+        _tell_new([a.view for a in done if a.view and a.view["result"] == "created"], client.url)
+    return good
+
+
+def _tell_new(views: Sequence[Mapping[str, Any]], url: str) -> None:
+    """Print where experiments that are new can be looked at, and who goes on."""
+    for view in views:
+        say(f"  page: {url}/experiments/{quote(view['key'], safe='')}")
+    if views:
+        flags = "its flag is its key" if len(views) == 1 else "their flags are their keys"
+        say(f"  applications ask for it by name: {flags} (docs/clients.md)")
 
 
 def _rehearsed(file: Checked, told: dict[str, Any]) -> Answer:

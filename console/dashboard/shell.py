@@ -133,6 +133,7 @@ class Shell:
                 languages=_switch(request, "lang", LANGUAGES),
                 themes=_switch(request, "theme", {k: gettext(v) for k, v in THEMES.items()}),
                 navigation=self._navigation(request.url.path),
+                demo=self.services.settings.demo,
                 live=request.method == "GET",  # the answer to a form is no page to fetch again
                 **values,
             )

@@ -6,7 +6,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from console.child import MARKER
 from console.client import ServiceClient
 from console.doctor.files import Seen, examine_files
 from console.doctor.findings import Finding, Status, warning, worst
@@ -19,6 +18,7 @@ from console.doctor.reach import (
 from console.doctor.runs import (
     examine_received,
     examine_runs,
+    examine_suspension,
     examine_views,
     few_refused,
     public_of,
@@ -57,7 +57,8 @@ def examine(asked: Asked) -> tuple[Finding, ...]:
     """Return everything that was looked at, good or not, in the order in which to mend it."""
     options: dict[str, Any] = {} if asked.data is None else {"data": asked.data}
     given = read_settings(options, asked.environment)
-    answers, about_service = examine_service(asked.client, given.settings)
+    elsewhere = asked.data is None and bool(asked.environment.get("TURNBACK_URL"))
+    answers, about_service = examine_service(asked.client, given.settings, expected=elsewhere)
     seen = examine_files(given.settings.data, answers=answers, now=asked.now)
     made = seen.control.made if seen.control is not None else Made()
     findings = [*given.findings, *examine_keys(given.settings, made), *seen.findings]
@@ -80,11 +81,14 @@ def _running(asked: Asked, given: Given, seen: Seen) -> list[Finding]:
     tallies = seen.control.tallies if seen.control is not None else None
     try:
         views = asked.client.get("/api/v1/experiments")["experiments"]
-        stepped = (given.settings.data / MARKER).is_file()
-        now = None if stepped else asked.now
+        now = None if asked.client.get("/readyz").get("demo") else asked.now
         received = _received(asked.client)
         public = public_of(asked.client.get("/api/v1/kpis")["kpis"], received["received"])
-        findings = [*examine_views(views, now, public), *examine_received(received)]
+        findings = [
+            *examine_suspension(asked.client.get("/api/v1/suspension")),
+            *examine_views(views, now, public),
+            *examine_received(received),
+        ]
     except CommandError as error:
         return [
             warning("experiments", error.code, error.message, error.hint),

@@ -23,14 +23,22 @@ PATIENCE: Final = 3.0
 """Seconds for every connection."""
 
 
-def examine_service(client: ServiceClient, settings: Settings) -> tuple[bool, list[Finding]]:
-    """Return whether a service answers at the address, and what was found."""
+def examine_service(
+    client: ServiceClient, settings: Settings, *, expected: bool = False
+) -> tuple[bool, list[Finding]]:
+    """Return whether a service answers at the address, and what was found.
+
+    Args:
+        client: Of the service.
+        settings: Of a service that would be started here.
+        expected: One should answer: silence is a fault.
+    """
     area = "service"
     try:
         health = client.get("/healthz", timeout=PATIENCE)
     except CommandError as error:
         if error.exit_code == ExitCode.UNREACHABLE and error.code != "not_turnback":
-            return False, [_stopped(client.url), *_port(settings, client.url)]
+            return False, [_stopped(client.url, expected=expected), *_port(settings, client.url)]
         return False, [wrong(area, error.code, error.message, error.hint)]
     told, ours = str(health.get("version")), build_version()
     findings = [good(area, f"{client.url} answers, version {told}")]
@@ -44,8 +52,9 @@ def examine_service(client: ServiceClient, settings: Settings) -> tuple[bool, li
     return True, findings
 
 
-def _stopped(url: str) -> Finding:
-    return warning(
+def _stopped(url: str, *, expected: bool) -> Finding:
+    kind = wrong if expected else warning
+    return kind(
         "service",
         "no_service",
         f"no service answers at {url}",

@@ -41,7 +41,12 @@ def examine_views(
     running = [view for view in views if view["state"] in {"running", "observing"}]
     findings = [found for view in running for found in _of_view(view, now, public or {})]
     if not findings:
+        unmet = [v["key"] for v in running if not any(each["exposed"] for each in v["variants"])]
         words = f"{len(running)} running or observed, all see what they need"
+        if unmet:
+            words = (
+                f"{len(running)} running or observed; of {', '.join(unmet)} nobody was counted yet"
+            )
         findings = [good("experiments", words if running else "none is running")]
     return findings
 
@@ -207,6 +212,17 @@ def few_refused(store: StoreFacts) -> Iterable[Finding]:
         most = next(iter(store.quarantined))
         words = f"{refused:,} of {taken + refused:,} events of a day were refused, most: {most}"
         yield warning("events", "events_refused", words, "`turnback quarantine` says why")
+
+
+def examine_suspension(told: Mapping[str, Any]) -> Iterable[Finding]:
+    """Yield that the engine turns nobody back, where it is suspended.
+
+    Args:
+        told: What the service answers at ``/api/v1/suspension``.
+    """
+    if told["suspended"]:
+        off = 'when whoever did it agrees: turnback suspend --off --reason "..."'
+        yield wrong("engine", "suspended", told["words"], off)
 
 
 def examine_received(told: Mapping[str, Any]) -> Iterable[Finding]:

@@ -115,6 +115,10 @@ def _affected(view: ExperimentView) -> tuple[str, ...]:
     )
 
 
+def _live(view: ExperimentView) -> bool:
+    return any(variant.state == "live" for variant in view.variants)
+
+
 def _next(view: ExperimentView, waiting: str) -> tuple[str, ...]:
     said: list[str] = []
     if view.advice is None and waiting:
@@ -128,7 +132,7 @@ def _next(view: ExperimentView, waiting: str) -> tuple[str, ...]:
                     variant=turned,
                 )
             )
-    if "stop" in view.actions:
+    if "stop" in view.actions and (view.state != "running" or not _live(view)):
         said.append(_("When nothing is left to learn: stop the experiment."))
     if not said:
         said.append(_("Nothing: it is over."))

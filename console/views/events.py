@@ -145,7 +145,11 @@ def events_page(
 
 
 def _tone(received: Received, *, amiss: bool) -> str:
-    return "bad" if received.refusing else "warn" if amiss or received.doubts else "good"
+    if received.refusing:
+        return "bad"
+    if amiss or received.doubts:
+        return "warn"
+    return "good" if received.stored else "quiet"
 
 
 def _headline(received: Received, held: int, quality: Sequence[Quality]) -> str:
@@ -165,6 +169,8 @@ def _headline(received: Received, held: int, quality: Sequence[Quality]) -> str:
         )
     if received.doubts:
         return _("Every event was kept, but some feed nothing as they are.")
+    if not received.stored:
+        return _("No event has come yet.")
     return _("Every event that was received counts.")
 
 

@@ -40,7 +40,8 @@ def tone_of(view: ExperimentView) -> str:
         return "bad"
     if blind_ones(view) or any(need.kind not in _ASKED for need in view.needs):
         return "warn"
-    return "good" if view.state in {"running", "observing"} else "quiet"
+    met = any(variant.exposed for variant in view.variants)
+    return "good" if met and view.state in {"running", "observing"} else "quiet"
 
 
 def blind_ones(view: ExperimentView) -> tuple[GuardrailView, ...]:
@@ -192,7 +193,7 @@ def lead(view: ExperimentView) -> str:
     """Return the paragraph below the headline."""
     turned = [v.name for v in view.variants if v.state == "rolled_back"]
     if not turned:
-        return view.hypothesis
+        return _("The hypothesis: {text}", text=view.hypothesis) if view.hypothesis else ""
     newest = rollback_of(view, turned[-1])
     if newest is None:
         return _("Its units get control from then on, until a person resumes it.")

@@ -71,14 +71,14 @@ def kpi_rows(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiRow
     shortest one is shown, with words instead of numbers. The goal comes
     first, then what a guardrail judges, then the others.
     """
+    goal = view.goal["kpi"] if view.goal is not None else None
+    guarded = {g.kpi for g in view.guardrails if is_proof(g)}
     by_kpi: dict[str, dict[timedelta, dict[str, KpiView]]] = {
-        key: {} for key, text in texts.items() if text.core
+        key: {} for key, text in texts.items() if text.core or key == goal or key in guarded
     }
     for kpi in view.kpis:
         by_kpi.setdefault(kpi.kpi, {}).setdefault(kpi.window, {})[kpi.variant] = kpi
     told = comparisons(view)
-    goal = view.goal["kpi"] if view.goal is not None else None
-    guarded = {g.kpi for g in view.guardrails if is_proof(g)}
     rows = [
         replace(
             _row(key, windows, view, texts.get(key), told),

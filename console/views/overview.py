@@ -171,6 +171,8 @@ def _headline(views: Sequence[ExperimentView]) -> tuple[str, str]:
     count = ngettext("{n} experiment running", "{n} experiments running", running)
     if not turned:
         said = _("{experiments}, none turned back.", experiments=count)
+        if any(tone_of(view) == "warn" for view in views if view.state in CHECKED):
+            return said, "warn"
         return said, "good" if running else "quiet"
     back = ngettext("{n} variant turned back", "{n} variants turned back", turned)
     return _("{experiments}, {variants}.", experiments=count, variants=back), "bad"

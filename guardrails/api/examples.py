@@ -274,6 +274,7 @@ READY: Final[dict[str, Any]] = {
     "watermark": 48_377,
     "experiments": 3,
     "instance": None,
+    "demo": False,
 }
 
 MOVED: Final[dict[str, Any]] = {

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -56,12 +57,14 @@ class Readiness:
         watermark: Sequence number of the newest event.
         experiments: How many it knows.
         instance: What it was told to be known by.
+        demo: Whether its clock is moved by hand, and its story simulated.
     """
 
     status: str
     watermark: int
     experiments: int
     instance: str | None
+    demo: bool = False
 
 
 def demo_router(engine: Callable[[], Engine], clock: Callable[[], SteppedClock]) -> APIRouter:
@@ -118,17 +121,36 @@ def scrape_router(scrape: Callable[[str], tuple[bytes, str]]) -> APIRouter:
     return api
 
 
+class Known(Protocol):
+    """What a service was told of itself."""
+
+    @property
+    def instance(self) -> str:
+        """What it is to be known by; empty for nothing."""
+        ...
+
+    @property
+    def demo(self) -> bool:
+        """Whether its clock is moved by hand, and its story simulated."""
+        ...
+
+
 def health_router(
-    engine: Callable[[], Engine], store: Callable[[], MetricStore], instance: str = ""
+    engine: Callable[[], Engine],
+    store: Callable[[], MetricStore],
+    settings: Known | None = None,
 ) -> APIRouter:
     """Return the routes for whoever keeps the service running; they need no key.
 
     Args:
         engine: Returns the running engine.
         store: Returns the metric store.
-        instance: Told by ``/readyz``, so that whoever started a service knows it.
+        settings: Told by ``/readyz``, so that whoever started a service knows it.
     """
     api = APIRouter(tags=["operation"], responses=refusals())
+
+    instance = (settings.instance or None) if settings is not None else None
+    demo = settings is not None and settings.demo
 
     @api.get(
         "/healthz",
@@ -152,7 +174,7 @@ def health_router(
             raise UnavailableError(
                 f"the files cannot be read ({type(error).__name__})", hint="see the service's log"
             ) from error
-        return to_json(Readiness("ready", watermark, known, instance or None))
+        return to_json(Readiness("ready", watermark, known, instance, demo))
 
     _ = (healthz, readyz)
     return api

@@ -28,7 +28,7 @@ class LogChannel:
         logger.warning(
             "%s: %s",
             one_line(message.title),
-            one_line(plain(message, _LONGEST), _LONGEST),
+            one_line(" | ".join(filter(None, plain(message, _LONGEST).splitlines())), _LONGEST),
             extra={
                 "experiment": message.experiment,
                 "variant": message.variant,

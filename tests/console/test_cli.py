@@ -597,7 +597,11 @@ def test_serve_answers_until_it_is_terminated(tmp_path):
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
         applied = turnback("apply", GOOD, "--url", url)
-        assert applied.stdout.endswith("three-step-cancel: created, revision 1\n")
+        assert applied.stdout.endswith(
+            "three-step-cancel: created, revision 1\n"
+            f"  page: {url}/experiments/three-step-cancel\n"
+            "  applications ask for it by name: its flag is its key (docs/clients.md)\n"
+        )
         assert "three-step-cancel" in turnback("status", "--url", url).stdout
         back = turnback("roll-back", "three-step-cancel", "--reason", "a drill", "--url", url)
         assert "three_step live -> rolled back" in back.stdout

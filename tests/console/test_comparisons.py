@@ -107,7 +107,9 @@ def test_where_control_is_negative_the_difference_is_shown_with_its_colour():
         f"{words.MINUS}3.00 to {words.MINUS}0.90",
         "worse",
     )
-    assert cell.bar is None
+    assert cell.bar is not None
+    assert cell.bar.words == f"effect 1.95 lower, interval {cell.interval}; no margin"
+    assert (cell.bar.margin, cell.bar.low < cell.bar.at < cell.bar.high < 50) == (None, True)
     (entry,) = [k for k in report_of(turned_back(), TEXTS).kpis if k.kpi == "net_revenue"]
     assert (entry.effect, entry.interval, entry.tone) == (cell.effect, cell.interval, cell.tone)
     unsure = replace(turned_back(), kpis=())

@@ -141,6 +141,27 @@ def test_a_healthy_running_service_has_no_complaint(tmp_path):
         found, _, code = doctor(data, url=it.url)
         assert (found, code) == ({}, 0)
         assert run(data, "--quiet", url=it.url).stdout == "all is well\n"
+        asleep = {"suspended": True, "reason": "a drill"}
+        assert it.http.post("/api/v1/suspension", json=asleep).is_success
+        found, text, code = doctor(data, url=it.url)
+        assert (found.keys(), code) == ({"suspended"}, 1)
+        assert 'turnback suspend --off --reason "..."' in text
+
+
+def test_the_stepped_clock_of_a_demo_is_not_late(tmp_path):
+    with running() as it:
+        assert it.apply().is_success
+        to = {"to": (service.DEMO_START + 5 * HOURS).isoformat()}
+        assert it.http.post("/api/v1/demo/clock", json=to).is_success
+        assert it.http.get("/readyz").json()["demo"] is True
+        assert "checks_late" not in doctor(tmp_path, url=it.url)[0]
+
+
+def test_silence_at_an_address_that_was_set_is_a_fault():
+    nobody = "http://127.0.0.1:9"
+    done = CliRunner().invoke(cli.app, ["doctor", "--quiet"], env={"TURNBACK_URL": nobody})
+    assert done.exit_code == 1
+    assert f"no service answers at {nobody}" in done.stdout
 
 
 def test_nothing_there_yet_is_no_fault(tmp_path):

@@ -20,7 +20,7 @@ def test_a_suspended_engine_acts_on_nothing_until_a_person_ends_it(tmp_path):
     assert w.rollbacks() == []
     assert any(
         words.startswith("the engine is suspended since 2026-03-01 00:00 UTC by ann (the store")
-        and "`turnback suspend --off`" in words
+        and "`turnback suspend --off --reason" in words
         for words in w.view().attention
     )
     w.engine = w.new_engine()  # a restart changes nothing
