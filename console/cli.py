@@ -131,7 +131,7 @@ def demo(
     ] = DemoScenario.SATISFACTION_DROP,
     keep: Annotated[
         bool | None,
-        typer.Option(help="Leave it running, or end at once; a terminal else waits for Ctrl-C."),
+        typer.Option(help="Keep its page up until Ctrl-C, as on a terminal; or end at once."),
     ] = None,
     no_view: Annotated[bool, typer.Option("--no-view", help="No live view.")] = False,
     as_json: Json = False,

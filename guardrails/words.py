@@ -287,6 +287,23 @@ def _code_words(code: Code, comparison: AnyComparison) -> str:
     return coded(code)
 
 
+def _beside_limit(window: WindowFinding, comparison: LimitComparison, title: str, text: str) -> str:
+    if not math.isfinite(window.treatment_value):
+        return text
+    value = value_words(comparison, window.treatment_value)
+    if window.code in {Code.CONTROL_BEYOND, Code.LIKE_CONTROL}:
+        beside = value_words(comparison, window.control_value)
+        return _(
+            "{title} is {value}, and {beside} in {control}: {text}",
+            title=title,
+            value=value,
+            beside=beside,
+            control=comparison.control,
+            text=text,
+        )
+    return _("{title} is {value}; {text}", title=title, value=value, text=text)
+
+
 def _measured(
     window: WindowFinding,
     comparison: AnyComparison,
@@ -296,20 +313,7 @@ def _measured(
     windowed: bool = True,
 ) -> str:
     if isinstance(comparison, LimitComparison):
-        if not math.isfinite(window.treatment_value):
-            return text
-        value = value_words(comparison, window.treatment_value)
-        if window.code in {Code.CONTROL_BEYOND, Code.LIKE_CONTROL}:
-            beside = value_words(comparison, window.control_value)
-            return _(
-                "{title} is {value}, and {beside} in {control}: {text}",
-                title=title,
-                value=value,
-                beside=beside,
-                control=comparison.control,
-                text=text,
-            )
-        return _("{title} is {value}; {text}", title=title, value=value, text=text)
+        return _beside_limit(window, comparison, title, text)
     if isinstance(comparison, CatastropheComparison):
         return catastrophe_words(window, comparison, title, text)
     if not math.isfinite(window.effect):

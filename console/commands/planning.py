@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import msgspec
 from rich.console import Console
@@ -15,14 +16,14 @@ from console.commands.specs import catalogue_and_warnings, read_text
 from console.i18n import instant
 from console.output import CommandError, ExitCode, print_json, say, warn
 from console.plan_chart import write_chart
-from console.tables import add, show, table
+from console.tables import add, folded, show, table
 from experiments.errors import Problem
 from guardrails.clock import SystemClock
 from guardrails.planning.baselines import Baselines, Number, Source, parse_baselines
 from guardrails.planning.calendar import Traffic
 from guardrails.planning.measured import read_measured
 from guardrails.planning.plan import Progress, plan
-from guardrails.planning.values import Found, GoalPlan, GuardrailPlan, Plan, Reached
+from guardrails.planning.values import Found, GoalPlan, GuardrailPlan, Plan, Protects, Reached
 from guardrails.planning.words import change_words, harm_words, span_words
 from guardrails.spec_file import SpecFile, load_spec
 from guardrails.words import duration, percent
@@ -131,9 +132,18 @@ def traffic_of(given: float | None, rate: float | None, measured: str | None) ->
     )
 
 
+_HELPS: Final = (
+    "What helps: margins no smaller than what stands under `80% find`, a longer run (`ends`), more "
+    "traffic in it (the first step of `ramp`), fewer guardrails; `--measured KEY` instead of "
+    "assumed figures."
+)
+
+
 def _show(done: Plan, spec: SpecFile) -> None:
     if done.verdict is not None:
         say(done.verdict.words)
+        if done.verdict.protects in {Protects.NOTHING, Protects.PARTLY} and done.guardrails:
+            say(folded(_HELPS))
         say()
     arms = ", ".join(f"{name} {units:,}" for name, units in done.by_arm.items())
     rate = number_words(done.units_per_day, f"{done.units_per_day.value:,.0f}")
