@@ -40,7 +40,7 @@ def test_at_80_columns_no_word_of_a_table_is_broken():
     wide = turnback("plan", GOOD, *DAILY, COLUMNS="200").stdout
     narrow = turnback("plan", GOOD, *DAILY, COLUMNS="80").stdout
     shown = narrow.splitlines()
-    below = shown[next(n for n, line in enumerate(shown) if line.startswith("ramp ")) :]
+    below = shown[next(n for n, line in enumerate(shown) if line.startswith("guardrail ")) :]
     tables = [line for line in below if not line.startswith(("goal:", "* "))]
     assert max(len(line.rstrip()) for line in tables) <= 80
     known = set(wide.split())
