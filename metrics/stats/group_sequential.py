@@ -188,7 +188,7 @@ def advance(
 
     Returns:
         Progress, and the probabilities of leaving above and below at this look: right to 1e-9
-        under no drift, to 1e-7 under one.
+        under no drift, to a few millionths in all under one.
 
     Raises:
         ValueError: Information did not grow, a boundary that is ``nan``, a drift that is not
@@ -314,7 +314,7 @@ def exit_probabilities(
         drift: theta; at information 1 the statistic has mean theta.
 
     Returns:
-        Right to 1e-9 under no drift, to 1e-7 under one; empty without looks.
+        Right to 1e-9 under no drift, to a few millionths in all under one; empty without looks.
 
     Raises:
         ValueError: Information that does not grow, a boundary that is ``nan``, lists of different

@@ -89,7 +89,8 @@ def test_a_larger_harm_is_never_found_later(growths, drift, more):
     upper = boundaries(information, log_time(information, 0.05))
     small = np.cumsum(exit_probabilities(information, upper, drift=drift).upper)
     large = np.cumsum(exit_probabilities(information, upper, drift=more * drift).upper)
-    assert np.all(large >= small - 1e-6)  # under a drift the rule of Simpson is right to 1e-7
+    # far out in the tail, under a drift, the rule of Simpson is right to a few millionths in all
+    assert np.all(large >= small - 1e-5)
 
 
 @settings(max_examples=30, deadline=None)
