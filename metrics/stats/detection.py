@@ -106,7 +106,7 @@ def detection(test: Monitor, change: float, sd: float) -> Detection:
     # not by the monitor's own laws: they end at z = 8.5, where O'Brien-Fleming only begins
     looks = test.information.tolist()
     exits = exit_probabilities(looks, test.boundary.tolist(), drift=theta)
-    by = np.minimum(np.cumsum(exits.upper), 1.0)  # quadrature is right to millionths, and no further
+    by = np.minimum(np.cumsum(exits.upper), 1.0)  # quadrature is right to millionths
     mean = exits.expected_information(looks)
     return Detection(float(by[-1]), mean, *(found_with(test, by, p) for p in (0.5, 0.9)))
 
