@@ -97,7 +97,7 @@ class Flow:
     def __init__(self, requests: Iterator[bytes], rate: float, accepted: Callable[[bytes], int]):
         self.measured = Measured()
         self._requests, self._rate, self._accepted = requests, rate, accepted
-        self._idle: list[Connection] = []
+        self._idle: deque[Connection] = deque()
         self._waiting: deque[float] = deque()
         self._open = 0
         self._made = 0
@@ -136,7 +136,8 @@ class Flow:
     def _send(self) -> None:
         while self._waiting and self._idle:
             instant = self._waiting.popleft()
-            self._idle.pop().send(next(self._requests), instant)
+            # in turn: a connection that never asks is closed by the service
+            self._idle.popleft().send(next(self._requests), instant)
             self.measured.sent += 1
             self._open += 1
 
