@@ -51,6 +51,11 @@ def pages_at(text: str) -> str:
     return text
 
 
+def experiment_path(key: str) -> str:
+    """Return the path of an experiment's page."""
+    return f"/experiments/{quote(key, safe='')}"
+
+
 def rollback_link(base: str, key: str, transition: int) -> str:
     """Return where a rollback's page is, empty where nobody said where pages are reached.
 
@@ -59,7 +64,7 @@ def rollback_link(base: str, key: str, transition: int) -> str:
         key: The experiment.
         transition: Id of the rollback.
     """
-    return f"{base}/experiments/{quote(key, safe='')}/rollbacks/t{transition}" if base else ""
+    return f"{base}{experiment_path(key)}/rollbacks/t{transition}" if base else ""
 
 
 def runbook_link(base: str, kind: str, *, by_breach: bool = False) -> str:
@@ -86,7 +91,7 @@ def leading(message: Message, base: str) -> Message:
     """
     if not base:
         return message
-    place = f"/experiments/{quote(message.experiment, safe='')}" if message.experiment else "/"
+    place = experiment_path(message.experiment) if message.experiment else "/"
     runbook = runbook_link(base, message.kind, by_breach=message.evidence is not None)
     return replace(
         message,

@@ -17,7 +17,7 @@ from guardrails.asked import Asked
 from guardrails.models import SuspensionRow
 from guardrails.repository import message_exists
 from guardrails.rollback import message
-from guardrails.words import instant
+from guardrails.words import command, instant
 from metrics.wording import gettext as _
 
 SETTING: Final = "TURNBACK_SUSPEND"
@@ -87,7 +87,7 @@ def suspended_words(session: Session, *, by_setting: bool) -> str | None:
     return _("{suspended}: it watches and acts on nothing; {end} ends it", suspended=said, end=end)
 
 
-_OFF: Final = '`turnback suspend --off --reason "..."`'
+_OFF: Final = f"`{command('suspend', '--off')}`"
 
 
 def view_of(session: Session, *, by_setting: bool) -> SuspensionView:
@@ -158,7 +158,7 @@ def tell(session: Session, *, channels: Sequence[str]) -> None:
         text=f"{last.reason} ({last.actor})",
         evidence=None,
         channels=channels,
-        facts={"next": 'turnback suspend --off --reason "..."'} if last.suspended else {},
+        facts={"next": command("suspend", "--off")} if last.suspended else {},
     )
 
 

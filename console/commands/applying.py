@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 import typer
@@ -20,6 +19,7 @@ from console.commands.specs import (
 )
 from console.output import CommandError, ExitCode, print_json, say, warn
 from experiments.errors import Problem, Severity
+from guardrails.links import experiment_path
 from guardrails.problems import and_more
 
 
@@ -79,7 +79,7 @@ def run(
 def _tell_new(views: Sequence[Mapping[str, Any]], url: str) -> None:
     """Print where experiments that are new can be looked at, and who goes on."""
     for view in views:
-        say(f"  page: {url}/experiments/{quote(view['key'], safe='')}")
+        say(f"  page: {url}{experiment_path(view['key'])}")
     if views:
         flags = "its flag is its key" if len(views) == 1 else "their flags are their keys"
         say(f"  applications ask for it by name: {flags} (docs/clients.md)")

@@ -11,6 +11,7 @@ from console.output import CommandError, ExitCode, Tone, print_json, say
 from console.tables import folded
 from guardrails.build import build_version
 from guardrails.files import CONTROL
+from guardrails.plain_words import command
 
 MOST: Final = 9
 """Steps at most; what is left is counted."""
@@ -130,19 +131,20 @@ def steps_of(views: Sequence[Mapping[str, Any]]) -> tuple[NextStep, ...]:
 
 def _suspended(views: Sequence[Mapping[str, Any]]) -> list[NextStep]:
     """Return that the engine acts on nothing, once for all experiments."""
-    said = next(iter(_needs(view, "suspended") for view in views if view.get("suspended")), [])
-    off = 'turnback suspend --off --reason "..."'
-    return [NextStep(words, off, urgent=True) for words in said if "--off" in words]
+    said = next((_suspension_of(view) for view in views if view.get("suspended")), [])
+    return [NextStep(words, command("suspend", "--off"), urgent=True) for words in said]
 
 
-def _needs(view: Mapping[str, Any], kind: str) -> list[str]:
-    return [str(need["words"]) for need in view.get("needs") or () if need["kind"] == kind]
+def _suspension_of(view: Mapping[str, Any]) -> list[str]:
+    """Return what is said of a suspension that a command ends; a setting's is not among them."""
+    needs = (need for need in view.get("needs") or () if need["kind"] == "suspended")
+    return [str(need["words"]) for need in needs if "--off" in need["words"]]
 
 
 def _of_one(view: Mapping[str, Any]) -> list[NextStep]:
     if view["state"] in {"stopped", "finished"}:
         return _over(view)
-    everywhere = {words for words in _needs(view, "suspended") if "--off" in words}
+    everywhere = _suspension_of(view)
     key, asked = view["key"], [str(w) for w in view["attention"] if w not in everywhere]
     back = [str(v["name"]) for v in view["variants"] if v["state"] == "rolled_back"]
     if back:

@@ -58,12 +58,16 @@ def examine(asked: Asked) -> tuple[Finding, ...]:
     options: dict[str, Any] = {} if asked.data is None else {"data": asked.data}
     given = read_settings(options, asked.environment)
     elsewhere = asked.data is None and bool(asked.environment.get("TURNBACK_URL"))
-    answers, about_service = examine_service(asked.client, given.settings, expected=elsewhere)
-    seen = examine_files(given.settings.data, answers=answers, now=asked.now)
+    reached = examine_service(asked.client, given.settings, expected=elsewhere)
+    seen = examine_files(given.settings.data, answers=reached.answers, now=asked.now)
     made = seen.control.made if seen.control is not None else Made()
     findings = [*given.findings, *examine_keys(given.settings, made), *seen.findings]
-    findings += [*examine_specs(given), *about_service]
-    findings += _running(asked, given, seen) if answers else _stopped(given, seen)
+    findings += [*examine_specs(given), *reached.findings]
+    findings += (
+        _running(asked, given, seen, demo=reached.demo)
+        if reached.answers
+        else _stopped(given, seen)
+    )
     findings += examine_prometheus(given.settings, asked.now)
     return tuple(findings)
 
@@ -76,12 +80,12 @@ def _received(client: ServiceClient) -> Mapping[str, Any]:
         return {"received": []}
 
 
-def _running(asked: Asked, given: Given, seen: Seen) -> list[Finding]:
+def _running(asked: Asked, given: Given, seen: Seen, *, demo: bool) -> list[Finding]:
     """Return what a service says of its experiments and its messages."""
     tallies = seen.control.tallies if seen.control is not None else None
     try:
         views = asked.client.get("/api/v1/experiments")["experiments"]
-        now = None if asked.client.get("/readyz").get("demo") else asked.now
+        now = None if demo else asked.now
         received = _received(asked.client)
         public = public_of(asked.client.get("/api/v1/kpis")["kpis"], received["received"])
         findings = [

@@ -13,7 +13,7 @@ from experiments.errors import ControlPlaneError
 from experiments.language.amounts import format_duration
 from guardrails.files import CONTROL, STORE
 from guardrails.inspecting import ControlFacts, inspect_control
-from guardrails.words import instant
+from guardrails.words import command, instant
 from metrics.store import StoreError, StoreLockedError
 from metrics.stores.inspecting import StoreFacts, inspect_store
 
@@ -223,7 +223,7 @@ def _of_control(path: Path, facts: ControlFacts, store: StoreFacts | None) -> It
         yield good(area, f"readable, {count} experiment{'s' if count != 1 else ''} not over")
     if facts.suspended:
         words = f"the engine is suspended {facts.suspended}"
-        hint = '`turnback suspend --off --reason "..."` lets it act again'
+        hint = f"`{command('suspend', '--off')}` lets it act again"
         yield warning(area, "suspended", words, hint)
 
 

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -23,10 +24,25 @@ PATIENCE: Final = 3.0
 """Seconds for every connection."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """What was found at a service's address.
+
+    Attributes:
+        findings: In the order in which to mend them.
+        answers: Whether a service answers there.
+        demo: Whether it says that its clock is moved by hand.
+    """
+
+    findings: list[Finding]
+    answers: bool = False
+    demo: bool = False
+
+
 def examine_service(
     client: ServiceClient, settings: Settings, *, expected: bool = False
-) -> tuple[bool, list[Finding]]:
-    """Return whether a service answers at the address, and what was found.
+) -> Reached:
+    """Return what answers at the address, and what was found.
 
     Args:
         client: Of the service.
@@ -38,18 +54,20 @@ def examine_service(
         health = client.get("/healthz", timeout=PATIENCE)
     except CommandError as error:
         if error.exit_code == ExitCode.UNREACHABLE and error.code != "not_turnback":
-            return False, [_stopped(client.url, expected=expected), *_port(settings, client.url)]
-        return False, [wrong(area, error.code, error.message, error.hint)]
+            silent = _stopped(client.url, expected=expected)
+            return Reached([silent, *_port(settings, client.url)])
+        return Reached([wrong(area, error.code, error.message, error.hint)])
     told, ours = str(health.get("version")), build_version()
     findings = [good(area, f"{client.url} answers, version {told}")]
     if told != ours:
         words = f"the service is of version {told}, this command of {ours}"
         findings = [warning("version", "other_version", words, "upgrade the older one")]
+    demo = False
     try:
-        client.get("/readyz", timeout=PATIENCE)
+        demo = bool(client.get("/readyz", timeout=PATIENCE).get("demo"))
     except CommandError as error:
         findings.append(wrong(area, "not_ready", error.message, error.hint))
-    return True, findings
+    return Reached(findings, answers=True, demo=demo)
 
 
 def _stopped(url: str, *, expected: bool) -> Finding:

@@ -10,9 +10,9 @@ from console.doctor.findings import Finding, good, warning, wrong
 from console.doctor.settings import spec_findings
 from experiments.errors import SpecError
 from experiments.language.amounts import format_duration
-from guardrails.inspecting import ControlFacts, RunFacts
+from guardrails.inspecting import BlindFact, ControlFacts, RunFacts
 from guardrails.spec_file import ServerNames, SpecFile, load_spec
-from guardrails.words import instant
+from guardrails.words import command, instant
 from metrics.catalogue import Catalogue, Kind, KpiDefinition, Trust
 from metrics.stores.inspecting import EventCount, StoreFacts
 
@@ -90,12 +90,7 @@ def _of_view(
         words = f"{key}: the newest check was {instant(last)}, and {due}"
         yield wrong("experiments", "checks_late", words, "see the service's log and /readyz")
     blind = [g for g in view["guardrails"] if g["outcome"] in {"no_data", "error"}]
-    together: dict[tuple[str, str], list[str]] = {}
-    for g in blind:
-        together.setdefault((g["treatment"], g["words"]), []).append(g["guardrail"])
-    for (treatment, why), guardrails in together.items():
-        words = f"{key}: {', '.join(guardrails)} of {treatment}: {why}"
-        yield wrong("experiments", "blind", words, _SENDS)
+    yield from _blind(key, ((g["treatment"], g["words"], g["guardrail"]) for g in blind))
     silent = _without_values(view) if not blind else ()
     for kpi in silent:
         if kpi in untrusted:
@@ -155,12 +150,25 @@ def _spec(text: str, catalogue: Catalogue) -> SpecFile | None:
 
 
 def _of_run(run: RunFacts) -> Iterable[Finding]:
-    together: dict[tuple[str, str, datetime | None], list[str]] = {}
-    for blind in run.blind:
-        together.setdefault((blind.treatment, blind.words, blind.since), []).append(blind.guardrail)
-    for (treatment, why, at), guardrails in together.items():
-        since = "" if at is None else f", since {instant(at)}"
-        words = f"{run.key}: {', '.join(guardrails)} of {treatment}: {why}{since}"
+    yield from _blind(run.key, ((b.treatment, _since(b), b.guardrail) for b in run.blind))
+
+
+def _since(blind: BlindFact) -> str:
+    return blind.words + ("" if blind.since is None else f", since {instant(blind.since)}")
+
+
+def _blind(key: str, found: Iterable[tuple[str, str, str]]) -> Iterable[Finding]:
+    """Yield once for all guardrails of a treatment that are blind for the same reason.
+
+    Args:
+        key: Of the experiment.
+        found: (treatment, reason, guardrail) of each that is blind.
+    """
+    together: dict[tuple[str, str], list[str]] = {}
+    for treatment, why, guardrail in found:
+        together.setdefault((treatment, why), []).append(guardrail)
+    for (treatment, why), guardrails in together.items():
+        words = f"{key}: {', '.join(guardrails)} of {treatment}: {why}"
         yield wrong("experiments", "blind", words, _SENDS)
 
 
@@ -221,8 +229,8 @@ def examine_suspension(told: Mapping[str, Any]) -> Iterable[Finding]:
         told: What the service answers at ``/api/v1/suspension``.
     """
     if told["suspended"]:
-        off = 'when whoever did it agrees: turnback suspend --off --reason "..."'
-        yield wrong("engine", "suspended", told["words"], off)
+        off = command("suspend", "--off")
+        yield wrong("engine", "suspended", told["words"], f"when whoever did it agrees: {off}")
 
 
 def examine_received(told: Mapping[str, Any]) -> Iterable[Finding]:
