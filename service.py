@@ -125,7 +125,7 @@ class Services:
             screen=lambda e: screen_exposure(e, self.engine.serving().experiments),
             counts=self.counts,
             rules=Rules.of(self.catalogue),
-            units=lambda: self.engine.serving().units,
+            counted=lambda: self.engine.serving().counted,
         )
 
     def intake(self) -> Intake:

@@ -121,6 +121,12 @@ def _running_words(
     if record.step + 1 >= len(standing.steps):
         return _("runs at its last step until {at}", at=instant(record.ends_at))
     hold = waiting(findings, standing, now=now)
+    if hold is not None and _holds(record, standing, now) and _unapproved(record, standing):
+        return _(
+            "{hold}; then it wants approval, which may be given ahead of time: {command}",
+            hold=hold.words,
+            command=_code("approve", record.key),
+        )
     if hold is not None:
         return hold.words
     return _("the next step of the ramp follows at the next check")
@@ -135,13 +141,18 @@ def wanted(
     last = record.step + 1 >= len(standing.steps)
     if record.state != State.RUNNING or last or not standing.live or standing.shadow:
         return ()
-    step = standing.steps[record.step]
-    if not step.approval or record.approved == record.step:
-        return ()
+    if _holds(record, standing, now) or not _unapproved(record, standing):
+        return ()  # before the hold is over it is said of the ramp: nobody has to do anything yet
     ask = {"step": record.step + 1, "command": _code("approve", record.key)}
-    if now >= record.step_since + step.hold:
-        return (_("step {step} of the ramp wants approval: {command}", **ask),)
-    return (_("step {step} of the ramp wants approval: {command} (also ahead of time)", **ask),)
+    return (_("step {step} of the ramp wants approval: {command}", **ask),)
+
+
+def _holds(record: ExperimentRecord, standing: Standing, now: datetime) -> bool:
+    return standing.acting and now < record.step_since + standing.steps[record.step].hold
+
+
+def _unapproved(record: ExperimentRecord, standing: Standing) -> bool:
+    return standing.steps[record.step].approval and record.approved != record.step
 
 
 def _wanted_of_draft(record: ExperimentRecord, loaded: Loaded, now: datetime) -> tuple[str, ...]:

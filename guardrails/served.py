@@ -2,13 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from experiments.assignment import CompiledExperiment, Serving, compile_experiment
 from experiments.lifecycle import OVER, State
 from experiments.repository import ExperimentRecord
 from guardrails.loaded import Loaded
 from guardrails.present import traffic_of
+from metrics.soundness import Counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,12 @@ class ServedConfig:
     Attributes:
         version: Changes whenever an answer may change.
         experiments: Compiled experiments by key.
-        units: Unit types that experiments count which are not over.
+        counted: What experiments count which are not over.
     """
 
     version: str
     experiments: Mapping[str, CompiledExperiment]
-    units: frozenset[str] = frozenset()
+    counted: Counted = field(default_factory=Counted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +68,10 @@ def compile_all(
             f"{sorted(standing.rolled_back)} {serving.layer} {serving.holdout} {serving.winner}"
         )
     version = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-    units = {c.spec.unit for c in compiled.values() if State(c.serving.state) not in OVER}
-    return ServedConfig(version, compiled, frozenset(units))
+    return ServedConfig(version, compiled, _counted(standings))
+
+
+def _counted(standings: Sequence[Standing]) -> Counted:
+    going_on = [each.loaded.spec for each in standings if State(each.record.state) not in OVER]
+    events = (m.event for s in going_on for k in s.own for m in s.kpis[k].measures)
+    return Counted(frozenset(s.experiment.unit for s in going_on), frozenset(events))

@@ -28,7 +28,7 @@ from metrics.events import (
     read_events,
 )
 from metrics.ingest import Ingest
-from metrics.soundness import LOOKED_AT, Doubt, Rules, keys_of, top_keys
+from metrics.soundness import LOOKED_AT, Counted, Doubt, Rules, keys_of, top_keys
 from metrics.store import Appended, MetricStore
 from metrics.wording import gettext as _
 
@@ -116,7 +116,7 @@ class Intake:
         screen: Checks exposures against experiments; other events are not shown to it.
         counts: What became of events, for Prometheus.
         rules: What the tracking plan documents of events.
-        units: Returns the unit types that experiments count.
+        counted: Returns what experiments count.
     """
 
     ingest: Ingest
@@ -126,7 +126,7 @@ class Intake:
     screen: Screen
     counts: EventCounts = field(default_factory=EventCounts)
     rules: Rules = field(default_factory=Rules)
-    units: Callable[[], frozenset[str]] = frozenset
+    counted: Callable[[], Counted] = Counted
 
     def read(self, body: bytes, *, ndjson: bool, trusted: bool, most: int) -> Sorted:
         """Read and screen the events of a request body; nothing is kept yet.
@@ -166,22 +166,23 @@ class Intake:
     def _doubts(
         self, events: Sequence[tuple[int, Event]], keys: Mapping[int, Collection[str]]
     ) -> tuple[Doubt, ...]:
-        return self.rules.doubts(events, self.units(), keys)
+        return self.rules.doubts(events, self.counted(), keys)
 
     def warned(self, doubts: Sequence[Doubt]) -> list[Warned]:
         """Return doubts in words, for whoever sent the events."""
-        units = self.units()
+        counted = self.counted()
         return [
             Warned(d.index, d.id, d.problem.field, d.problem.code, words)
             for d in doubts
-            if (words := self.rules.words(d.problem, units))
+            if (words := self.rules.words(d.problem, counted))
         ]
 
     def doubted(self) -> list[tuple[str, int]]:
         """Return in words what accepted events feed nothing since the start, the most first."""
-        units, found = self.units(), self.counts.problems.copy()
+        counted, found = self.counted(), self.counts.problems.copy()
         ordered = sorted(found.items(), key=lambda pair: -pair[1].count)
-        return [(self.rules.words(problem, units), each.count) for problem, each in ordered]
+        told = ((self.rules.words(problem, counted), each.count) for problem, each in ordered)
+        return [(words, count) for words, count in told if words]
 
     def sort(self, raw: Sequence[Any], *, trusted: bool) -> Sorted:
         """Read and screen raw events; nothing is kept yet.
@@ -251,7 +252,8 @@ class Intake:
         self.counts.accepted += done.accepted
         self.counts.duplicate += done.duplicates
         self.counts.quarantined += len(everything)
-        self.counts.came([event for _, event in found.events], now)
+        late = {each.index for each in done.rejected}
+        self.counts.came([e for n, (_, e) in enumerate(found.events) if n not in late], now)
         if everything:
             self.counts.turned_away(everything, now)
             self.counts.wait_for(everything)

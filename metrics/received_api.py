@@ -80,7 +80,7 @@ def received_router(
 
 
 def _told(intake: Intake, evaluated: Mapping[str, Arrived]) -> dict[str, object]:
-    counts, units = intake.counts, intake.units()
+    counts, counted = intake.counts, intake.counted()
     named = sorted(counts.by_name.copy().items())
     problems = counts.problems.copy().items()
     exposures = together(counts.exposed, evaluated)
@@ -105,10 +105,11 @@ def _told(intake: Intake, evaluated: Mapping[str, Arrived]) -> dict[str, object]
                 "field": problem.field,
                 "code": problem.code,
                 "given": problem.given,
-                "words": intake.rules.words(problem, units),
+                "words": words,
                 "count": each.count,
                 "last_at": each.last_at,
             }
             for problem, each in sorted(problems, key=lambda pair: -pair[1].count)
+            if (words := intake.rules.words(problem, counted))
         ],
     }

@@ -56,6 +56,22 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """What experiments count which are not over.
+
+    Attributes:
+        units: Unit types.
+        events: Names of the events that KPIs of their own files read.
+    """
+
+    units: frozenset[str] = frozenset()
+    events: frozenset[str] = frozenset()
+
+
+_NOTHING = Counted()
+
+
+@dataclass(frozen=True, slots=True)
 class _Checks:
     """What is looked at in the events of one name; numbers are integers of 1e-6."""
 
@@ -81,21 +97,21 @@ class Rules:
     def doubts(
         self,
         events: Sequence[tuple[int, Event]],
-        units: frozenset[str],
+        counted: Counted,
         keys: Mapping[int, Collection[str]] | None = None,
     ) -> tuple[Doubt, ...]:
         """Return what is wrong with the first `LOOKED_AT` accepted events, in their order.
 
         Args:
             events: With their positions in the batch.
-            units: Unit types that experiments count; empty while there is none.
+            counted: What experiments count.
             keys: What each of them has at its top, by position, where that is known.
         """
         if not self.plan:
             return ()
         found: list[Doubt] = []
         for index, event in events[:LOOKED_AT]:
-            problems = self._of(event, units)
+            problems = self._of(event, counted)
             if keys is not None and (sent := keys.get(index)):
                 name = event.name[:_SHOWN]
                 more = (k for k in sent if k not in KEYS)
@@ -103,13 +119,13 @@ class Rules:
             found += [Doubt(index, event.id, problem) for problem in problems]
         return tuple(found)
 
-    def _of(self, event: Event, units: frozenset[str]) -> list[Problem]:
-        name, checks = event.name, self._checks.get(event.name)
+    def _of(self, event: Event, counted: Counted) -> list[Problem]:
+        name, units, checks = event.name, counted.units, self._checks.get(event.name)
         if name == EXPOSURE:
             return []  # held against its experiment when it comes in
         found: list[Problem] = []
         if checks is None:
-            if near_name(name, tuple(self.plan)):
+            if near_name(name, self._names(counted)):
                 found.append(Problem("unknown_name", name[:_SHOWN], "name", name[:_SHOWN]))
         else:
             found += _fields(event, checks)
@@ -122,12 +138,15 @@ class Rules:
             found.append(Problem("unknown_unit", name[:_SHOWN], "units", given))
         return found
 
-    def words(self, problem: Problem, units: frozenset[str] = frozenset()) -> str:
+    def _names(self, counted: Counted) -> tuple[str, ...]:
+        return tuple(self.plan) if not counted.events else (*self.plan, *sorted(counted.events))
+
+    def words(self, problem: Problem, counted: Counted = _NOTHING) -> str:
         """Return what is wrong, what was given and what to do, in the language of the context.
 
         Args:
             problem: What was found.
-            units: Unit types that experiments count now.
+            counted: What experiments count now.
         """
         part = problem.field.removeprefix("fields.")
         if problem.code in {"unknown_value", "out_of_range"}:
@@ -135,7 +154,7 @@ class Rules:
         if problem.code == "unknown_key":
             return _of_key(problem)
         if problem.code in {"no_units", "unknown_unit"}:
-            return _of_units(problem, units)
+            return _of_units(problem, counted.units)
         if problem.code == "missing_field":
             return _(
                 "`{event}` came without `{field}`: what KPIs read of it is not there; send it "
@@ -144,15 +163,22 @@ class Rules:
                 field=part,
             )
         if problem.code == "unknown_name":
-            return _(
-                "no KPI reads events called `{event}`; did you mean `{near}`?",
-                event=problem.event,
-                near=near_name(problem.given, tuple(self.plan)),
-            )
+            return self._of_name(problem, counted)
         return _(
             "`{event}` came with a client key: it is kept, but feeds no KPI of the catalogue; "
             "send it from a server with an ingest key",
             event=problem.event,
+        )
+
+    def _of_name(self, problem: Problem, counted: Counted) -> str:
+        """Return which event was meant; empty once the name is read, or nothing alike any more."""
+        near = near_name(problem.given, self._names(counted))
+        if not near:
+            return ""
+        return _(
+            "no KPI reads events called `{event}`; did you mean `{near}`?",
+            event=problem.event,
+            near=near,
         )
 
     def _of_value(self, problem: Problem, part: str) -> str:

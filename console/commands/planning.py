@@ -134,7 +134,7 @@ def traffic_of(given: float | None, rate: float | None, measured: str | None) ->
 
 _HELPS: Final = (
     "What helps: margins no smaller than what stands under `80% find`, a longer run (`ends`), more "
-    "traffic in it (the first step of `ramp`), fewer guardrails; `--measured KEY` instead of "
+    "traffic in it (the steps of `ramp`), fewer guardrails; `--measured KEY` instead of "
     "assumed figures."
 )
 

@@ -120,7 +120,17 @@ def _sure(story: RollbackStory, line: GuardrailLine | None) -> tuple[str, ...]:
 def _affected(story: RollbackStory) -> tuple[str, ...]:
     variant = story.transition.variant or ""
     if story.counted_at is None:
-        return (_("How many units had met it is not known: no check before it was kept."),)
+        if not story.clients:
+            return (_("How many units had met it is not known: no check before it was kept."),)
+        told = ngettext(
+            "No check had counted units yet; clients told of {n} exposure to {variant} in the day "
+            "before.",
+            "No check had counted units yet; clients told of {n} exposures to {variant} in the day "
+            "before.",
+            sum(seen.before for seen in story.clients),
+            variant=variant,
+        )
+        return (told,)
     mine, beside = story.exposed.get(variant, 0), story.exposed.get(story.control, 0)
     return (
         _(

@@ -141,6 +141,19 @@ def test_the_index_of_a_rejection_is_that_of_the_request(it):
     ]
 
 
+def test_an_event_that_is_refused_late_is_not_counted_as_come_too(it):
+    def counted():
+        told = it.http.get("/api/v1/received").json()["received"]
+        return next((r["server"], r["refused"]) for r in told if r["name"] == first["name"])
+
+    first = event()
+    it.http.post(URL, json=[first])
+    came, turned_away = counted()
+    moved = {**first, "happened_at": (START + timedelta(hours=0.6)).isoformat()}
+    assert refused(it, [event(), moved])[0][1] == "id_reused"
+    assert counted() == (came + 1, turned_away + 1)
+
+
 def test_an_empty_batch_is_fine_and_a_batch_of_bad_events_too(it):
     assert it.http.post(URL, json=[]).json()["accepted"] == 0
     answer = it.http.post(URL, json=[{}])

@@ -12,7 +12,7 @@ from metrics.access import AccessError, Keys, Role
 from metrics.catalogue import load_catalogue
 from metrics.counting import MOST_PROBLEMS, EventCounts
 from metrics.events import Event, EventLimits, Rejection, parse_event
-from metrics.soundness import LOOKED_AT, Doubt, Problem, Rules, near_name
+from metrics.soundness import LOOKED_AT, Counted, Doubt, Problem, Rules, near_name
 from tests.running import KEY, START, running
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -33,9 +33,10 @@ def event(name, *, trusted=True, units=None, **fields):
     return read
 
 
-def found(*events, keys=None, units=UNITS):
-    doubts = RULES.doubts(list(enumerate(events)), units, keys)
-    return [(d.problem.code, RULES.words(d.problem, units)) for d in doubts]
+def found(*events, keys=None, units=UNITS, own=frozenset()):
+    counted = Counted(units, own)
+    doubts = RULES.doubts(list(enumerate(events)), counted, keys)
+    return [(d.problem.code, RULES.words(d.problem, counted)) for d in doubts]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,16 @@ def test_nothing_is_said_of_sound_events_and_of_other_peoples_own():
 def test_the_first_hundred_events_of_a_batch_are_looked_at():
     many = [event("satisfaction_rated", score=9)] * (LOOKED_AT + 50)
     assert len(found(*many)) == LOOKED_AT
-    assert Rules().doubts(list(enumerate(many)), UNITS) == ()
+    assert Rules().doubts(list(enumerate(many)), Counted(UNITS)) == ()
+
+
+def test_a_slip_in_the_name_of_an_event_that_an_experiment_reads_is_told():
+    own = frozenset({"help_opened"})
+    said = "no KPI reads events called `help_opend`; did you mean `help_opened`?"
+    assert found(event("help_opend"), own=own) == [("unknown_name", said)]
+    assert found(event("help_opened"), own=own) == found(event("help_opend")) == []
+    slip = Problem("unknown_name", "help_opend", "name", "help_opend")
+    assert not RULES.words(slip), "no experiment reads such an event any more"
 
 
 def test_invented_problems_fill_no_memory():
