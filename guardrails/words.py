@@ -164,16 +164,16 @@ def _regression_breach(
     if window.boundary > 0 and window.z >= window.boundary:
         return _(
             "{title} of {treatment} is {effect} than {control} ({before} → {after}, {units} and "
-            "{treated} units whose window of {window} has closed). The file tolerates {margin}; "
-            "harm of {harm} is proven at look {look} ({proof}), at a level of {level} for this "
-            "comparison.",
+            "{treated} units with a value whose window of {window} has closed). The file tolerates "
+            "{margin}; harm of {harm} is proven at look {look} ({proof}), at a level of {level} "
+            "for this comparison.",
             **told,
         )
     return _(
         "{title} of {treatment} is {effect} than {control} over the whole run ({before} → {after}, "
-        "{units} and {treated} units whose window of {window} has closed). The file tolerates "
-        "{margin}; among the units that came later, harm of {harm} is proven at look {look} "
-        "({proof}), at a level of {level} for this comparison.",
+        "{units} and {treated} units with a value whose window of {window} has closed). The file "
+        "tolerates {margin}; among the units that came later, harm of {harm} is proven at look "
+        "{look} ({proof}), at a level of {level} for this comparison.",
         **told,
     )
 

@@ -137,8 +137,8 @@ REASONS = {
     "revision 1 applied from a spec.yaml": "已应用版次 1，来自 a spec.yaml",
     "the time set in the file has come": "文件中设定的时间已到",
     "Satisfaction of b is 5.1% lower (between 7% lower and 3% lower) than control (4.2 → 4, 1,200 "
-    "and 1,180 units whose window of 1 d has closed). The file tolerates 3%; harm of more than "
-    "1.5% is proven at look 3 (z 3.12 against a boundary of 2.9), at a level of 1% for this "
+    "and 1,180 units with a value whose window of 1 d has closed). The file tolerates 3%; harm of "
+    "more than 1.5% is proven at look 3 (z 3.12 against a boundary of 2.9), at a level of 1% for this "
     "comparison.": "b 的用户满意度比 control 低 5.1%",
     "goal expect: +5% becomes +8%; variant map weight: 50% becomes 40%": "goal › expect：+5% 改为"
     " +8%；版本 map › weight：50% 改为 40%",
