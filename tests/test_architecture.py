@@ -16,6 +16,7 @@ MODULES = [
     ROOT / "service.py",
 ]
 TECHNOLOGY = {
+    "altair": lambda p: p.parts == ("console", "charts", "loading.py"),
     "duckdb": lambda p: p.parts[:2] == ("metrics", "stores"),
     "sqlmodel": lambda p: p.parts[0] in {"experiments", "guardrails"},
     "apscheduler": lambda p: p.parts == ("guardrails", "scheduler.py"),

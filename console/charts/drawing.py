@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 
 from console.charts.layers import definition
+from console.charts.loading import altair
 from console.charts.shown import DARK, LIGHT, PALETTES, Shown, Style
 from metrics.wording import language
 
@@ -99,6 +100,4 @@ def _variables(palette: Mapping[str, str]) -> str:
 @cache
 def _version() -> str:
     """Return the version of Vega-Lite that Altair writes, as vl-convert names it."""
-    import altair as alt  # noqa: PLC0415 - takes a second to load
-
-    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    return ".".join(altair().SCHEMA_VERSION.removeprefix("v").split(".")[:2])

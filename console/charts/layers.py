@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from console.charts.loading import altair
 from console.charts.shown import FONT, PALETTES, SHOWN_EVIDENCE, SIZES, Shown, Style
 from metrics.wording import gettext as _
 from metrics.wording import language
@@ -27,8 +28,7 @@ def definition(kind: str, shown: Shown, style: Style | None = None) -> dict[str,
 
 
 def _evidence(shown: Shown, style: Style) -> list[Any] | None:
-    import altair as alt  # noqa: PLC0415 - as above
-
+    alt = altair()
     if len(shown.points) < 2:  # noqa: PLR2004 - a line needs two points
         return None
     colours = PALETTES[style.palette]
@@ -63,8 +63,7 @@ def _evidence(shown: Shown, style: Style) -> list[Any] | None:
 
 
 def _effect(shown: Shown, style: Style) -> list[Any] | None:
-    import altair as alt  # noqa: PLC0415 - as above
-
+    alt = altair()
     known = [(at, e, low, high) for at, _e, e, low, high in shown.points if e is not None]
     if len(known) < 2:  # noqa: PLR2004 - a line needs two points
         return None
@@ -127,8 +126,7 @@ def _limits(shown: Shown, colours: Mapping[str, str], reach: float) -> list[Any]
 
 def _boundary(at: float, text: str, colour: str, *, above: bool, late: bool = False) -> list[Any]:
     """Return a line across and its words, at its end where estimates are seldom beside it."""
-    import altair as alt  # noqa: PLC0415 - as above
-
+    alt = altair()
     base = alt.Chart(alt.Data(values=[{}])).encode(y=alt.YDatum(at, type="quantitative"))
     line = base.mark_rule(color=colour, strokeDash=[5, 4] if text else [1, 0], strokeWidth=1.2)
     if not text:
@@ -146,8 +144,7 @@ def _boundary(at: float, text: str, colour: str, *, above: bool, late: bool = Fa
 
 def _rollback(shown: Shown, style: Style, *, low: bool) -> list[Any]:
     """Return the moment of the rollback, where it is inside the picture; words below or above."""
-    import altair as alt  # noqa: PLC0415 - as above
-
+    alt = altair()
     at = shown.turned_back_at
     first, last = shown.points[0][0], shown.points[-1][0]
     if at is None or not first <= at <= last:
@@ -171,8 +168,7 @@ def _rollback(shown: Shown, style: Style, *, low: bool) -> list[Any]:
 
 def _hovered(base: Any, said: Sequence[Any], colour: str) -> Any:
     """Return the point nearest to the pointer, with its numbers."""
-    import altair as alt  # noqa: PLC0415 - as above
-
+    alt = altair()
     nearest = alt.selection_point(
         name="nearest", on="pointerover", nearest=True, fields=["at"], empty=False
     )
@@ -184,8 +180,7 @@ def _hovered(base: Any, said: Sequence[Any], colour: str) -> Any:
 
 
 def _tip(field: str, title: str, written: str) -> Any:
-    import altair as alt  # noqa: PLC0415 - as above
-
+    alt = altair()
     if written == "time":
         return alt.Tooltip(f"utcyearmonthdatehoursminutes({field}):T", title=title, format=_dates())
     return alt.Tooltip(f"{field}:Q", title=title, format=written)
@@ -196,8 +191,7 @@ def _dates() -> str:
 
 
 def _time(style: Style) -> Any:
-    import altair as alt  # noqa: PLC0415 - as above
-
+    alt = altair()
     days = "%-m月%-d日" if language() == "zh" else "%-d %b"
     return alt.X(
         "at:T",
@@ -214,8 +208,7 @@ def _time(style: Style) -> Any:
 
 
 def _whole(layers: Sequence[Any], style: Style) -> dict[str, Any]:
-    import altair as alt  # noqa: PLC0415 - as above
-
+    alt = altair()
     colours = PALETTES[style.palette]
     width, height = SIZES[style.size]
     chart = (

@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -116,3 +118,44 @@ def test_the_script_of_charts_is_that_of_the_drawing_engine():
     script = charts.javascript()
     assert b"turnbackEmbed" in script
     assert b"expressionInterpreter" in script or b"ast" in script
+
+
+BESIDE = """
+import sys
+import threading
+from importlib.abc import MetaPathFinder
+
+import altair  # loaded already, so that nothing but pandas is waited for
+
+from console import charts
+from tests.console.test_charts import PROVEN
+
+begun, drawn = threading.Event(), threading.Event()
+
+
+class Slow(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.startswith("pandas.") and not begun.is_set():
+            begun.set()
+            drawn.wait(1)  # pandas is half loaded meanwhile
+
+
+assert "pandas" not in sys.modules
+sys.meta_path.insert(0, Slow())
+other = threading.Thread(target=lambda: __import__("pandas"))
+other.start()
+begun.wait()
+try:
+    assert charts.svg("evidence", PROVEN).startswith("<svg")
+    assert charts.definition("effect", PROVEN)
+finally:
+    drawn.set()
+    other.join()
+"""
+
+
+def test_a_chart_is_drawn_while_another_thread_loads_pandas():
+    done = subprocess.run(
+        [sys.executable, "-c", BESIDE], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
