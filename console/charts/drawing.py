@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 
 from console.charts.layers import definition
@@ -56,7 +56,7 @@ def png(
     shown: Shown,
     *,
     title: str = "",
-    about: str = "",
+    about: Sequence[str] = (),
     theme: str = "light",
     size: str = "wide",
 ) -> bytes:
@@ -66,7 +66,7 @@ def png(
         kind: ``evidence`` or ``effect``.
         shown: What to show.
         title: Of what it is: a picture travels without the page around it.
-        about: The line below it: of which experiment and of which days, with the year.
+        about: The lines below it: of which experiment and of which days, with the year.
         theme: ``light`` or ``dark``.
         size: One of `SIZES`.
     """
@@ -79,7 +79,7 @@ def png(
     if title:
         colour = PALETTES[theme]["muted"]
         spec["title"] = {"text": title, "anchor": "start", "fontSize": 13, "color": colour}
-        spec["title"] |= {"subtitle": about, "subtitleColor": colour} if about else {}
+        spec["title"] |= {"subtitle": list(about), "subtitleColor": colour} if about else {}
     return vl_convert.vegalite_to_png(vl_spec=spec, vl_version=_version(), scale=2)
 
 

@@ -49,7 +49,7 @@ def run(
         in_language(lang),
     ):
         view = source.experiment(key)
-        report = report_of(view, source.texts(), quarantined=source.quarantined)
+        report = report_of(view, source.texts(), quarantined=source.quarantined, demo=source.demo)
         if as_json:
             print_json(report)
             return

@@ -73,4 +73,6 @@ class _Reports:
         services = self._services
         view = services.engine.experiment(request.path_params["key"])
         refused = services.store.quarantine_counts()
-        return report_of(view, kpi_texts(services), quarantined=refused)
+        return report_of(
+            view, kpi_texts(services), quarantined=refused, demo=services.settings.demo
+        )

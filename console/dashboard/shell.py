@@ -24,6 +24,7 @@ from console.i18n import LANGUAGES, in_language, instant, wanted
 from console.quoted import quoted, said
 from console.templating import environment
 from console.views.briefs import Briefs
+from console.views.phrases import of_a_demo
 from console.views.words import capital, signed
 from experiments.errors import InvalidRequestError, TurnbackError
 from guardrails.api import UnknownParameterError, encoded
@@ -133,7 +134,7 @@ class Shell:
                 languages=_switch(request, "lang", LANGUAGES),
                 themes=_switch(request, "theme", {k: gettext(v) for k, v in THEMES.items()}),
                 navigation=self._navigation(request.url.path),
-                demo=self.services.settings.demo,
+                demo=of_a_demo() if self.services.settings.demo else "",
                 live=request.method == "GET",  # the answer to a form is no page to fetch again
                 **values,
             )

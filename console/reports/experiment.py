@@ -19,6 +19,7 @@ from console.views.lines import (
     TransitionLine,
     VariantLine,
 )
+from console.views.phrases import of_a_demo
 from console.views.segments import SegmentsPart
 from guardrails.outcome import Outcome
 from guardrails.views import ExperimentView
@@ -70,6 +71,7 @@ class Report:
     differs; ``method`` and ``reading`` explain numbers.
     ``opening`` answers what happened, how sure it is, who was affected and what to do next.
     ``at`` is the instant of the newest check: everything in it is as of then.
+    ``simulated`` says that it is a demo's, empty where it is not.
     """
 
     key: str
@@ -97,6 +99,7 @@ class Report:
     reading: tuple[tuple[str, str], ...]
     leading: Judged | None
     opening: tuple[Answered, ...]
+    simulated: str
 
 
 METHODS: Final[Mapping[str, str]] = MappingProxyType(
@@ -171,6 +174,7 @@ def report_of(
     texts: Mapping[str, KpiText],
     *,
     quarantined: Mapping[str, int] | None = None,
+    demo: bool = False,
 ) -> Report:
     """Return the report of one experiment.
 
@@ -178,6 +182,7 @@ def report_of(
         view: The experiment as the API tells it.
         texts: How KPIs are shown, by key, in the language of the context.
         quarantined: Refused events of the whole service by reason; ``None`` not told.
+        demo: Whether shop, people and clock are simulated.
     """
     page = experiment_page(view, texts)
     told = {
@@ -223,6 +228,7 @@ def report_of(
         reading=tuple((_(term), _(means)) for term, means in READING),
         leading=max(judged, key=_urgency, default=None),
         opening=opening(view, texts, lead=page.lead, waiting=page.waiting),
+        simulated=of_a_demo() if demo else "",
     )
 
 
@@ -240,7 +246,8 @@ def evidence_picture(report: Report) -> bytes:
     points = report.leading.shown.points
     ends = {"since": instant(points[0][0]), "until": instant(points[-1][0])} if points else {}
     about = _("{key}; {since} to {until}", key=report.key, **ends) if ends else report.key
-    return charts.png("evidence", report.leading.shown, title=title, about=about)
+    said = tuple(filter(None, (about, report.simulated)))
+    return charts.png("evidence", report.leading.shown, title=title, about=said)
 
 
 def _urgency(judged: Judged) -> tuple[bool, bool, float]:

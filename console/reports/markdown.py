@@ -38,6 +38,7 @@ def markdown_of(report: Report, *, version: str) -> str:
         f"# {plain(report.title)}",
         plain(_("{state}; as of {at}", state=report.state, at=report.at_words))
         + f" · `{report.key}`",
+        f"*{plain(report.simulated)}*" if report.simulated else "",
         f"**{plain(report.verdict)}**",
         *map(plain, filter(None, (report.advice, *report.rollbacks))),
         *(f"**{plain(question)}**\n\n{_bullets(said)}" for question, said in report.opening),

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from console.child import made_by_demo
 from console.client import ServiceClient, experiment_path
 from console.offline import opened
 from console.output import CommandError
@@ -30,12 +31,14 @@ class Source:
         kpis: Every KPI as ``/api/v1/kpis`` tells it.
         quarantined: Refused events by reason, of the whole service; ``None`` where that is
             not told.
+        demo: Whether shop, people and clock are simulated.
     """
 
     experiment: Callable[[str], ExperimentView]
     experiments: Callable[[], Sequence[ExperimentView]]
     kpis: Sequence[Mapping[str, Any]]
     quarantined: Mapping[str, int] | None
+    demo: bool
 
     def texts(self) -> Mapping[str, KpiText]:
         """Return how every KPI is shown, in the language of the context."""
@@ -76,6 +79,7 @@ def from_service(client: ServiceClient) -> Generator[Source]:
         experiments=experiments,
         kpis=client.get("/api/v1/kpis")["kpis"],
         quarantined=quarantined,
+        demo=bool(client.get("/readyz").get("demo")),
     )
 
 
@@ -100,6 +104,7 @@ def from_files(data: Path) -> Generator[Source]:
                 experiments=engine.experiments,
                 kpis=[msgspec.to_builtins(kpi_to_json(kpi)) for kpi in files.catalogue],
                 quarantined=files.store.quarantine_counts(),
+                demo=made_by_demo(data),
             )
         except TurnbackError as error:
             raise CommandError.of(error) from error

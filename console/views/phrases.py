@@ -17,6 +17,11 @@ _MANY = 1e6
 _LONGEST = 160
 
 
+def of_a_demo() -> str:
+    """Return what whoever sees anything of a demo must know."""
+    return _("A demo: shop, people and clock are simulated.")
+
+
 def rough(length: timedelta) -> str:
     """Return a length by its two largest parts: ``3 days 13 hours``, ``45 minutes``."""
     if length < _MINUTE:

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from console import cli
+from console.child import MARKER
 from console.reports.digest import digest_of
 from console.reports.markdown import plain
 from console.views import words
@@ -70,6 +71,7 @@ def told(tmp_path_factory):
         api = it.http.get(f"/api/v1/experiments/{KEY}").json()
         printed = turnback("report", KEY, "--url", it.url)
         page = it.http.get(f"/experiments/{KEY}.json").json()
+    (data / MARKER).touch()  # as a demo marks its folder
     return {
         "page": page,
         "api": api,
@@ -177,6 +179,19 @@ def test_it_says_the_same_from_the_files_of_a_service_that_ended(told):
     missing = turnback("report", "nobody", "--data", str(told["data"]))
     assert (missing.exit_code, missing.stdout) == (1, "")
     assert "nobody" in missing.stderr
+
+
+SIMULATED = "A demo: shop, people and clock are simulated."
+
+
+def test_a_report_of_a_demo_says_so_whether_it_runs_or_not(told, tmp_path):
+    assert told["json"]["simulated"] == SIMULATED
+    assert told["md"].index(SIMULATED) < told["md"].index("was turned back because")
+    assert told["html"].partition("<body>")[2].count(SIMULATED) == 1
+    data = shutil.copytree(told["data"], tmp_path / "data")
+    assert SIMULATED in turnback("report", KEY, "--data", str(data)).stdout
+    (data / MARKER).unlink()
+    assert SIMULATED not in turnback("report", KEY, "--data", str(data)).stdout
 
 
 def test_the_html_stands_alone_and_shows_markup_as_text(told):
