@@ -1,10 +1,13 @@
 """How a report begins: the questions of whoever never saw the experiment, each answered. Pure."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 
-from console.views import words
+from console.views import proofs, words
 from console.views.comparisons import Comparison, Key, comparisons
-from console.views.lines import KpiText
+from console.views.headlines import culprit, rollback_of
+from console.views.lines import KpiText, is_proof
+from guardrails.consequences import ENGINE
 from guardrails.outcome import Outcome
 from guardrails.views import ExperimentView
 from metrics.wording import gettext as _
@@ -36,19 +39,37 @@ def opening(
 
 
 def turned_back_effects(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[str, ...]:
-    """Return what was measured of each treatment that was turned back, the proven harm first."""
-    turned = {v.name for v in view.variants if v.state == "rolled_back"}
-    judged = [
-        (key, told)
-        for key, told in comparisons(view).items()
-        if key[2] in turned and told.guardrail is not None
-    ]
-    judged.sort(key=lambda each: not _proven(each[1]))
-    return tuple(effect_words(key, told, texts) for key, told in judged)
+    """Return what was measured of each treatment that was turned back, the proven harm first.
+
+    After it come the other guardrails whose interval excludes no difference; where no harm is
+    proven, as of a rollback by hand, all guardrails. A KPI of a treatment stands here once.
+    """
+    told, proven = comparisons(view), _proven(view)
+    lines: list[tuple[bool, str]] = []
+    for variant in (v.name for v in view.variants if v.state == "rolled_back"):
+        sure = any(key[2] == variant for key in proven)
+        of_kpi: dict[str, list[Key]] = {}
+        for key, each in told.items():
+            judged = each.guardrail is not None and (not sure or each.tone != "quiet")
+            if key[2] == variant and (judged or key in proven):
+                of_kpi.setdefault(key[0], []).append(key)
+        for keys in of_kpi.values():
+            # the window of the breach, else the longest
+            best = max(keys, key=lambda key: (proven.get(key, -1.0), key[1]))
+            lines.append((best not in proven, effect_words(best, told[best], texts)))
+    lines.sort(key=itemgetter(0))
+    return tuple(line for _order, line in lines)
 
 
-def _proven(told: Comparison) -> bool:
-    return told.finding is not None and told.finding.outcome is Outcome.BREACH
+def _proven(view: ExperimentView) -> Mapping[Key, float]:
+    """Return the evidence of every proof of harm by KPI, window and treatment."""
+    return {
+        (g.kpi, w.window, g.treatment): w.evidence
+        for g in view.guardrails
+        if g.kpi is not None and is_proof(g) and g.outcome is Outcome.BREACH
+        for w in g.windows
+        if w.outcome is Outcome.BREACH
+    }
 
 
 def _goal_effects(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[str, ...]:
@@ -78,25 +99,25 @@ def effect_words(key: Key, told: Comparison, texts: Mapping[str, KpiText]) -> st
 
 
 def _sure(view: ExperimentView) -> tuple[str, ...]:
-    proven = {
-        g.treatment
-        for g in view.guardrails
-        if g.outcome is Outcome.BREACH and g.prove_past is not None
-    }
     turned = [v.name for v in view.variants if v.state == "rolled_back"]
-    if turned and not proven & set(turned):
-        return (_("A person decided: no proof was asked for."),)
-    said = [
-        _("{limit}: harm is proven.", limit=g.limit)
-        for g in view.guardrails
-        if g.treatment in turned and g.outcome is Outcome.BREACH
-    ]
-    promise = _(
-        "A treatment whose harm is within what has to be exceeded is turned back with a chance of "
-        "at most {alpha}, over the whole experiment and all its looks.",
-        alpha=words.share(view.alpha),
-    )
-    return (*said, promise)
+    said: list[str] = []
+    proven = False
+    for variant in turned:
+        newest, decisive = rollback_of(view, variant), culprit(view, variant)
+        if decisive is None or (newest is not None and newest.actor != ENGINE):
+            said.append(proofs.by_hand())
+            continue
+        breached = [
+            g
+            for g in view.guardrails
+            if g.treatment == variant and g.outcome is Outcome.BREACH and is_proof(g)
+        ]
+        proven = proven or bool(breached)
+        said += [each for g in breached or (decisive,) for each in proofs.of_breach(g)]
+    if proven or not turned:
+        promise = proofs.promise if proven else proofs.promise_beforehand
+        said.append(promise(view.alpha))
+    return tuple(dict.fromkeys(said))
 
 
 def _affected(view: ExperimentView) -> tuple[str, ...]:

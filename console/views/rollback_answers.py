@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from console.quoted import reason
-from console.views import phrases, words
+from console.views import phrases, proofs, words
 from console.views.lines import GuardrailLine, is_proof
 from guardrails.consequences import ENGINE
 from guardrails.outcome import WindowFinding
@@ -90,12 +90,9 @@ def _happened(
 def _sure(story: RollbackStory, line: GuardrailLine | None) -> tuple[str, ...]:
     view = story.guardrail
     if view is None or line is None:
-        return (_("A person decided: no proof was asked for."),)
+        return (proofs.by_hand(),)
     if not is_proof(view):
-        return (
-            _("It is outside of the statistical guarantee: the rule acts on what it sees."),
-            line.evidence_words,
-        )
+        return (proofs.outside(), line.evidence_words)
     said: list[str] = []
     if line.interval_words:
         said.append(
@@ -104,17 +101,7 @@ def _sure(story: RollbackStory, line: GuardrailLine | None) -> tuple[str, ...]:
                 interval=line.interval_words,
             )
         )
-    if view.margin and view.prove_past is not None:
-        part = words.share(view.prove_past * abs(view.margin))
-        said.append(_("That harm exceeds {part} is proven.", part=part))
-    said.append(
-        _(
-            "A treatment that harms no more than that is turned back with a chance of at most "
-            "{alpha}, over the whole experiment and all its looks.",
-            alpha=words.share(story.alpha),
-        )
-    )
-    return tuple(said)
+    return (*said, proofs.exceeded(view), proofs.promise(story.alpha))
 
 
 def _affected(story: RollbackStory) -> tuple[str, ...]:

@@ -10,11 +10,12 @@ from console.reports.experiment import report_of
 from console.views import words
 from console.views.experiment import experiment_page
 from console.views.lines import KpiText
+from guardrails.consequences import ENGINE
 from guardrails.lifts import lift_of
 from guardrails.outcome import Code, Outcome, WindowFinding
 from guardrails.plain_words import effect_words
 from guardrails.views import KpiView, VariantView
-from tests.views import T, view
+from tests.views import T, rolled_back, view
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TEXTS = {
@@ -173,3 +174,77 @@ def test_it_is_said_where_phases_are_weighed_and_where_controls_differ():
     (row,) = [r for r in experiment_page(weighed, TEXTS).kpis if r.kpi == "satisfaction"]
     assert "phases weighed alike; the two values alone say 5.0% lower." in row.cells[1].note
     assert row.cells[2].note == "Against control's 4.10 of 1,987 units."
+
+
+def several(*, by_hand=False):
+    """Return a rollback beside guardrails of which two may be chance and one is none."""
+    told = turned_back()
+    (first,) = told.guardrails
+    kpis, guardrails = list(told.kpis), []
+    for key, ends in (("chance", (-0.1, 0.1)), ("better", (0.01, 0.09)), ("also", (-0.2, 0.2))):
+        look = found(
+            DAY,
+            Outcome.INCONCLUSIVE,
+            0.2,
+            units=(500, 500),
+            values=(4.0, 4.1),
+            effect=0.02,
+            ends=ends,
+        )
+        hour = replace(look, window=HOUR, effect=0.01)
+        guardrails.append(
+            replace(
+                first,
+                guardrail=key,
+                kpi=key,
+                title=key,
+                outcome=Outcome.INCONCLUSIVE,
+                windows=(hour, look),
+            )
+        )
+        for window in (HOUR, DAY):
+            kpis += [kpi(key, name, window, 4.0, 500) for name in ("control", "b")]
+    if by_hand:
+        windows = tuple(replace(w, outcome=Outcome.INCONCLUSIVE) for w in first.windows)
+        first = replace(first, outcome=Outcome.INCONCLUSIVE, windows=windows)
+    return replace(
+        told,
+        kpis=tuple(kpis),
+        guardrails=(*guardrails, replace(first, margin=0.03, limit="It may not drop by 3%")),
+        variants=tuple(
+            replace(v, state="rolled_back") if v.name == "b" else v for v in told.variants
+        ),
+        transitions=(replace(rolled_back(), actor="ann" if by_hand else ENGINE),),
+    )
+
+
+def test_what_happened_is_the_proven_harm_and_what_is_no_chance():
+    (_asked, happened), (_also, sure), *_rest = report_of(several(), TEXTS).opening
+    assert [line.partition(":")[0] for line in happened[1:]] == [
+        "Satisfaction of b, over 1 hour",
+        "better of b, over 1 day",
+    ]
+    *proven, promise = sure
+    assert proven == ["The guardrail: It may not drop by 3%.", "That harm exceeds 1.5% is proven."]
+    assert promise.startswith("A treatment that harms no more than that is turned back with a")
+
+
+def test_of_a_rollback_by_hand_every_guardrail_is_shown_once():
+    (_asked, happened), (_also, sure), *_rest = report_of(several(by_hand=True), TEXTS).opening
+    assert [line.partition(":")[0] for line in happened[1:]] == [
+        *("Satisfaction of b, over 1 day", "chance of b, over 1 day"),
+        *("better of b, over 1 day", "also of b, over 1 day"),
+    ]
+    assert sure == ("A person decided: no proof was asked for.",)
+
+
+def test_a_rule_outside_of_statistics_is_no_person_and_no_proof():
+    told = several()
+    (*_others, first) = told.guardrails
+    outside = replace(first, rule="promql", kpi=None, prove_past=None, windows=())
+    view_ = replace(told, guardrails=(outside,))
+    said = dict(report_of(view_, TEXTS).opening)["How sure is it?"]
+    assert said == (
+        "The guardrail: It may not drop by 3%.",
+        "It is outside of the statistical guarantee: the rule acts on what it sees.",
+    )

@@ -145,7 +145,7 @@ def test_it_begins_like_the_page_of_a_rollback(told):
     ]
     happened, sure, affected, after = (said for _question, said in told["json"]["opening"])
     assert any("100.0% lower" in said and "units" in said for said in happened)
-    assert sure[0].endswith("harm is proven.")
+    assert sure[1] == "That harm exceeds 2.5% is proven."
     assert len(affected) == 2
     assert any("resume treatment" in said for said in after)
     start = told["md"].partition("## Method")[0].partition("## What happened")[0]
