@@ -88,6 +88,20 @@ class Reading:
         view, wanted = self._view(key)
         return view if wanted is None else replace(view, segments=self._desk.ask(wanted))
 
+    def experiment_at_rest(self, key: str) -> ExperimentView:
+        """Return everything shown of one experiment, segments too, as of its newest check.
+
+        For what is written once: whoever asks waits for the segments to be counted.
+
+        Raises:
+            UnknownExperimentError: No such experiment.
+            StoreError: Its segments cannot be counted.
+        """
+        view, wanted = self._view(key)
+        if wanted is None or view.last_check_at is None:
+            return view
+        return replace(view, segments=self.count_segments(key, at=view.last_check_at))
+
     def _view(self, key: str) -> tuple[ExperimentView, Wanted | None]:
         """Return an experiment with its segments as they were last counted."""
         known = self._all_of(key)
@@ -97,14 +111,18 @@ class Reading:
         wanted = Wanted(key, (view.seed, view.revision, view.state), declared)
         return replace(view, segments=self._desk.latest(wanted)), wanted
 
-    def count_segments(self, key: str) -> SegmentsView:
+    def count_segments(self, key: str, *, at: datetime | None = None) -> SegmentsView:
         """Count where the effect differs among the attributes that a file declares.
+
+        Args:
+            key: The experiment.
+            at: As of this instant; now by default.
 
         Raises:
             UnknownExperimentError: No such experiment.
             StoreError: It cannot be counted.
         """
-        known, now = self._all_of(key), self._clock.now()
+        known, now = self._all_of(key), at or self._clock.now()
         loaded, record, view = known.loaded, known.record, experiment_view(known)
         with self._control.reading() as session:
             phases = load_phases(session, key, record.seed)

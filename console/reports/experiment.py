@@ -20,7 +20,7 @@ from console.views.lines import (
     VariantLine,
 )
 from console.views.phrases import of_a_demo
-from console.views.segments import SegmentsPart
+from console.views.segments import SegmentsPart, segments_part
 from guardrails.outcome import Outcome
 from guardrails.views import ExperimentView
 from metrics.wording import gettext as _
@@ -222,7 +222,7 @@ def report_of(
         rollbacks=tuple(each.words for each in page.rollbacks),
         attention=page.attention,
         quality=_quality(view, page.watches, quarantined),
-        segments=page.segments,
+        segments=segments_part(view, texts, written=True),
         transitions=tuple(reversed(page.transitions)),
         method=(*_method(view), *_proofs(page.guardrails)),
         reading=tuple((_(term), _(means)) for term, means in READING),

@@ -100,7 +100,7 @@ def from_files(data: Path) -> Generator[Source]:
             )
         try:
             yield Source(
-                experiment=engine.experiment,
+                experiment=engine.experiment_at_rest,
                 experiments=engine.experiments,
                 kpis=[msgspec.to_builtins(kpi_to_json(kpi)) for kpi in files.catalogue],
                 quarantined=files.store.quarantine_counts(),

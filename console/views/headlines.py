@@ -6,6 +6,7 @@ from typing import Final
 
 from console.views import words
 from console.views.lines import is_proof, main_window, percent_of_proof
+from experiments.lifecycle import OVER, State
 from guardrails.consequences import ENGINE
 from guardrails.outcome import Code, Outcome
 from guardrails.rules import WATCH_RULES, Alert, Catastrophe, Regression
@@ -195,12 +196,21 @@ def lead(view: ExperimentView) -> str:
     if not turned:
         return _("The hypothesis: {text}", text=view.hypothesis) if view.hypothesis else ""
     newest = rollback_of(view, turned[-1])
-    if newest is None:
-        return _("Its units get control from then on, until a person resumes it.")
-    return _(
-        "On {at}. Its units get control from then on, until a person resumes it.",
-        at=words.instant(newest.at),
+    stands = _stands(view)
+    return (
+        stands
+        if newest is None
+        else _("On {at}. {stands}", at=words.instant(newest.at), stands=stands)
     )
+
+
+def _stands(view: ExperimentView) -> str:
+    """Return what the units of a treatment that was turned back get now."""
+    if State(view.state) not in OVER:
+        return _("Its units get control from then on, until a person resumes it.")
+    if view.shipped is not None:
+        return _("The experiment is over; the audience gets {variant}.", variant=view.shipped)
+    return _("The experiment is over: everybody gets control.")
 
 
 def _nearest_words(view: ExperimentView) -> str:

@@ -65,6 +65,9 @@ UNDECLARED: Final = marked(
 COUNTING: Final = marked(
     "By {attributes}: being counted beside the checks; it appears here in about a minute."
 )
+NOT_COUNTED: Final = marked(
+    "By {attributes}: not counted yet when this was written; a report made a minute later has them."
+)
 NOT_STARTED: Final = marked("By {attributes}: nothing yet, nobody was exposed.")
 NO_UNITS: Final = marked("By {attributes}: not enough yet, no window has closed.")
 PROMISES: Final[Mapping[bool, str]] = {
@@ -92,12 +95,15 @@ OUTCOMES: Final[Mapping[str, str]] = {
 }
 
 
-def segments_part(view: ExperimentView, texts: Mapping[str, KpiText]) -> SegmentsPart:
+def segments_part(
+    view: ExperimentView, texts: Mapping[str, KpiText], *, written: bool = False
+) -> SegmentsPart:
     """Return what is said of an experiment's segments.
 
     Args:
         view: The experiment.
         texts: How KPIs are shown, by key.
+        written: Whether it is written once and stays as it is: a page is there again.
     """
     told = view.segments
     if told is None:
@@ -108,7 +114,7 @@ def segments_part(view: ExperimentView, texts: Mapping[str, KpiText]) -> Segment
     if view.started_at is None:
         return _without(_(NOT_STARTED, attributes=attributes))
     if told.at is None:
-        return _without(_(COUNTING, attributes=attributes))
+        return _without(_(NOT_COUNTED if written else COUNTING, attributes=attributes))
     if not told.found:
         return _without(_(NO_UNITS, attributes=attributes), at=words.instant(told.at))
     tables = _tables(told, texts)

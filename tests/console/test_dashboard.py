@@ -166,6 +166,22 @@ def test_the_headline_of_a_rollback_names_variant_kpi_and_effect():
     assert page.variants[1].gets == "control's experience, turned back"
 
 
+@pytest.mark.parametrize(
+    ("changes", "stands"),
+    [
+        ({"state": "stopped"}, "The experiment is over: everybody gets control."),
+        (
+            {"state": "finished", "shipped": "c"},
+            "The experiment is over; the audience gets c.",
+        ),
+    ],
+)
+def test_of_an_experiment_that_is_over_nobody_is_asked_to_resume_it(changes, stands):
+    page = page_of(replace(turned_back(judged(Outcome.INCONCLUSIVE, 0.2)), **changes))
+    assert page.lead.endswith(stands)
+    assert "resumes" not in page.lead
+
+
 def test_a_rollback_without_a_measured_effect_still_has_a_headline():
     assert page_of(turned_back(judged(Outcome.INCONCLUSIVE, 0.2))).headline == (
         "b was turned back."

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import pytest
 
+from console.reports.experiment import report_of
+from console.reports.sources import from_files
 from console.views.segments import segments_part
 from guardrails.views import SegmentsView
 from metrics.events import Event
@@ -126,7 +128,19 @@ def test_a_forgotten_unit_takes_its_segment_along(it):
 def test_while_nothing_is_counted_the_page_says_so():
     waiting = view(segments=SegmentsView(("country",)))
     assert "being counted" in segments_part(waiting, {}).headline
+    written = segments_part(waiting, {}, written=True).headline
+    assert written.startswith("By country: not counted yet when this was written")
     broken = view(segments=SegmentsView(("country",), at=START, failure="the disk is gone"))
     assert segments_part(broken, {}).headline == "Segments could not be counted: the disk is gone"
     empty = view(segments=SegmentsView(("country",), at=START))
     assert "no window has closed" in segments_part(empty, {}).headline
+
+
+def test_a_report_of_files_that_no_service_holds_counts_them_before_it_is_written(tmp_path):
+    with running(data=tmp_path) as it:
+        assert it.apply(FILE).is_success
+        it.http.post("/api/v1/demo/clock", json={"to": (START + timedelta(hours=2)).isoformat()})
+    with from_files(tmp_path) as source:
+        told = report_of(source.experiment(KEY), source.texts()).segments
+    assert told.headline == "By country and device.type: not enough yet, no window has closed."
+    assert told.at == "5 Jan 2026, 02:00 UTC"
