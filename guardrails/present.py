@@ -100,6 +100,7 @@ def experiment_view(known: Known) -> ExperimentView:
         ),
         advice=advice_of(record, known.transitions),
         shipped=winner_of(record, known.treatments),
+        watched=spec.watch,
     )
 
 

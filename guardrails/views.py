@@ -273,7 +273,8 @@ class ExperimentView:
     (``guardrails.advice``), with ``decision``, the id that a replay takes; ``None`` before.
     ``shipped`` is the treatment that the audience gets since then (``auto_ship``). ``needs`` is
     what a person should look at, by kind; ``attention`` is the same in words alone. ``segments``
-    is where the effect differs, ``None`` where the file declares none.
+    is where the effect differs, ``None`` where the file declares none. ``watched`` are the KPIs
+    that the file names under ``watch``: shown, and judged by nobody.
     """
 
     key: str
@@ -317,6 +318,7 @@ class ExperimentView:
     shipped: str | None = None
     needs: tuple[NeedView, ...] = ()
     segments: SegmentsView | None = None
+    watched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

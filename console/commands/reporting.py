@@ -21,10 +21,24 @@ def source_of(client: ServiceClient | None, data: Path | None) -> Generator[Sour
         with from_files(data) as source:
             yield source
     elif client is not None:
-        with from_service(client) as source:
+        with _or_files(), from_service(client) as source:
             yield source
     else:
         raise CommandError("neither a service nor a folder was given", code="usage")
+
+
+@contextmanager
+def _or_files() -> Generator[None]:
+    """Say of a service that does not answer that its files can be opened without it."""
+    try:
+        yield
+    except CommandError as error:
+        if error.code != "unreachable":
+            raise
+        hint = f"{error.hint}; --data FOLDER opens the files of one that does not run"
+        raise CommandError(
+            error.message, hint=hint, code=error.code, exit_code=error.exit_code
+        ) from error
 
 
 def run(

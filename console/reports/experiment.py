@@ -43,6 +43,7 @@ class KpiEntry:
     units: str
     tone: str
     goal: bool
+    watched: bool
     note: str
 
 
@@ -283,11 +284,11 @@ def _judged(line: GuardrailLine, told: str) -> Judged:
 
 
 def _kpis(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiEntry, ...]:
-    """Return every KPI, window and treatment with a value, the goal and the guarded ones first."""
+    """Return every KPI, window and treatment with a value, goal, guarded and watched first."""
     goal = view.goal["kpi"] if view.goal is not None else None
     guarded = {g.kpi for g in view.guardrails}
     titles = {k.kpi: k.title for k in view.kpis}
-    rows: list[tuple[tuple[bool, bool], KpiEntry]] = []
+    rows: list[tuple[tuple[bool, bool, bool], KpiEntry]] = []
     for (kpi, window, variant), told in comparisons(view).items():
         text = texts.get(kpi)
         unit = text.unit if text is not None else ""
@@ -304,9 +305,10 @@ def _kpis(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiEntry,
             units=f"{told.units[0]:,} / {told.units[1]:,}",
             tone=told.tone,
             goal=kpi == goal,
+            watched=kpi in view.watched,
             note=told.note,
         )
-        rows.append(((kpi != goal, kpi not in guarded), entry))
+        rows.append(((kpi != goal, kpi not in guarded, kpi not in view.watched), entry))
     rows.sort(key=lambda row: row[0])
     return tuple(entry for _order, entry in rows)
 

@@ -91,7 +91,8 @@ def _kpis(report: Report) -> list[str]:
         [
             plain(row.title)
             + (f" ({plain(row.treatment)})" if several else "")
-            + (f" ({_('goal')})" if row.goal else ""),
+            + (f" ({_('goal')})" if row.goal else "")
+            + (f" ({_('watched')})" if row.watched else ""),
             *(row.window, row.control, row.value, row.effect, row.interval, row.units),
         ]
         for row in report.kpis

@@ -49,7 +49,8 @@ class KpiCell:
 class KpiRow:
     """A KPI of every variant over one window; ``empty`` says why no variant has a value.
 
-    ``decided`` says that a guardrail proved harm over this window.
+    ``watched`` says that the file names it under ``watch``, ``decided`` that a guardrail proved
+    harm over this window.
     """
 
     kpi: str
@@ -61,6 +62,7 @@ class KpiRow:
     empty: str
     guarded: bool = False
     goal: bool = False
+    watched: bool = False
     decided: bool = False
 
 
@@ -68,13 +70,15 @@ def kpi_rows(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiRow
     """Return one row per KPI: over the window that decided, where a guardrail proved harm.
 
     Else over the longest window for which every variant has a value. Where no window has, the
-    shortest one is shown, with words instead of numbers. The goal comes
-    first, then what a guardrail judges, then the others.
+    shortest one is shown, with words instead of numbers. The goal comes first, then what a
+    guardrail judges, then what the file watches, then the others.
     """
     goal = view.goal["kpi"] if view.goal is not None else None
     guarded = {g.kpi for g in view.guardrails if is_proof(g)}
     by_kpi: dict[str, dict[timedelta, dict[str, KpiView]]] = {
-        key: {} for key, text in texts.items() if text.core or key == goal or key in guarded
+        key: {}
+        for key, text in texts.items()
+        if text.core or key == goal or key in guarded or key in view.watched
     }
     for kpi in view.kpis:
         by_kpi.setdefault(kpi.kpi, {}).setdefault(kpi.window, {})[kpi.variant] = kpi
@@ -84,10 +88,11 @@ def kpi_rows(view: ExperimentView, texts: Mapping[str, KpiText]) -> tuple[KpiRow
             _row(key, windows, view, texts.get(key), told),
             goal=key == goal,
             guarded=key in guarded,
+            watched=key in view.watched,
         )
         for key, windows in by_kpi.items()
     ]
-    return tuple(sorted(rows, key=lambda row: (not row.goal, not row.guarded)))
+    return tuple(sorted(rows, key=lambda row: (not row.goal, not row.guarded, not row.watched)))
 
 
 def _row(

@@ -7,6 +7,8 @@ from datetime import timedelta
 import pytest
 
 from console.reports.experiment import report_of
+from console.reports.html import html_of
+from console.reports.markdown import markdown_of
 from console.views import words
 from console.views.experiment import experiment_page
 from console.views.lines import KpiText
@@ -247,4 +249,20 @@ def test_a_rule_outside_of_statistics_is_no_person_and_no_proof():
     assert said == (
         "The guardrail: It may not drop by 3%.",
         "It is outside of the statistical guarantee: the rule acts on what it sees.",
+    )
+
+
+def test_a_kpi_that_the_file_watches_is_marked_and_comes_before_the_others():
+    told = turned_back()
+    plain, marked = (
+        (view_, experiment_page(view_, TEXTS))
+        for view_ in (told, replace(told, watched=("net_revenue",)))
+    )
+    assert not any(row.watched for row in plain[1].kpis)
+    assert [row.kpi for row in marked[1].kpis if row.watched] == ["net_revenue"]
+    report = report_of(marked[0], TEXTS)
+    assert {row.kpi for row in report.kpis if row.watched} == {"net_revenue"}
+    assert "Net revenue (watched)" in markdown_of(report, version="1")
+    assert '<span class="tag">watched</span>' in html_of(
+        "experiment.html", report=report, version="1"
     )

@@ -257,6 +257,15 @@ def test_what_cannot_be_asked_is_refused_before_anybody_is_asked(command, words_
     assert words_ in result.stderr
 
 
+@pytest.mark.parametrize("command", [("report", KEY), ("digest",)])
+def test_where_no_service_answers_its_files_are_named(command):
+    result = turnback(*command, "--url", NOT_THERE)
+    assert result.exit_code == 3
+    assert "--data FOLDER opens the files of one that does not run" in " ".join(
+        result.stderr.split()
+    )
+
+
 def test_results_are_tables_with_the_numbers_of_the_api(told):
     api, out = told["api"], told["out"]
     with (out / "csv" / "kpis.csv").open(newline="") as file:
@@ -421,6 +430,11 @@ def test_the_report_prints_to_pdf_without_an_error_or_a_request(told):
         page.goto((told["out"] / "r.html").as_uri())
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         assert page.locator("figure svg").count() >= 1
+        page.emulate_media(media="print")
+        page.set_viewport_size({"width": 680, "height": 1000})  # A4 without its margins
+        assert page.evaluate("document.documentElement.scrollWidth") <= 680, "print is not shrunk"
+        names = "[...document.querySelectorAll('tbody td:first-child')].map(e => e.clientWidth)"
+        assert min(page.evaluate(names)) > 100, "names of KPIs wrap seldom"
         printed = page.pdf(prefer_css_page_size=True)
         browser.close()
     assert (said, len(asked)) == ([], 1)
