@@ -139,6 +139,14 @@ def test_charts_are_asked_for_by_guardrail_and_treatment(it):
     assert it.http.get("/static/secrets.txt").status_code == 404
 
 
+def test_what_a_file_watches_is_marked_on_its_page():
+    with running() as it:
+        assert it.apply(SPEC + "watch: [repurchase_rate]\n").is_success
+        rows = it.http.get(f"/experiments/{KEY}.json").json()["kpis"]
+        assert [row["kpi"] for row in rows if row["watched"]] == ["repurchase_rate"]
+        assert it.http.get(f"/experiments/{KEY}").text.count(">watched</span>") == 1
+
+
 def test_an_empty_service_says_how_to_begin():
     with running() as it:
         text = it.http.get("/").text
