@@ -16,6 +16,7 @@ from guardrails.rules import WATCH_RULES, Action, Alert, PromQL
 from guardrails.standing import winner_of
 from guardrails.views import ExperimentView, Explanation, GuardrailView, RollbackView
 from guardrails.words import duration, instant, percent
+from guardrails.words_rollback import unverified_words
 
 
 def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explanation:
@@ -46,7 +47,11 @@ def explanation(known: Known, view: ExperimentView, *, now: datetime) -> Explana
     paragraphs.extend(_extended(known))
     paragraphs.extend(_advised(view))
     paragraphs.extend(_meant(view))
-    paragraphs.extend(f"{g.limit}: {_standing(g)}." for g in view.guardrails)
+    several = len({g.treatment for g in view.guardrails}) > 1
+    paragraphs.extend(
+        f"{g.limit}{f', {g.treatment}' if several else ''}: {_standing(g)}."
+        for g in view.guardrails
+    )
     if view.waiting:
         paragraphs.append(f"Now: {view.waiting}.")
     paragraphs.extend(notes_words(known.transitions))
@@ -155,10 +160,7 @@ def _standing(guardrail: GuardrailView) -> str:
 
 def _effect_of(rollback: RollbackView) -> str:
     if rollback.effective is None:
-        return (
-            f"Whether clients follow is verified after {instant(rollback.verify_after)}; "
-            "nothing is known yet."
-        )
+        return unverified_words(rollback)
     after = rollback.rate_after if rollback.rate_after is not None else math.nan
     before = rollback.rate_before if rollback.rate_before is not None else math.nan
     if rollback.effective:

@@ -1,10 +1,12 @@
 """``start``, ``approve``, ``pause``, ``resume``, ``roll-back``, ``stop``: a person decides."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from console.client import ServiceClient, experiment_path
 from console.commands.watch import moved
 from console.output import CommandError, ExitCode, instant, print_json, say
+from guardrails.links import experiment_path as page_of
 
 _OF_A_TREATMENT = frozenset({"roll_back", "resume"})
 _FOLLOWS = {
@@ -47,6 +49,8 @@ def act(
         print_json(done)
     else:
         _show(done, action, key, variant)
+        if action == "roll_back":
+            _tell_page(client.url, key, [done])
     if back and not as_json:
         say(f"  {_stays(back, key)}")
 
@@ -83,6 +87,7 @@ def roll_back_all(key: str, *, reason: str, client: ServiceClient, as_json: bool
         return
     for each in done["transitions"]:
         _show(each, "roll_back", key, each["variant"])
+    _tell_page(client.url, key, done["transitions"])
 
 
 def _turned_back(view: dict[str, Any]) -> tuple[str, ...]:
@@ -103,6 +108,13 @@ def _show(done: dict[str, Any], action: str, key: str, variant: str | None) -> N
     say(f"{key}: {who}, {instant(done['at'])}")
     say(f"  {done['reason']} ({done['actor']})")
     say(f"  {_FOLLOWS[action].format(key=key, variant=variant)}")
+
+
+def _tell_page(url: str, key: str, done: Sequence[Mapping[str, Any]]) -> None:
+    """Print where rollbacks can be looked at, and who says whether clients follow."""
+    for each in done:
+        say(f"  page: {url}{page_of(key)}/rollbacks/t{each['id']}")
+    say(f"  whether clients follow is verified in a while: `turnback status {key}`")
 
 
 def _only_treatment(view: dict[str, Any], action: str) -> str:

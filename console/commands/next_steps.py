@@ -87,6 +87,7 @@ def _without_service(url: str, error: CommandError, data: Path) -> Guidance:
     if error.exit_code != ExitCode.UNREACHABLE or error.code == "not_turnback":
         steps = (NextStep(error.hint, "turnback doctor", urgent=True),)
         return Guidance(url, error.code != "not_turnback", error.message, steps)
+    silent = f"no service answers at {url} (TURNBACK_URL names another address)"
     if made_by_demo(data):
         again = f"the demo's story in {data} is over: play it again, and look at its page"
         own = "start a service of your own, in its own folder"
@@ -95,19 +96,19 @@ def _without_service(url: str, error: CommandError, data: Path) -> Guidance:
             NextStep(own, "turnback serve --data my-data"),
             NextStep("then start an experiment of your own", "turnback apply SPEC"),
         )
-        return Guidance(url, False, f"no service answers at {url}", steps)
+        return Guidance(url, False, silent, steps)
     if (data / CONTROL).is_file():
         steps = (
             NextStep(f"start the service on what is in {data}", f"turnback serve --data {data}"),
             NextStep("or look first whether all is well with it", f"turnback doctor --data {data}"),
         )
-        return Guidance(url, False, f"no service answers at {url}", steps)
+        return Guidance(url, False, silent, steps)
     steps = (
         NextStep("watch a harmful change of a simulated shop being turned back", "turnback demo"),
         NextStep("start a service, which makes its folder", "turnback serve"),
         NextStep("then start an experiment of your own", "turnback apply SPEC"),
     )
-    return Guidance(url, False, f"no service answers at {url}, and nothing is here yet", steps)
+    return Guidance(url, False, f"{silent}; nothing is here yet", steps)
 
 
 def steps_of(views: Sequence[Mapping[str, Any]]) -> tuple[NextStep, ...]:
@@ -131,7 +132,7 @@ def steps_of(views: Sequence[Mapping[str, Any]]) -> tuple[NextStep, ...]:
 
 def _suspended(views: Sequence[Mapping[str, Any]]) -> list[NextStep]:
     """Return that the engine acts on nothing, once for all experiments."""
-    said = next((_suspension_of(view) for view in views if view.get("suspended")), [])
+    said = next(filter(None, map(_suspension_of, views)), [])
     return [NextStep(words, command("suspend", "--off"), urgent=True) for words in said]
 
 
@@ -148,7 +149,8 @@ def _of_one(view: Mapping[str, Any]) -> list[NextStep]:
     key, asked = view["key"], [str(w) for w in view["attention"] if w not in everywhere]
     back = [str(v["name"]) for v in view["variants"] if v["state"] == "rolled_back"]
     if back:
-        turned = f"{key}: {' and '.join(back)} was turned back; see why, then resume it or stop"
+        were = "were" if len(back) > 1 else "was"
+        turned = f"{key}: {' and '.join(back)} {were} turned back; see why, then resume it or stop"
         return [NextStep(turned, f"turnback explain {key}", urgent=True)]
     decides = ""
     if view["state"] == "draft" and "start" in (view.get("actions") or ()):

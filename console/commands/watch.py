@@ -17,8 +17,10 @@ from experiments.lifecycle import CHECKED, State
 from guardrails.actions import NOTE
 from guardrails.specs_view import SpecsView
 from guardrails.ticks import first_seen_by
+from guardrails.views import RollbackView
 from guardrails.words import instant as instant_words
 from guardrails.words import percent
+from guardrails.words_rollback import unverified_words
 
 _WIDTH = 88
 _NEWEST = 5
@@ -99,7 +101,9 @@ def _overview(views: list[dict[str, Any]]) -> list[Block]:
             _closest(view),
             instant(view["last_check_at"]),
         )
-    said = [line for view in views for line in _matters(view, view["key"] + ": ")]
+    everywhere = _of_all(views)
+    said = [f"! {words}" for words in everywhere]
+    said += [x for v in views for x in _matters(v, v["key"] + ": ", told=everywhere)]
     return [rows, *(["", *said] if said else [])]
 
 
@@ -114,16 +118,41 @@ def _folder(client: ServiceClient) -> list[Block]:
     return ["", f"follows {view.dir}: {count:,} file{'s' if count != 1 else ''}, all in force"]
 
 
-def _matters(view: dict[str, Any], head: str = "") -> list[str]:
-    """Return what an experiment waits for, and what a person should look at."""
+def _of_all(views: list[dict[str, Any]]) -> list[str]:
+    """Return what is said of the engine as a whole: once, not for every experiment."""
+    said = [n["words"] for v in views for n in v.get("needs") or () if n["kind"] == "suspended"]
+    return list(dict.fromkeys(said))
+
+
+def _matters(view: dict[str, Any], head: str = "", told: Sequence[str] = ()) -> list[str]:
+    """Return what an experiment waits for, and what a person should look at.
+
+    Args:
+        view: Of the experiment.
+        head: What every line begins with.
+        told: What was said already.
+    """
     waits, frozen = view.get("waiting"), view.get("frozen")
-    asked = [f"! {head}{words}" for words in view["attention"]]
-    told = any(waits and waits in words for words in asked)
+    asked = [f"! {head}{words}" for words in view["attention"] if words not in told]
+    repeated = any(waits and waits in words for words in asked)
     return [
-        *([f"{head}{waits}"] if waits and not told else []),
+        *([f"{head}{waits}"] if waits and not repeated else []),
         *([f"{head}the ramp stands still: {frozen}"] if frozen else []),
         *asked,
+        *(f"{head}{words}" for words in _followed(view)),
         *([f"{head}advice: {view['advice']['words']}"] if view.get("advice") else []),
+    ]
+
+
+def _followed(view: dict[str, Any]) -> list[str]:
+    """Return whether clients follow each rollback; that they do not is asked about elsewhere."""
+    seen = msgspec.convert(view.get("rollbacks") or [], list[RollbackView])
+    return [
+        unverified_words(r)
+        if r.effective is None
+        else f"clients follow the rollback of {r.variant}: verified"
+        for r in seen
+        if r.effective is not False
     ]
 
 

@@ -140,7 +140,10 @@ def _store(path: Path, *, answers: bool) -> tuple[StoreFacts | None, bool, list[
         if answers:
             return None, True, [good("metric store", f"{error.what}, and a service answers")]
         words = f"{error.what}, and no service answers"
-        hint = "is that process a service that hangs, or a command that still runs? end it"
+        hint = (
+            "a service may run on it that answers elsewhere: set TURNBACK_URL to its address; "
+            "only a service that hangs, or a command that nobody waits for, is to be ended"
+        )
         return None, True, [wrong("metric store", "held", words, hint)]
     except StoreError as error:
         newer = "newer version" in str(error)

@@ -18,6 +18,7 @@ from guardrails.views import (
     TransitionView,
     VariantView,
 )
+from guardrails.words_rollback import unverified_words
 from metrics.wording import gettext as _
 from metrics.wording import marked, wording
 
@@ -335,9 +336,7 @@ def transition_line(view: TransitionView) -> TransitionLine:
 def rollback_line(view: RollbackView) -> RollbackLine:
     """Return whether clients follow a rollback."""
     if view.effective is None:
-        said = _(
-            "Whether clients follow is verified after {at}.", at=words.instant(view.verify_after)
-        )
+        said = unverified_words(view, at=words.instant(view.verify_after))
         return RollbackLine(view.variant, "quiet", said)
     rates = _(
         "units an hour meeting {variant}: {before} before, {after} since",

@@ -19,6 +19,7 @@ from console.views.lines import (
 )
 from experiments.lifecycle import CHECKED
 from guardrails.views import ExperimentView, NeedKind
+from guardrails.words_rollback import unverified_words
 from metrics.wording import gettext as _
 from metrics.wording import marked, ngettext
 
@@ -262,11 +263,7 @@ def _needs(views: Sequence[ExperimentView], attention: Sequence[str]) -> tuple[N
         found += [
             _need(
                 UNVERIFIED,
-                _(
-                    "Whether clients follow the rollback of {variant} is verified after {at}",
-                    variant=r.variant,
-                    at=words.instant(r.verify_after),
-                ),
+                unverified_words(r, at=words.instant(r.verify_after)),
                 view,
             )
             for r in view.rollbacks

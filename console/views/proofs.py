@@ -2,6 +2,7 @@
 
 from console.views import words
 from console.views.lines import is_proof
+from guardrails.plain_words import points
 from guardrails.views import GuardrailView
 from metrics.wording import gettext as _
 
@@ -19,7 +20,8 @@ def outside() -> str:
 def exceeded(guardrail: GuardrailView) -> str:
     """Return what is proven by the breach of a guardrail that compares KPIs."""
     if guardrail.margin and guardrail.prove_past is not None:
-        part = words.share(guardrail.prove_past * abs(guardrail.margin))
+        past = guardrail.prove_past * abs(guardrail.margin)
+        part = points(past) if guardrail.absolute else words.share(past)
         return _("That harm exceeds {part} is proven.", part=part)
     return _("{limit}: harm is proven.", limit=guardrail.limit)
 

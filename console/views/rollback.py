@@ -87,6 +87,7 @@ def rollback_page(
     line = guardrail_line(view) if view is not None else None
     margin = line.margin if line is not None else None
     measured = window is not None and math.isfinite(window.effect)
+    early = story.now < story.rollback.verify_after
     return RollbackPage(
         key=done.experiment,
         id=f"t{done.id}",
@@ -106,7 +107,7 @@ def rollback_page(
         answers=answers(story, window, line, titles, units),
         reason=reason(done.reason, done.actor),
         actor=done.actor,
-        clients=tuple(map(client_row, story.clients or ())),
+        clients=tuple(client_row(c, early=early) for c in story.clients or ()),
         next=_next(story),
         replayable=story.check is not None,
         facts=_facts(story, line, window),

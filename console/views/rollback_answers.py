@@ -11,6 +11,7 @@ from guardrails.consequences import ENGINE
 from guardrails.outcome import WindowFinding
 from guardrails.rollback_views import ClientsSeen, RollbackStory, Since
 from guardrails.views import VariantView
+from guardrails.words_rollback import unverified_words
 from metrics.exposure_kinds import ExposureKind
 from metrics.wording import gettext as _
 from metrics.wording import marked, ngettext
@@ -160,7 +161,7 @@ def _effective(story: RollbackStory) -> tuple[str, ...]:
         at = words.instant(seen.verify_after)
         if story.since is not Since.LATCHED:
             return (_("Whether clients followed was not verified."),)
-        return (_("Whether clients follow is verified after {at}.", at=at),)
+        return (unverified_words(seen, at=at),)
     rates = _(
         "Units an hour that met {variant}: {before} before, {after} since.",
         variant=variant,
@@ -172,13 +173,13 @@ def _effective(story: RollbackStory) -> tuple[str, ...]:
     return (_("No: {variant} is still being shown.", variant=variant), rates)
 
 
-def client_row(seen: ClientsSeen) -> ClientRow:
-    """Return one kind of client as the table shows it."""
+def client_row(seen: ClientsSeen, *, early: bool) -> ClientRow:
+    """Return one kind of client as the table shows it; ``early``: the grace is not over."""
     return ClientRow(
         kind=_(KINDS[seen.kind]),
         before=f"{seen.before:,}",
-        after=f"{seen.after:,}",
-        tone="bad" if seen.after else "good",
+        after="-" if early else f"{seen.after:,}",
+        tone="quiet" if early else "bad" if seen.after else "good",
     )
 
 

@@ -45,8 +45,9 @@ def test_alone_it_says_what_a_newcomer_does_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shown = turnback()
     assert shown.exit_code == 0
-    assert f"no service answers at {NOBODY}, and nothing is here yet" in " ".join(
-        shown.stdout.split()
+    assert (
+        f"no service answers at {NOBODY} (TURNBACK_URL names another address); nothing"
+        in " ".join(shown.stdout.split())
     )
     for command in ("turnback demo", "turnback serve", "turnback apply SPEC", "turnback --help"):
         assert command in shown.stdout
@@ -85,6 +86,19 @@ def test_alone_beside_a_running_service_it_says_what_needs_a_person(service):
     service.act("resume", variant="treatment")
 
 
+def test_a_suspension_is_said_first_and_once_by_status_too(service):
+    service.http.post("/api/v1/suspension", json={"suspended": True, "reason": "the store moves"})
+    try:
+        first, *_ = json.loads(turnback("--json", url=service.url).stdout)["steps"]
+        assert "the engine is suspended" in first["words"]
+        assert first["command"] == 'turnback suspend --off --reason "..."'
+        shown = " ".join(turnback("status", url=service.url).stdout.split())
+        assert shown.count("the engine is suspended since") == 1
+        assert f"! {KEY}: the engine" not in shown
+    finally:
+        service.http.post("/api/v1/suspension", json={"suspended": False, "reason": "moved"})
+
+
 @pytest.mark.parametrize(
     ("changes", "command"),
     [
@@ -117,7 +131,6 @@ def test_what_needs_a_person_comes_first_and_of_many_the_rest_is_counted(service
 def test_a_suspended_engine_is_said_once_with_the_command_that_ends_it():
     words = "the engine is suspended: it watches and acts on nothing; `turnback suspend --off` ends"
     asleep = {
-        "suspended": True,
         "attention": [words],
         "needs": [{"kind": "suspended", "words": words}],
     }
