@@ -241,6 +241,39 @@ def test_an_exposure_that_is_refused_is_told_in_the_words_of_the_service(it, ans
         assert "the key is not known here" in process.stderr.readline()
 
 
+INSECURE = """\
+delete Object.getPrototypeOf(crypto).randomUUID;
+delete Object.getPrototypeOf(crypto).subtle;
+if (crypto.randomUUID || crypto.subtle) throw new Error("the context is still a secure one");
+"""
+"""What a page of plain HTTP lacks, unless its host is ``localhost``."""
+
+
+@pytest.mark.parametrize(
+    "example", [each for each in examples("javascript") if "web page" in each.id]
+)
+def test_a_page_needs_no_secure_context(it, example):
+    with node(INSECURE + example, it.url) as process:
+        assert steps(process) == served(it).value["steps"]
+        soon(lambda: exposed(it) == {UNIT: served(it).variant}, every=0.05)
+
+
+FAILS_ONCE = """\
+const { getRandomValues } = crypto;
+crypto.getRandomValues = () => {
+  crypto.getRandomValues = getRandomValues;
+  throw new Error("no random values yet");
+};
+"""
+
+
+def test_an_exposure_that_could_not_be_made_is_sent_at_the_next_read(it):
+    page = FAILS_ONCE + whole("javascript", "// page.js\n") + "show();\n"
+    with node(page, it.url) as process:
+        steps(process)
+        soon(lambda: exposed(it) == {UNIT: served(it).variant}, every=0.05)
+
+
 def test_a_page_without_a_bundler_shows_the_flow_and_its_button_feeds_kpis(it, kept, tmp_path):
     let_in(it, "YOUR_CLIENT_KEY")
     let_in(it, "YOUR_INGEST_KEY", Role.INGEST)
@@ -249,12 +282,14 @@ def test_a_page_without_a_bundler_shows_the_flow_and_its_button_feeds_kpis(it, k
     (tmp_path / "turnback.js").write_text(relocated(whole("javascript", MODULE), it.url))
     installed(tmp_path / "node_modules" / "@openfeature")
     source = relocated(whole("python", "# shop.py\n"), it.url)
-    with shop(tmp_path, source) as at, chromium() as browser:
+    elsewhere = "--host-resolver-rules=MAP shop.test 127.0.0.1"
+    with shop(tmp_path, source) as at, chromium(elsewhere) as browser:
         page = browser.new_page()
         told = []
         page.on("console", lambda message: told.append(message.text))
         page.on("pageerror", lambda error: told.append(str(error)))
-        page.goto(at)
+        page.goto(at.replace("127.0.0.1", "shop.test"))
+        assert page.evaluate("isSecureContext") is False
         page.locator("li").nth(2).wait_for()
         assert page.locator("li").all_inner_texts() == served(it).value["steps"]
         soon(lambda: exposed(it) == {UNIT: served(it).variant}, every=0.05)
