@@ -1,6 +1,7 @@
 """Every error in the one shape, whatever raised it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -15,8 +16,17 @@ from guardrails.api.invalid import told as invalid_words
 from guardrails.problems import and_more, told
 from metrics.access import AccessError
 from metrics.api import error_body
-from metrics.asgi import BodyTooLargeError
+from metrics.asgi import CORS, PREFLIGHT, BodyTooLargeError, Headers
 from metrics.store import StoreError
+
+_NOWHERE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
+"""What any page may read: a wrong address would else look like a fault of CORS."""
+
+_LONGEST = 200
+"""Characters of an address that others are compared with."""
+
+_ALIKE = 0.8
+"""How like an address must be to be named."""
 
 _CODES = {413: "too_large"}
 """Where ours are not called as HTTP's are."""
@@ -52,10 +62,18 @@ def install_errors(app: FastAPI) -> None:
         error = cast("HTTPException", error)
         code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
         headers = dict(error.headers or {})
+        hint = ""
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            if request.method == "OPTIONS":  # else a page would never see the 404 behind it
+                return Response(status_code=204, headers=_texts(PREFLIGHT))
+            hint = _meant(app, request.url.path)
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = _allowed(app, request.url.path) | {*headers.get("Allow", "").split(", ")}
             headers["Allow"] = ", ".join(sorted(allowed - {""}))
-        return _refusal(error.status_code, code, str(error.detail), headers=headers)
+            hint = f"this address takes {headers['Allow']}"
+        if error.status_code in _NOWHERE:
+            headers |= _texts(CORS)
+        return _refusal(error.status_code, code, str(error.detail), hint, headers=headers)
 
     async def invalid(_request: Request, error: Exception) -> Response:
         error = cast("RequestValidationError", error)
@@ -65,6 +83,8 @@ def install_errors(app: FastAPI) -> None:
     async def unforeseen(_request: Request, _error: Exception) -> Response:
         return _refusal(500, "internal", "this failed", "the service's log says why")
 
+    # a redirect answers no preflight, and its target would be made of the request's own Host
+    app.router.redirect_slashes = False
     app.add_exception_handler(TurnbackError, ours)
     app.add_exception_handler(AccessError, access)
     app.add_exception_handler(BodyTooLargeError, too_large)
@@ -79,6 +99,32 @@ def _allowed(app: FastAPI, path: str) -> set[str]:
     paths: Mapping[str, Mapping[str, Any]] = app.openapi()["paths"]
     known = (methods for each, methods in paths.items() if compile_path(each)[0].match(path))
     return {method.upper() for methods in known for method in methods}
+
+
+def _meant(app: FastAPI, path: str) -> str:
+    """Return what to do about an address that is not there; nothing that was sent is said again."""
+    paths: Mapping[str, Mapping[str, Any]] = app.openapi()["paths"]
+    pages = {str(getattr(route, "path", "")) for route in app.routes} - {""}
+    parts = path[:_LONGEST].lower().rstrip("/").split("/")
+    known = {_filled(each, parts): each for each in sorted(pages | set(paths))}
+    near = get_close_matches("/".join(parts), known, 1, _ALIKE)
+    if not near:
+        return "/docs has every address"
+    meant = known[near[0]]
+    methods = " or ".join(method.upper() for method in paths.get(meant, {}))
+    return f"did you mean `{f'{methods} {meant}'.strip()}`? /docs has every address"
+
+
+def _filled(known: str, parts: Sequence[str]) -> str:
+    """Return a known address whose ``{…}`` have what the one that was asked has there."""
+    own = known.split("/")
+    if len(own) != len(parts):
+        return known
+    return "/".join(g if k.startswith("{") else k for k, g in zip(own, parts, strict=True))
+
+
+def _texts(headers: Headers) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in headers}
 
 
 def _shape(error: TurnbackError) -> dict[str, Any]:
