@@ -59,21 +59,7 @@ def install_errors(app: FastAPI) -> None:
         return _refusal(503, "store_unavailable", str(error), headers={"Retry-After": "1"})
 
     async def http(request: Request, error: Exception) -> Response:
-        error = cast("HTTPException", error)
-        code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
-        headers = dict(error.headers or {})
-        hint = ""
-        if error.status_code == HTTPStatus.NOT_FOUND:
-            if request.method == "OPTIONS":  # else a page would never see the 404 behind it
-                return Response(status_code=204, headers=_texts(PREFLIGHT))
-            hint = _meant(app, request.url.path)
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = _allowed(app, request.url.path) | {*headers.get("Allow", "").split(", ")}
-            headers["Allow"] = ", ".join(sorted(allowed - {""}))
-            hint = f"this address takes {headers['Allow']}"
-        if error.status_code in _NOWHERE:
-            headers |= _texts(CORS)
-        return _refusal(error.status_code, code, str(error.detail), hint, headers=headers)
+        return _nowhere(app, request, cast("HTTPException", error))
 
     async def invalid(_request: Request, error: Exception) -> Response:
         error = cast("RequestValidationError", error)
@@ -92,6 +78,23 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unforeseen)
+
+
+def _nowhere(app: FastAPI, request: Request, error: HTTPException) -> Response:
+    """Answer what no route did."""
+    code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
+    headers, hint = dict(error.headers or {}), ""
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        if request.method == "OPTIONS":  # else a page would never see the 404 behind it
+            return Response(status_code=204, headers=_texts(PREFLIGHT))
+        hint = _meant(app, request.url.path)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = _allowed(app, request.url.path) | {*headers.get("Allow", "").split(", ")}
+        headers["Allow"] = ", ".join(sorted(allowed - {""}))
+        hint = f"this address takes {headers['Allow']}"
+    if error.status_code in _NOWHERE:
+        headers |= _texts(CORS)
+    return _refusal(error.status_code, code, str(error.detail), hint, headers=headers)
 
 
 def _allowed(app: FastAPI, path: str) -> set[str]:
