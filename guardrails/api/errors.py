@@ -19,9 +19,6 @@ from metrics.api import error_body
 from metrics.asgi import CORS, PREFLIGHT, BodyTooLargeError, Headers
 from metrics.store import StoreError
 
-_NOWHERE = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED)
-"""What any page may read: a wrong address would else look like a fault of CORS."""
-
 _LONGEST = 200
 """Characters of an address that others are compared with."""
 
@@ -88,12 +85,12 @@ def _nowhere(app: FastAPI, request: Request, error: HTTPException) -> Response:
         if request.method == "OPTIONS":  # else a page would never see the 404 behind it
             return Response(status_code=204, headers=_texts(PREFLIGHT))
         hint = _meant(app, request.url.path)
+        # else a slip in an address looks like a fault of CORS
+        headers |= _texts(CORS)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = _allowed(app, request.url.path) | {*headers.get("Allow", "").split(", ")}
         headers["Allow"] = ", ".join(sorted(allowed - {""}))
         hint = f"this address takes {headers['Allow']}"
-    if error.status_code in _NOWHERE:
-        headers |= _texts(CORS)
     return _refusal(error.status_code, code, str(error.detail), hint, headers=headers)
 
 
