@@ -77,9 +77,14 @@ def context_of(body: bytes) -> dict[str, Any]:
     key = values.get("targetingKey")
     if key is not None and type(key) is not str:
         raise ContextError(
-            INVALID_CONTEXT, f"context.targetingKey is {kind_of(key)}; send a string"
+            INVALID_CONTEXT, f"context.targetingKey is {kind_of(key)}; send a string{_quoted(key)}"
         )
     return values
+
+
+def _quoted(key: object) -> str:
+    """Return how to send a number as a string; nothing of what is none."""
+    return ', in quotes: {"targetingKey": "20391"}' if type(key) in {int, float} else ""
 
 
 def failure(key: str | None, code: str, details: str) -> bytes:
@@ -89,10 +94,24 @@ def failure(key: str | None, code: str, details: str) -> bytes:
 
 
 def not_found(key: str | None, experiments: Mapping[str, CompiledExperiment]) -> str:
-    """Return the words of ``FLAG_NOT_FOUND``, with the key that was meant where one is near."""
+    """Return the words of ``FLAG_NOT_FOUND``: the key that was meant, or the few there are.
+
+    They tell no more than the bulk answer, which the same caller may ask for.
+    """
     near = _near_keys(key or "", tuple(experiments))
-    meant = f"; did you mean `{near[0]}`?" if near else ""
-    return f"no experiment '{key}' is served here{meant}"
+    if near:
+        more = f"did you mean `{near[0]}`?"
+    elif not experiments:
+        more = "none is yet: `turnback apply FILE`"
+    elif len(experiments) <= _FEW:
+        more = f"served: {', '.join(f'`{each}`' for each in sorted(experiments))}"
+    else:
+        more = "`turnback status` lists them"
+    return f"no experiment '{key}' is served here; {more}"
+
+
+_FEW = 5
+"""Flags that a message names."""
 
 
 @lru_cache(maxsize=256)  # an application with a wrong key asks at every request

@@ -107,7 +107,7 @@ _REFUSED = content(
     _FAILED,
     {
         "errorCode": "INVALID_CONTEXT",
-        "errorDetails": "context.targetingKey is a number; send a string",
+        "errorDetails": "context.targetingKey is a list; send a string",
     },
 )
 TAG: Final = says("Of the answer, not of the configuration.")

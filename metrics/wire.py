@@ -105,6 +105,8 @@ def text_of(record: Mapping[str, Any], key: str, longest: int, path: str = "") -
         )
     if not isinstance(value, str):
         said = _("{path}: expected text, got {given}", path=path, given=kind_of(value))
+        if type(value) in {int, float}:
+            said = _("{path}: expected text, got a number; send it in quotes", path=path)
         raise RefusedError(path, "wrong_type", said)
     if not 1 <= len(value) <= longest:
         raise RefusedError(

@@ -114,14 +114,14 @@ def turn_back(it):
 
 
 @contextmanager
-def chromium():
-    """Start Debian's Chromium; skip where it is not installed."""
+def chromium(*flags):
+    """Start Debian's Chromium, with flags of one's own; skip where it is not installed."""
     sync_api = pytest.importorskip("playwright.sync_api")
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("chromium is not installed")
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, *flags])
         try:
             yield browser
         finally:

@@ -14,12 +14,15 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from experiments.assignment import Serving, compile_experiment
+from experiments.language.amounts import format_duration
 from experiments.language.source import parse_yaml, to_json
 from guardrails.language.sets import shipped_sets
 from guardrails.language.spec_explain import explanation_lines
@@ -153,6 +156,50 @@ def test_every_key_of_a_spec_file_is_in_the_guide():
     text = GUIDE.read_text(encoding="utf-8")
     keys = {key.name for key in SPEC_KEYS} - {"lag", "check_every", "expect_units"}
     assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", text)] == []
+
+
+SETS = re.compile(r"(?<=<!-- table: sets -->\n)(?P<body>(?:\|[^\n]*\n)*)")
+
+
+def test_the_guide_lists_what_every_set_holds():
+    rows = ["| set | KPI | margin | action | windows |", "|---|---|---|---|---|"]
+    for each in shipped_sets().values():
+        text = f"{SPLIT}ends: {{after: 90d}}\nguardrails: {{use: [{each.name}]}}\n"
+        spec = load_spec(text, source=NAME)
+        for node, guardrail in zip(each.nodes, spec.guardrails, strict=True):
+            said = to_json(node)
+            way = "max_drop" if "max_drop" in said else "max_rise"
+            windows = ", ".join(format_duration(window.length) for window in guardrail.windows)
+            row = (f"`{each.name}`", f"`{guardrail.kpi}`", f"`{way}: {said[way]}`")
+            rows.append(f"| {' | '.join(row)} | {said.get('action', '')} | {windows} |")
+    expected = "".join(f"{row}\n" for row in rows)
+    guide = GUIDE.read_text(encoding="utf-8")
+    if WRITE:
+        GUIDE.write_text(SETS.sub(lambda _: expected, guide), encoding="utf-8")
+        return
+    assert SETS.search(guide)["body"] == expected
+
+
+SPLIT = """\
+experiment: any
+unit: order_id
+variants: {control: {weight: 50%}, other: {weight: 50%}}
+"""
+
+
+def test_the_guide_says_what_share_gets_a_treatment():
+    spec = load_spec(
+        f"{SPLIT}ends: {{after: 90d}}\nguardrails: {{use: [offer-costs]}}\n"
+    ).experiment
+    table = GUIDE.read_text(encoding="utf-8").partition("<!-- table: traffic -->")[2]
+    rows = re.findall(r"^\| ([\d.]+)% \| ([\d.]+)% \| ([\d.]+)% \| (\d+)% \|$", table, re.MULTILINE)
+    assert len(rows) == 4
+    for row in rows:
+        traffic, *said = [float(cell) / 100 for cell in row]
+        serve = compile_experiment(spec, Serving("running", traffic)).assign
+        dealt = Counter(serve({"order_id": f"o{n}"}).assigned for n in range(20_000))
+        found = [dealt[arm] / 20_000 for arm in ("other", "control", None)]
+        assert found == pytest.approx(said, abs=0.015)
 
 
 def test_every_set_and_every_example_is_in_the_guide():

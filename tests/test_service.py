@@ -140,6 +140,46 @@ def test_pages_of_other_sites_change_nothing_in_a_service_without_keys(local):
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "hint"),
+    [
+        ("POST", "/api/v1/event", "did you mean `POST /api/v1/events`?"),
+        ("POST", "/api/v1/events/", "did you mean `POST /api/v1/events`?"),
+        (
+            "POST",
+            "/ofrep/v1/evaluate/flag/three-step-cancel",
+            "did you mean `POST /ofrep/v1/evaluate/flags/{key}`?",
+        ),
+        ("GET", "/kpis/", "did you mean `/kpis`?"),
+        ("GET", "/<script>alert(1)</script>", "/docs has every address"),
+        ("GET", "/" + "a" * 5000, "/docs has every address"),
+    ],
+)
+def test_a_wrong_address_says_to_any_page_what_was_meant(local, method, path, hint):
+    page = {"Origin": "https://shop.example"}
+    answer = local.http.request(method, path, headers=page)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/json")
+    assert answer.json()["error"]["hint"].startswith(hint)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "location" not in answer.headers
+    assert "script" not in answer.text
+    before = local.http.options(path, headers={**page, "Access-Control-Request-Method": method})
+    assert before.is_success
+    assert "access-control-allow-headers" in before.headers
+
+
+@pytest.mark.parametrize("path", ["/api/v1/experiments", "/api/v1/experiments/none", "/metrics"])
+def test_what_is_there_is_not_shown_to_pages_of_other_sites(local, path):
+    page = {"Origin": "https://shop.example"}
+    assert "access-control-allow-origin" not in local.http.get(path, headers=page).headers
+    before = local.http.options(path, headers=page)
+    assert not before.is_success
+    assert "access-control-allow-origin" not in before.headers
+    other = local.http.delete(path, headers=page)
+    assert "access-control-allow-origin" not in other.headers
+    assert other.json()["error"]["hint"].startswith("this address takes GET")
+
+
+@pytest.mark.parametrize(
     ("method", "path", "body", "status", "code"),
     [
         ("GET", "/nowhere", None, 404, "not_found"),

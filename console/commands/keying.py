@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 
 from console.output import CommandError, print_json, say, warn
 from console.tables import add, show, table
@@ -19,13 +20,23 @@ from guardrails.words import instant
 
 
 def create(data: Path, name: str, scope: str, *, as_json: bool) -> None:
-    """Make a key and print it; on a terminal with what to do with it."""
+    """Make a key and print it; what follows from it is told beside it, on standard error."""
+    new, folder = not (data / CONTROL).is_file(), not data.exists()
     with _control(data, make=True) as control, control.transaction() as session:
+        first = not keys.made(session).known
         key = keys.create(session, name, scope, actor=_actor(), now=_now())
     if as_json:
         print_json({"name": name, "scope": scope, "key": key})
         return
     say(key)
+    if new:
+        made = "is new: it" if folder else "held no control plane: one"
+        warn(
+            f"{data} {made} was made for this key. A service that runs on another folder does not "
+            "know the key: give its folder (--data DIR)"
+        )
+    if first and scope != "admin" and "admin" not in {t["scope"] for t in _of_environment()}:
+        warn(_closed_by(scope, data))
     if sys.stdout.isatty():
         warn(
             f"the key '{name}' of the scope '{scope}'. Keep it now: it is shown once.\n"
@@ -77,6 +88,23 @@ def revoke(data: Path, name: str, *, as_json: bool) -> None:
             "was given one in its own (TURNBACK_ADMIN_KEY), nobody changes anything until "
             "`turnback keys create NAME --scope admin` makes one"
         )
+
+
+_CLOSES = {
+    "client": "evaluations, events and changes; only reading stays open",
+    "ingest": "changes and trusted events; evaluating, sending other events and reading stay open",
+}
+"""What asks for a key from the first one of a scope on; ``metrics.access.Keys.of`` decides."""
+
+
+def _closed_by(scope: str, data: Path) -> str:
+    """Return what follows from a first key that is no admin's."""
+    return (
+        f"this is the first key in force: a service on {data} that needed none asks for one from "
+        f"now on, for {_CLOSES[scope]} on its own machine (docs/operations.md#keys). No admin key "
+        "was made: unless the service was given one (TURNBACK_ADMIN_KEY), nobody changes anything "
+        f"until `turnback keys create NAME --scope admin --data {quote(str(data))}` makes one"
+    )
 
 
 def _of_environment() -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from console.doctor.files import Seen, examine_files
 from console.doctor.findings import Finding, Status, warning, worst
 from console.doctor.reach import (
     examine_channels,
+    examine_place,
     examine_prometheus,
     examine_service,
     tallies_of,
@@ -86,15 +87,18 @@ def _running(asked: Asked, given: Given, seen: Seen, *, demo: bool) -> list[Find
     try:
         views = asked.client.get("/api/v1/experiments")["experiments"]
         now = None if demo else asked.now
+        known = [each["key"] for each in views]
         received = _received(asked.client)
         public = public_of(asked.client.get("/api/v1/kpis")["kpis"], received["received"])
         findings = [
+            *examine_place(asked.client.url, given.settings.data, seen, known),
             *examine_suspension(asked.client.get("/api/v1/suspension")),
             *examine_views(views, now, public),
             *examine_received(received),
         ]
     except CommandError as error:
         return [
+            *examine_place(asked.client.url, given.settings.data, seen, None),
             warning("experiments", error.code, error.message, error.hint),
             *examine_channels(given.settings, tallies),
         ]

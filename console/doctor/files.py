@@ -33,6 +33,7 @@ class Seen:
         control: The control plane, ``None`` where it could not be read or is not there.
         store: The metric store, likewise.
         held: Whether a process holds the store.
+        unread: Whether there is a store that could not be read, so that nobody knows who holds it.
         findings: What was found.
     """
 
@@ -40,6 +41,7 @@ class Seen:
     store: StoreFacts | None
     held: bool
     findings: tuple[Finding, ...]
+    unread: bool = False
 
 
 def examine_files(data: Path, *, answers: bool, now: datetime) -> Seen:
@@ -58,7 +60,8 @@ def examine_files(data: Path, *, answers: bool, now: datetime) -> Seen:
     control, told = _control(data / CONTROL, store, in_use=held, now=now)
     findings += told
     findings += _clock(control, store, now)
-    return Seen(control, store, held, tuple(findings))
+    unread = store is None and not held and (data / STORE).is_file()
+    return Seen(control, store, held, tuple(findings), unread=unread)
 
 
 def _no_folder(data: Path) -> Finding:

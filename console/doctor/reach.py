@@ -5,10 +5,12 @@ import socket
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from console.client import ServiceClient
+from console.doctor.files import Seen
 from console.doctor.findings import Finding, good, warning, wrong
 from console.doctor.settings import addresses_of
 from console.output import CommandError, ExitCode
@@ -68,6 +70,36 @@ def examine_service(
     except CommandError as error:
         findings.append(wrong(area, "not_ready", error.message, error.hint))
     return Reached(findings, answers=True, demo=demo)
+
+
+def examine_place(
+    url: str, data: Path, seen: Seen, known: Collection[str] | None
+) -> Iterable[Finding]:
+    """Yield that the service runs on another folder, where that is sure.
+
+    The service does not tell its folder. It holds its store as long as it runs, so it is another
+    folder where nobody holds the store; of another machine or account this says nothing.
+
+    Args:
+        url: Where the service answers.
+        data: The folder that was looked at before.
+        seen: What is in it.
+        known: Keys of the service's experiments; ``None`` where it does not tell them.
+    """
+    if urlsplit(url).hostname not in LOOPBACK:
+        return
+    runs = seen.control.runs if seen.control is not None and known is not None else ()
+    strange = {run.key for run in runs} - set(known or ())
+    if (seen.held or seen.unread) and not strange:
+        return
+    words = f"the service at {url} runs on other files than {data}"
+    yield warning(
+        "data folder",
+        "other_folder",
+        words,
+        "give its folder: --data DIR, as `turnback serve --data DIR` was told; what is said here "
+        "of files and keys is of another one",
+    )
 
 
 def _stopped(url: str, *, expected: bool) -> Finding:

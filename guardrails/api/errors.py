@@ -1,6 +1,7 @@
 """Every error in the one shape, whatever raised it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -15,8 +16,14 @@ from guardrails.api.invalid import told as invalid_words
 from guardrails.problems import and_more, told
 from metrics.access import AccessError
 from metrics.api import error_body
-from metrics.asgi import BodyTooLargeError
+from metrics.asgi import CORS, PREFLIGHT, BodyTooLargeError, Headers
 from metrics.store import StoreError
+
+_LONGEST = 200
+"""Characters of an address that others are compared with."""
+
+_ALIKE = 0.8
+"""How like an address must be to be named."""
 
 _CODES = {413: "too_large"}
 """Where ours are not called as HTTP's are."""
@@ -49,13 +56,7 @@ def install_errors(app: FastAPI) -> None:
         return _refusal(503, "store_unavailable", str(error), headers={"Retry-After": "1"})
 
     async def http(request: Request, error: Exception) -> Response:
-        error = cast("HTTPException", error)
-        code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
-        headers = dict(error.headers or {})
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = _allowed(app, request.url.path) | {*headers.get("Allow", "").split(", ")}
-            headers["Allow"] = ", ".join(sorted(allowed - {""}))
-        return _refusal(error.status_code, code, str(error.detail), headers=headers)
+        return _nowhere(app, request, cast("HTTPException", error))
 
     async def invalid(_request: Request, error: Exception) -> Response:
         error = cast("RequestValidationError", error)
@@ -65,6 +66,8 @@ def install_errors(app: FastAPI) -> None:
     async def unforeseen(_request: Request, _error: Exception) -> Response:
         return _refusal(500, "internal", "this failed", "the service's log says why")
 
+    # a redirect answers no preflight, and its target would be made of the request's own Host
+    app.router.redirect_slashes = False
     app.add_exception_handler(TurnbackError, ours)
     app.add_exception_handler(AccessError, access)
     app.add_exception_handler(BodyTooLargeError, too_large)
@@ -74,11 +77,54 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(Exception, unforeseen)
 
 
+def _nowhere(app: FastAPI, request: Request, error: HTTPException) -> Response:
+    """Answer what no route did."""
+    code = _CODES.get(error.status_code) or HTTPStatus(error.status_code).name.lower()
+    headers, hint = dict(error.headers or {}), ""
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        if request.method == "OPTIONS":  # else a page would never see the 404 behind it
+            return Response(status_code=204, headers=_texts(PREFLIGHT))
+        hint = _meant(app, request.url.path)
+        # else a slip in an address looks like a fault of CORS
+        headers |= _texts(CORS)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = _allowed(app, request.url.path) | {*headers.get("Allow", "").split(", ")}
+        headers["Allow"] = ", ".join(sorted(allowed - {""}))
+        hint = f"this address takes {headers['Allow']}"
+    return _refusal(error.status_code, code, str(error.detail), hint, headers=headers)
+
+
 def _allowed(app: FastAPI, path: str) -> set[str]:
     """Return the methods of all routes of an address: each knows only its own."""
     paths: Mapping[str, Mapping[str, Any]] = app.openapi()["paths"]
     known = (methods for each, methods in paths.items() if compile_path(each)[0].match(path))
     return {method.upper() for methods in known for method in methods}
+
+
+def _meant(app: FastAPI, path: str) -> str:
+    """Return what to do about an address that is not there; nothing that was sent is said again."""
+    paths: Mapping[str, Mapping[str, Any]] = app.openapi()["paths"]
+    pages = {str(getattr(route, "path", "")) for route in app.routes} - {""}
+    parts = path[:_LONGEST].lower().rstrip("/").split("/")
+    known = {_filled(each, parts): each for each in sorted(pages | set(paths))}
+    near = get_close_matches("/".join(parts), known, 1, _ALIKE)
+    if not near:
+        return "/docs has every address"
+    meant = known[near[0]]
+    methods = " or ".join(method.upper() for method in paths.get(meant, {}))
+    return f"did you mean `{f'{methods} {meant}'.strip()}`? /docs has every address"
+
+
+def _filled(known: str, parts: Sequence[str]) -> str:
+    """Return a known address whose ``{…}`` have what the one that was asked has there."""
+    own = known.split("/")
+    if len(own) != len(parts):
+        return known
+    return "/".join(g if k.startswith("{") else k for k, g in zip(own, parts, strict=True))
+
+
+def _texts(headers: Headers) -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in headers}
 
 
 def _shape(error: TurnbackError) -> dict[str, Any]:

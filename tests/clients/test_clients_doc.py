@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,9 @@ from openfeature import api
 from openfeature.contrib.provider.ofrep import OFREPProvider
 from openfeature.evaluation_context import EvaluationContext
 
+import service
 from guardrails.models import KeyRow
+from guardrails.spec_file import load_spec
 from metrics.access import Role, digest
 from tests.browsing import chromium
 from tests.clients.contexts import soon
@@ -241,6 +244,39 @@ def test_an_exposure_that_is_refused_is_told_in_the_words_of_the_service(it, ans
         assert "the key is not known here" in process.stderr.readline()
 
 
+INSECURE = """\
+delete Object.getPrototypeOf(crypto).randomUUID;
+delete Object.getPrototypeOf(crypto).subtle;
+if (crypto.randomUUID || crypto.subtle) throw new Error("the context is still a secure one");
+"""
+"""What a page of plain HTTP lacks, unless its host is ``localhost``."""
+
+
+@pytest.mark.parametrize(
+    "example", [each for each in examples("javascript") if "web page" in each.id]
+)
+def test_a_page_needs_no_secure_context(it, example):
+    with node(INSECURE + example, it.url) as process:
+        assert steps(process) == served(it).value["steps"]
+        soon(lambda: exposed(it) == {UNIT: served(it).variant}, every=0.05)
+
+
+FAILS_ONCE = """\
+const { getRandomValues } = crypto;
+crypto.getRandomValues = () => {
+  crypto.getRandomValues = getRandomValues;
+  throw new Error("no random values yet");
+};
+"""
+
+
+def test_an_exposure_that_could_not_be_made_is_sent_at_the_next_read(it):
+    page = FAILS_ONCE + whole("javascript", "// page.js\n") + "show();\n"
+    with node(page, it.url) as process:
+        steps(process)
+        soon(lambda: exposed(it) == {UNIT: served(it).variant}, every=0.05)
+
+
 def test_a_page_without_a_bundler_shows_the_flow_and_its_button_feeds_kpis(it, kept, tmp_path):
     let_in(it, "YOUR_CLIENT_KEY")
     let_in(it, "YOUR_INGEST_KEY", Role.INGEST)
@@ -249,12 +285,14 @@ def test_a_page_without_a_bundler_shows_the_flow_and_its_button_feeds_kpis(it, k
     (tmp_path / "turnback.js").write_text(relocated(whole("javascript", MODULE), it.url))
     installed(tmp_path / "node_modules" / "@openfeature")
     source = relocated(whole("python", "# shop.py\n"), it.url)
-    with shop(tmp_path, source) as at, chromium() as browser:
+    elsewhere = "--host-resolver-rules=MAP shop.test 127.0.0.1"
+    with shop(tmp_path, source) as at, chromium(elsewhere) as browser:
         page = browser.new_page()
         told = []
         page.on("console", lambda message: told.append(message.text))
         page.on("pageerror", lambda error: told.append(str(error)))
-        page.goto(at)
+        page.goto(at.replace("127.0.0.1", "shop.test"))
+        assert page.evaluate("isSecureContext") is False
         page.locator("li").nth(2).wait_for()
         assert page.locator("li").all_inner_texts() == served(it).value["steps"]
         soon(lambda: exposed(it) == {UNIT: served(it).variant}, every=0.05)
@@ -398,6 +436,70 @@ def test_an_event_of_a_server_arrives_as_a_trusted_one(it):
     received = it.http.get("/api/v1/received").json()["received"]
     (rated,) = [each for each in received if each["name"] == "satisfaction_rated"]
     assert (rated["server"], rated["client"]) == (2, 0)
+
+
+def test_an_example_that_is_run_twice_is_refused_as_the_guide_says(it):
+    code = [examples(language, told=(OTHER,)) for language in ("python", "javascript")]
+    ((python,), (javascript,)) = code
+    assert ran(python.values[0], it.url) == ""
+    assert "id_reused" in ran(python.values[0], it.url)
+    with script(relocated(javascript.values[0], it.url)) as process:
+        assert "id_reused" in process.communicate(timeout=60)[0]
+
+
+def test_any_name_is_a_key_until_the_first_one_is_made(it):
+    def status(path, body):
+        return it.http.post(path, json=body, headers={"X-API-Key": "YOUR_CLIENT_KEY"}).status_code
+
+    flag = (f"/ofrep/v1/evaluate/flags/{KEY}", {"context": {"targetingKey": UNIT}})
+    assert [status(*flag), status("/api/v1/events", [])] == [200, 200]
+    let_in(it, "of a server", Role.INGEST)
+    assert [status(*flag), status("/api/v1/events", [])] == [200, 401]
+    let_in(it, "of another page")
+    assert [status(*flag), status("/api/v1/events", [])] == [401, 401]
+
+
+def test_a_page_is_told_of_a_missing_id_no_more_than_the_guide_says(it):
+    page = whole("javascript", "// page.js\n").replace('targetingKey: "A-20391", ', "")
+    with node(page, it.url) as process:
+        assert steps(process) == DEFAULT
+        said = process.stderr.readline()
+    assert "status: 400" in said
+    assert "targetingKey" not in said
+    answer = it.http.post("/ofrep/v1/evaluate/flags", json={"context": {}})
+    assert "needs a targetingKey" in answer.json()["errorDetails"]
+
+
+def test_the_trial_of_the_guide_counts_exposures_and_events_within_minutes():
+    text = whole("yaml")
+    assert load_spec(text, source="trial.yaml").warnings == ()
+    with running() as it:
+        assert it.apply(text).is_success
+        now = service.DEMO_START
+        compiled = it.services.engine.serving().experiments["trial"]
+        arms = [compiled.assign({"order_id": f"o-{n}"}).assigned for n in range(8)]
+        for number in range(8):
+            assert it.evaluate(f"o-{number}", key="trial").is_success
+        rated = [
+            {
+                "id": f"o-{number}-rated",
+                "name": "satisfaction_rated",
+                "happened_at": now.isoformat(),
+                "units": {"order_id": f"o-{number}"},
+                "fields": {"score": 4},
+            }
+            for number in range(8)
+        ]
+        assert it.http.post("/api/v1/events", json=rated).json()["accepted"] == 8
+        dealt = [arms.count("control"), arms.count("three_step")]
+        for minute, entered in ((1, [0, 0]), (3, dealt)):
+            to = {"to": (now + timedelta(minutes=minute)).isoformat()}
+            assert it.http.post("/api/v1/demo/clock", json=to).is_success
+            view = it.http.get("/api/v1/experiments/trial").json()
+            assert [arm["exposed"] for arm in view["variants"]] == dealt
+            (window,) = view["guardrails"][0]["windows"]
+            assert window["entered"] == entered
+        assert window["control_value"] == window["treatment_value"] == 4
 
 
 def test_pages_of_any_origin_may_ask_what_the_guide_names(it):

@@ -148,6 +148,40 @@ def test_a_healthy_running_service_has_no_complaint(tmp_path):
         assert 'turnback suspend --off --reason "..."' in text
 
 
+def test_a_service_of_another_folder_is_not_taken_for_this_one(data, tmp_path, monkeypatch):
+    mine = tmp_path / "mine"
+    mine.mkdir(mode=0o700)
+    monkeypatch.chdir(tmp_path)
+    with running(data=mine, demo=False) as it:
+        assert it.apply(SPEC.replace(KEY, "another-page")).is_success
+        for folder in (data, tmp_path / "none", Path("turnback-data")):
+            found, text, code = doctor(folder, url=it.url)
+            assert "other_folder" in found, folder
+            assert f"the service at {it.url} runs on other files than {folder}" in text
+            assert "--data DIR" in text
+            assert code == 0 or len(found) > 1
+        with running(data=data, demo=False):  # both run, each on its own
+            assert "other_folder" in doctor(data, url=it.url)[0]
+        assert "other_folder" not in doctor(mine, url=it.url)[0]
+        key = CliRunner().invoke(
+            cli.app, ["keys", "create", "ops", "--scope", "admin", "--data", str(mine)]
+        )
+        assert key.exit_code == 0
+        it.services.admission.look()
+        found = doctor(data, url=it.url, TURNBACK_ADMIN_KEY="none-of-the-service's")[0]
+        assert {"other_folder", "unauthorized"} <= found.keys()
+        assert found["unauthorized"]["area"] == "experiments"
+
+
+def test_of_a_store_that_cannot_be_read_nobody_says_whose_it_is(data, tmp_path):
+    (data / STORE).write_bytes(b"no store")
+    (data / CONTROL).unlink()
+    with running(data=tmp_path / "mine", demo=False) as it:
+        found = doctor(data, url=it.url)[0]
+    assert "damaged_store" in found
+    assert "other_folder" not in found
+
+
 def test_the_stepped_clock_of_a_demo_is_not_late(tmp_path):
     with running() as it:
         assert it.apply().is_success

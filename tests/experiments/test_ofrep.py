@@ -1,13 +1,14 @@
 """The OFREP service as its clients see it, over HTTP and through the official provider."""
 
 import json
+import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from experiments.ofrep import ContextError, context_of, entity_tag, tag_matches
+from experiments.ofrep import ContextError, context_of, entity_tag, not_found, tag_matches
 from tests.running import KEY, SPEC, running
 
 with warnings.catch_warnings():
@@ -121,13 +122,29 @@ def test_an_unknown_flag_is_404_and_a_large_context_413(it):
     assert (large.status_code, large.json()["errorCode"]) == (413, "GENERAL")
 
 
-def test_a_misspelt_flag_is_told_which_one_was_meant_and_a_foreign_one_is_not(it):
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ("", "none is yet: `turnback apply FILE`"),
+        ("ba", "served: `a`, `b`"),
+        ("edcba", "served: `a`, `b`, `c`, `d`, `e`"),
+        ("abcdef", "`turnback status` lists them"),
+    ],
+)
+def test_a_flag_like_no_other_is_told_the_few_there_are(known, words):
+    assert not_found("zzz", dict.fromkeys(known)) == f"no experiment 'zzz' is served here; {words}"
+
+
+def test_a_misspelt_flag_is_told_which_one_was_meant_and_a_foreign_one_which_there_are(it):
     misspelt = KEY.replace("-", "_")
     assert it.evaluate("u1", key=misspelt).json()["errorDetails"] == (
         f"no experiment '{misspelt}' is served here; did you mean `{KEY}`?"
     )
     foreign = it.evaluate("u1", key="zzz").json()["errorDetails"]
-    assert foreign == "no experiment 'zzz' is served here"
+    flags = it.http.post(FLAGS, json={"context": {"targetingKey": "u1"}}).json()["flags"]
+    assert foreign.startswith("no experiment 'zzz' is served here; ")
+    named = set(re.findall("`(.+?)`", foreign))
+    assert named == {each["key"] for each in flags} or named == {"turnback status"}
 
 
 def test_floats_stay_floats_on_the_wire(it):
@@ -224,7 +241,8 @@ def test_the_tag_of_an_answer_is_quoted_and_stable():
 def test_what_a_targeting_key_is_instead_of_a_text_is_told_in_words_of_json(key, words):
     with pytest.raises(ContextError) as caught:
         context_of(b'{"context": {"targetingKey": ' + key + b"}}")
-    assert caught.value.details == f"context.targetingKey is {words}; send a string"
+    quoted = ', in quotes: {"targetingKey": "20391"}' * (words == "a number")
+    assert caught.value.details == f"context.targetingKey is {words}; send a string{quoted}"
 
 
 def test_browsers_are_let_in_and_may_read_the_tag(it):

@@ -49,6 +49,52 @@ def session():
         yield held
 
 
+def test_the_key_of_a_new_folder_comes_with_what_it_may_not_open(tmp_path):
+    data = tmp_path / "typed otherwise"
+    code, out, err = command("create", "shop", "--scope", "ingest", "--data", data)
+    assert code == 0
+    assert re.fullmatch(r"tb_ingest_\S+\n", out)
+    told = " ".join(err.split())
+    assert f"{data} is new: it was made for this key. A service that runs on another" in told
+    assert f"`turnback keys create NAME --scope admin --data '{data}'`" in told
+    code, out, err = command("create", "shop-2", "--scope", "ingest", "--data", data)
+    assert (code, err) == (0, "")
+    (tmp_path / "empty").mkdir()
+    code, out, err = command("create", "ops", "--scope", "admin", "--data", tmp_path / "empty")
+    assert "held no control plane: one was made" in " ".join(err.split())
+    assert "No admin key" not in err
+
+
+def test_as_json_a_key_comes_alone(tmp_path):
+    given = ("create", "shop", "--scope", "client", "--data", tmp_path / "new", "--json")
+    code, out, err = command(*given)
+    assert (code, err) == (0, "")
+    assert set(json.loads(out)) == {"name", "scope", "key"}
+
+
+def test_an_admin_key_of_the_environment_leaves_nothing_to_tell(tmp_path, monkeypatch):
+    monkeypatch.setenv("TURNBACK_ADMIN_KEY", "an-admin-key-of-a-test")
+    tmp_path.joinpath("data").mkdir()
+    _, _, err = command("create", "shop", "--scope", "client", "--data", tmp_path / "data")
+    assert "first key" not in err
+
+
+@pytest.mark.parametrize(
+    ("scope", "asks", "open_"),
+    [
+        ("client", "evaluations, events and changes", "only reading"),
+        ("ingest", "changes and trusted events", "evaluating, sending other events and reading"),
+    ],
+)
+def test_the_first_key_closes_what_its_maker_is_told(tmp_path, scope, asks, open_):
+    _, _, err = command("create", "first", "--scope", scope, "--data", tmp_path)
+    told = " ".join(err.split())
+    assert f"asks for one from now on, for {asks}; {open_} stay" in told.replace("stays", "stay")
+    stored = [Known("first", keys.SCOPES[scope], digest("first"))]
+    on = Keys.of(host="127.0.0.1", stored=stored)
+    assert on.anyone is {"client": Role.NOBODY, "ingest": Role.CLIENT}[scope]
+
+
 def test_a_key_is_random_and_only_its_digest_is_kept(tmp_path):
     first, second = made(tmp_path, "ops", "admin"), made(tmp_path, "shop", "ingest")
     assert re.fullmatch(r"tb_admin_[A-Za-z0-9_-]{43}", first)

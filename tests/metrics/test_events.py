@@ -103,6 +103,12 @@ def test_a_number_that_is_not_whole_is_no_seed(seed, words):
     assert words in parse(changed(name="exposure", fields={"seed": seed})).reason
 
 
+@pytest.mark.parametrize("path", ["id", "units.order_id"])
+def test_a_number_for_a_text_is_to_be_sent_in_quotes(path):
+    raw = changed(id=5) if path == "id" else changed(units={"order_id": 5})
+    assert parse(raw).reason == f"{path}: expected text, got a number; send it in quotes"
+
+
 @pytest.mark.parametrize(
     ("raw", "field", "code"),
     [

@@ -91,9 +91,8 @@ function exposures(url) {
       const unit = context.order_id;
       const seen = `${variant} ${unit}`;
       if (!flagMetadata["turnback.exposed"] || sent.has(seen)) return;
-      sent.add(seen);
       const event = {
-        id: crypto.randomUUID(),
+        id: crypto.getRandomValues(new Uint32Array(4)).join("-"),
         name: "exposure",
         happened_at: new Date().toISOString(),
         units: { order_id: String(unit) },
@@ -101,6 +100,7 @@ function exposures(url) {
       };
       const body = JSON.stringify([event]);
       fetch(`${url}/api/v1/events`, { method: "POST", headers, body }).catch(() => {});
+      sent.add(seen);
     },
   };
 }
