@@ -206,6 +206,8 @@ def lead(view: ExperimentView) -> str:
 
 def _stands(view: ExperimentView) -> str:
     """Return what the units of a treatment that was turned back get now."""
+    if State(view.state) is State.OBSERVING:
+        return _("Its units get control from then on, for good: no new units come.")
     if State(view.state) not in OVER:
         return _("Its units get control from then on, until a person resumes it.")
     if view.shipped is not None:

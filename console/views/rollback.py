@@ -18,6 +18,7 @@ from console.views.lines import (
 )
 from console.views.rollback_answers import Answer, ClientRow, answers, client_row, flow_of, who
 from console.views.scale import Scale, scale_of
+from experiments.lifecycle import State
 from guardrails.outcome import WindowFinding
 from guardrails.rollback_views import RollbackStory, Since
 from guardrails.rules import Regression
@@ -168,7 +169,9 @@ def _stands(story: RollbackStory) -> str:
     variant = story.transition.variant or ""
     newest = story.later[-1].at if story.later else story.transition.at
     if story.since is Since.LATCHED:
-        return _("Its units get control until a person resumes it.")
+        back = _("Its units get control until a person resumes it.")
+        good = _("Its units get control for good: no new units come.")
+        return good if State(story.state) is State.OBSERVING else back
     if story.since is Since.RESUMED:
         return _("It was resumed on {at} and is live again.", at=words.instant(_resumed_at(story)))
     if story.since is Since.BACK_AGAIN:

@@ -60,6 +60,7 @@ VIEW = {
     ],
 }
 MOVED = {
+    "id": 7,
     "before": "live",
     "after": "rolled_back",
     "at": "2026-01-05T10:00:00Z",
@@ -432,6 +433,7 @@ def test_every_treatment_is_turned_back_by_one_command(service):
     assert json.loads(asked[-1].content) == {"reason": "complaints"}
     heads = [line.split(",")[0] for line in result.stdout.splitlines() if line.startswith("e: ")]
     assert heads == ["e: t live -> rolled back", "e: u live -> rolled back"]
+    assert result.stdout.count("/experiments/e/rollbacks/t7\n") == 2, "where each can be looked at"
     both = turnback("roll-back", "e", "t", "--all", "--reason", "complaints")
     assert both.exit_code == 2
     assert "--all is every treatment, t one" in both.stderr

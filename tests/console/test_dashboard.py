@@ -179,6 +179,10 @@ def test_the_headline_of_a_rollback_names_variant_kpi_and_effect():
     [
         ({"state": "stopped"}, "The experiment is over: everybody gets control."),
         (
+            {"state": "observing"},
+            "Its units get control from then on, for good: no new units come.",
+        ),
+        (
             {"state": "finished", "shipped": "c"},
             "The experiment is over; the audience gets c.",
         ),
