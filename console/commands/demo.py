@@ -68,7 +68,8 @@ def _took(result: DemoResult) -> None:
 def _show(result: DemoResult, shown: Kept) -> None:
     """Say where to look while the service goes on; the address is the last thing printed."""
     _took(result)
-    say(f"TURNBACK_ADMIN_KEY={shown.key} lets `turnback` and the page act on it")
+    say(f"TURNBACK_URL={shown.url} TURNBACK_ADMIN_KEY={shown.key}")
+    say("let `turnback` ask and act on it, from another terminal; the page asks for the key")
     say("its clock stands still where the story ended: no units, no checks, no ramp any more")
     say(f"Look at it: {shown.page} ; Ctrl-C ends it")
 

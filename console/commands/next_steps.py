@@ -89,7 +89,7 @@ def _without_service(url: str, error: CommandError, data: Path) -> Guidance:
         return Guidance(url, error.code != "not_turnback", error.message, steps)
     silent = f"no service answers at {url} (TURNBACK_URL names another address)"
     if made_by_demo(data):
-        again = f"the demo's story in {data} is over: play it again, and look at its page"
+        again = f"play the demo in {data} again, and look at its page"
         own = "start a service of your own, in its own folder"
         steps = (
             NextStep(again, f"turnback demo --data {data}"),

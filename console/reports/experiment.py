@@ -60,7 +60,11 @@ class Judged:
         """How it stands, in short."""
         if self.line.outcome == "breach":
             return self.line.acts
-        return f"{self.line.evidence_words}; {self.line.acts}"
+        return _(
+            "{evidence}; if it trips: {acts}",
+            evidence=self.line.evidence_words,
+            acts=self.line.acts,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,8 @@ class SegmentsPart:
 
 UNDECLARED: Final = marked(
     "This experiment declares no segments: add `segments: [country, platform]` to its file, the "
-    "attributes by which the effect is to be looked at. Nothing else is kept of units, and nothing "
-    "is guessed."
+    "attributes by which the effect is to be looked at, and raise its `seed`: they are kept from a "
+    "unit's first exposure on. Nothing else is kept of units, and nothing is guessed."
 )
 COUNTING: Final = marked(
     "By {attributes}: being counted beside the checks; it appears here in about a minute."
