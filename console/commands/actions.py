@@ -6,7 +6,7 @@ from typing import Any
 from console.client import ServiceClient, experiment_path
 from console.commands.watch import moved
 from console.output import CommandError, ExitCode, instant, print_json, say
-from guardrails.links import experiment_path as page_of
+from guardrails.links import rollback_link
 
 _OF_A_TREATMENT = frozenset({"roll_back", "resume"})
 _FOLLOWS = {
@@ -113,7 +113,7 @@ def _show(done: dict[str, Any], action: str, key: str, variant: str | None) -> N
 def _tell_page(url: str, key: str, done: Sequence[Mapping[str, Any]]) -> None:
     """Print where rollbacks can be looked at, and who says whether clients follow."""
     for each in done:
-        say(f"  page: {url}{page_of(key)}/rollbacks/t{each['id']}")
+        say(f"  page: {rollback_link(url, key, each['id'])}")
     say(f"  whether clients follow is verified in a while: `turnback status {key}`")
 
 
